@@ -1,0 +1,45 @@
+/// Where everything lies that docker-ram keeps on a machine, under one root.
+///
+/// The root is `/` on a real machine; tests and trial runs use a directory of their own.
+public struct InstallationPaths: Hashable, Sendable {
+    /// The root, without a trailing slash; empty for `/`.
+    private let prefix: String
+
+    /// Paths under a root.
+    ///
+    /// - Parameter root: an absolute path; `/` is the machine itself.
+    public init(root: String = "/") {
+        var root = root[...]
+        while root.hasSuffix("/") { root = root.dropLast() }
+        prefix = String(root)
+    }
+
+    /// Paths under `DOCKER_RAM_ROOT`, or under `/` if that is not set or empty.
+    ///
+    /// - Parameter environment: the environment of the process.
+    public init(environment: [String: String]) {
+        self.init(root: environment["DOCKER_RAM_ROOT"] ?? "/")
+    }
+
+    /// The root itself.
+    public var root: String { prefix.isEmpty ? "/" : prefix }
+
+    /// The policy of a machine without a server.
+    public var policyFile: String { "\(prefix)/etc/docker-ram/policy.json" }
+    /// The settings of docker-ramd.
+    public var daemonSettings: String { "\(prefix)/etc/docker-ram/daemon.json" }
+    /// What docker-ramd keeps.
+    public var stateDirectory: String { "\(prefix)/var/lib/docker-ram" }
+    /// The last policy file that docker-ramd read without an error; every program falls back on it.
+    public var lastValidPolicy: String { "\(stateDirectory)/last-valid-policy.json" }
+    /// The decision log: JSON lines, the newest last; older files end in `.1`, `.2`, ...
+    public var decisionLog: String { "\(stateDirectory)/decisions.jsonl" }
+    /// What a file held before we changed it, kept to give it back exactly; root's alone.
+    public var undoDirectory: String { "\(prefix)/var/lib/docker-ram-undo" }
+    /// The socket of the authorization plugin; Docker takes the plugin's name from it.
+    public var pluginSocket: String { "\(prefix)/run/docker/plugins/docker-ram.sock" }
+    /// The socket for local control: status and log.
+    public var controlSocket: String { "\(prefix)/run/docker-ram/control.sock" }
+    /// Docker's own settings of the engine.
+    public var dockerDaemonConfig: String { "\(prefix)/etc/docker/daemon.json" }
+}
