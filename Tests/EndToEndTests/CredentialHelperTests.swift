@@ -138,7 +138,10 @@ extension EndToEnd {
                         ],
                         within: .seconds(60)
                     ).expecting(0)
-                    #expect(ended.output.contains(credential("registry.acme.test", name, "secret of \(name)")), "\(ended)")
+                    #expect(
+                        ended.output.contains(credential("registry.acme.test", name, "secret of \(name)")),
+                        "\(ended)"
+                    )
                     #expect(PrivateDocker.isRefusal(ended.output, of: "ghcr.io"), "\(ended)")
                     #expect(ended.output.contains("status 1"))
                 }

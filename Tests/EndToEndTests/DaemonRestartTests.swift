@@ -19,7 +19,9 @@ extension EndToEnd {
                             while !isOver.withLock({ $0 }) {
                                 let bad = try await docker.engine.docker(["pull", docker.refused.image])
                                 #expect(bad.status != 0, "\(bad)")
-                                if PrivateDocker.isRefusal(bad.errors, of: docker.refused.address) { count.refused += 1 }
+                                if PrivateDocker.isRefusal(bad.errors, of: docker.refused.address) {
+                                    count.refused += 1
+                                }
                                 let good = try await docker.engine.docker(["pull", docker.allowed.image])
                                 if good.status == 0 { count.allowed += 1 }
                             }
@@ -77,7 +79,8 @@ extension EndToEnd {
                 do {
                     try await waitUntil("the sockets are there") { files.fileExists(atPath: control) }
                     let answer = try await runProgram([
-                        "curl", "-sS", "-m", "10", "--unix-socket", plugin, "-X", "POST", "http://plugin/Plugin.Activate",
+                        "curl", "-sS", "-m", "10", "--unix-socket", plugin, "-X", "POST",
+                        "http://plugin/Plugin.Activate",
                     ]).expecting(0)
                     #expect(answer.output.contains("authz"))
                     let status = try await runProgram(

@@ -122,7 +122,10 @@ extension EndToEnd {
             try await PrivateDocker.with { docker in
                 let plugin = "\(docker.allowed.address)/acme/plug:1"
                 let directory = "\(docker.engine.root)/plug"
-                try FileManager.default.createDirectory(atPath: "\(directory)/rootfs", withIntermediateDirectories: true)
+                try FileManager.default.createDirectory(
+                    atPath: "\(directory)/rootfs",
+                    withIntermediateDirectories: true
+                )
                 try "x".write(toFile: "\(directory)/rootfs/x", atomically: true, encoding: .utf8)
                 let settings = """
                     { "description": "A plugin for a test.", "documentation": "", "entrypoint": ["/x"],
@@ -131,7 +134,10 @@ extension EndToEnd {
                     """
                 try settings.write(toFile: "\(directory)/config.json", atomically: true, encoding: .utf8)
                 // Another engine makes it, because what is in a plugin's archive cannot be inspected.
-                try FileManager.default.createDirectory(atPath: "\(docker.engine.root)/o", withIntermediateDirectories: true)
+                try FileManager.default.createDirectory(
+                    atPath: "\(docker.engine.root)/o",
+                    withIntermediateDirectories: true
+                )
                 try await PrivateEngine.with(in: "\(docker.engine.root)/o", policy: nil, hasPlugin: false) { other in
                     try await other.docker(["plugin", "create", plugin, directory]).expecting(0)
                     try await other.docker(["plugin", "push", plugin]).expecting(0)
@@ -195,7 +201,9 @@ extension EndToEnd {
                 try await docker.engine.docker(client, ["build", "--tag", "made:1", directory]).expecting(0)
                 #expect(try await docker.has("made:1"))
 
-                for source in ["http://\(docker.refused.address)/context.tar", "http://\(docker.refused.address)/x.git"] {
+                for source in [
+                    "http://\(docker.refused.address)/context.tar", "http://\(docker.refused.address)/x.git",
+                ] {
                     let refused = try await docker.engine.docker(client, ["build", source])
                     #expect(refused.status != 0)
                     if source.hasSuffix(".tar") {

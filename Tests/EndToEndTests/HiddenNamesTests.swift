@@ -63,7 +63,10 @@ extension EndToEnd {
                         ["Content-Length: 0"], ""
                     ),
                     ("an odd version", "/v01.41/images/create?fromImage=\(badName)&tag=1", ["Content-Length: 0"], ""),
-                    ("another odd version", "/v1.41./images/create?fromImage=\(badName)&tag=1", ["Content-Length: 0"], ""),
+                    (
+                        "another odd version", "/v1.41./images/create?fromImage=\(badName)&tag=1",
+                        ["Content-Length: 0"], ""
+                    ),
                     (
                         "a tag that is a digest",
                         "/v1.41/images/create?fromImage=\(badName)&tag=sha256:\(String(repeating: "0", count: 64))",
@@ -77,7 +80,10 @@ extension EndToEnd {
                         "remote=http://\(bad)/x"
                     ),
                     ("an import without a scheme", "/v1.41/images/create?fromSrc=\(bad)/x", ["Content-Length: 0"], ""),
-                    ("a plugin", "/v1.41/plugins/pull?remote=\(badName)&name=p", ["Content-Type: application/json", "Content-Length: 2"], "[]"),
+                    (
+                        "a plugin", "/v1.41/plugins/pull?remote=\(badName)&name=p",
+                        ["Content-Type: application/json", "Content-Length: 2"], "[]"
+                    ),
                     ("a build session", "/session", ["Upgrade: h2c", "Connection: Upgrade", "Content-Length: 0"], ""),
                     ("BuildKit's calls", "/grpc", ["Upgrade: h2c", "Connection: Upgrade", "Content-Length: 0"], ""),
                 ]
@@ -102,13 +108,16 @@ extension EndToEnd {
             }
         }
 
-        @Test("a service's image cannot hide in repeated or oddly written keys", arguments: [
-            #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"GOOD","image":"BAD"}}}"#,
-            #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"GOOD"},"tasktemplate":{}},"TASKTEMPLATE":{"ContainerSpec":{"Image":"BAD"}}}"#,
-            #"{"Name":"s","TaskTemplate":{"containerſpec":{"Image":"BAD"}}}"#,
-            #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"BAD"}}}"#,
-            #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"GOOD"}}}{"TaskTemplate":{"ContainerSpec":{"Image":"BAD"}}}"#,
-        ])
+        @Test(
+            "a service's image cannot hide in repeated or oddly written keys",
+            arguments: [
+                #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"GOOD","image":"BAD"}}}"#,
+                #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"GOOD"},"tasktemplate":{}},"TASKTEMPLATE":{"ContainerSpec":{"Image":"BAD"}}}"#,
+                #"{"Name":"s","TaskTemplate":{"containerſpec":{"Image":"BAD"}}}"#,
+                #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"BAD"}}}"#,
+                #"{"Name":"s","TaskTemplate":{"ContainerSpec":{"Image":"GOOD"}}}{"TaskTemplate":{"ContainerSpec":{"Image":"BAD"}}}"#,
+            ]
+        )
         func services(body: String) async throws {
             try await PrivateDocker.with { docker in
                 let body = body.replacingOccurrences(of: "GOOD", with: docker.allowed.image)

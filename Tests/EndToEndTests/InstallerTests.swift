@@ -148,9 +148,12 @@ extension EndToEnd {
             #expect(!work.contains { $0.hasPrefix("docker-ram-demo") })
         }
 
-        @Test("wrong options are said to be wrong", arguments: [
-            ["--frobnicate"], ["--root"], ["--purge"], ["--user", "--root", "/tmp"], ["--demo", "--dry-run"],
-        ])
+        @Test(
+            "wrong options are said to be wrong",
+            arguments: [
+                ["--frobnicate"], ["--root"], ["--purge"], ["--user", "--root", "/tmp"], ["--demo", "--dry-run"],
+            ]
+        )
         func wrongOptions(arguments: [String]) async throws {
             let ended = try await install(arguments)
             #expect(ended.status == 64)

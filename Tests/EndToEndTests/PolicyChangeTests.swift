@@ -29,11 +29,17 @@ extension EndToEnd {
             }
         }
 
-        @Test("a file that cannot be used leaves the earlier policy in force, also over a restart", arguments: [
-            (#"{ "version": 2, "organization": "acme", "alowed": [] }"#, 0o644 as mode_t, "alowed"),
-            ("", 0o644, "policy"),
-            (#"{ "version": 2, "organization": "acme", "registries": [{ "address": "**", "allowed": true }] }"#, 0o666, "write"),
-        ])
+        @Test(
+            "a file that cannot be used leaves the earlier policy in force, also over a restart",
+            arguments: [
+                (#"{ "version": 2, "organization": "acme", "alowed": [] }"#, 0o644 as mode_t, "alowed"),
+                ("", 0o644, "policy"),
+                (
+                    #"{ "version": 2, "organization": "acme", "registries": [{ "address": "**", "allowed": true }] }"#,
+                    0o666, "write"
+                ),
+            ]
+        )
         func brokenPolicy(document: String, mode: mode_t, word: String) async throws {
             try await PrivateDocker.with { docker in
                 try docker.engine.write(policy: document, mode: mode)

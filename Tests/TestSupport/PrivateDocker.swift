@@ -23,7 +23,10 @@ public struct PrivateDocker: Sendable {
     ) async throws -> Result {
         try await withTemporaryDirectory { (directory: String) async throws -> Result in
             for part in ["a", "r", "e"] {
-                try FileManager.default.createDirectory(atPath: "\(directory)/\(part)", withIntermediateDirectories: true)
+                try FileManager.default.createDirectory(
+                    atPath: "\(directory)/\(part)",
+                    withIntermediateDirectories: true
+                )
             }
             return try await PrivateRegistry.with(in: "\(directory)/a", account: account) { allowed in
                 try await PrivateRegistry.with(in: "\(directory)/r", account: account) { refused in

@@ -119,7 +119,7 @@ public final class PrivateEngine: Sendable {
     ///   - client: the client's path.
     ///   - arguments: the command.
     ///   - input: what it reads.
-    ///   - environment: what to add to ``environment``.
+    ///   - more: what to add to ``environment``.
     /// - Returns: the ended client.
     /// - Throws: ``UnexpectedEnd`` if it does not end in time.
     public func docker(

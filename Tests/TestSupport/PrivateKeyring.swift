@@ -59,7 +59,7 @@ public struct PrivateKeyring: Sendable {
     ///   - action: what it shall do.
     ///   - input: what it reads.
     ///   - program: its path, if it is not ours.
-    ///   - environment: what to add to ``environment``.
+    ///   - more: what to add to ``environment``.
     /// - Returns: the ended helper.
     /// - Throws: ``UnexpectedEnd`` if it does not end in time.
     public func helper(

@@ -64,7 +64,8 @@ public func runProgram(
     guard let status = try await program.status(within: limit) else {
         try await program.stop()
         throw UnexpectedEnd(
-            description: "\(command.joined(separator: " ")) did not end within \(limit)\n\(program.output)\(program.errors)"
+            description:
+                "\(command.joined(separator: " ")) did not end within \(limit)\n\(program.output)\(program.errors)"
         )
     }
     return EndedProgram(command: command, status: status, output: program.output, errors: program.errors)
