@@ -42,7 +42,7 @@ extension EngineRequest {
         return .accesses([try Self.pull(image, tag: tag)])
     }
 
-    /// A pull by name and tag, the tag possibly a digest. `pull --all-tags` of old clients adds a colon to the name.
+    /// A pull by name and tag, the tag possibly a digest; `pull --all-tags` of old clients adds a colon to the name.
     private static func pull(_ name: String, tag: String) throws(Obstacle) -> RegistryContact {
         let name = name.utf8.last == ASCII.colon ? String(decoding: name.utf8.dropLast(), as: UTF8.self) : name
         let image = try ImageReference(inRequest: name)
@@ -59,7 +59,7 @@ extension EngineRequest {
         }
         return RegistryContact(
             AccessRequest(.pull, image),
-            subject: "\(image.registry)/\(image.repository)\(suffix)"
+            subject: image.name + suffix
         )
     }
 
