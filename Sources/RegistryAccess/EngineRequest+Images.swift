@@ -49,18 +49,18 @@ extension EngineRequest {
         guard !tag.isEmpty else { return RegistryContact(.pull, image) }
 
         let tagBytes = Array(tag.utf8)[...]
+        let digestSuffix = image.digest.map { "@\($0)" } ?? ""
+        let ownSuffix = (image.tag.map { ":\($0)" } ?? "") + digestSuffix
         let suffix: String
         if ImageReference.isDigest(tagBytes) {
             suffix = "@\(tag)"
         } else if ImageReference.isTag(tagBytes) {
-            suffix = ":\(tag)" + (image.digest.map { "@\($0)" } ?? "")
+            suffix = ":\(tag)" + digestSuffix
         } else {
             throw .unreadableImage(.badFormat)
         }
-        return RegistryContact(
-            AccessRequest(.pull, image),
-            subject: image.name + suffix
-        )
+        let imageName = String(decoding: image.description.utf8.dropLast(ownSuffix.utf8.count), as: UTF8.self)
+        return RegistryContact(AccessRequest(.pull, image), subject: imageName + suffix)
     }
 
     /// `POST /images/{name}/push`: the repository is in the path, only the tag is a parameter.

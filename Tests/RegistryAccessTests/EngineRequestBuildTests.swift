@@ -61,7 +61,10 @@ import Testing
         (#"cachefrom={}"#, "?parameter cachefrom"),
         (#"outputs=[{"Type":"image","Attrs":{"push":"true","name":"evil.test/x"}}]"#, "push evil.test/x"),
         (#"outputs=[{"type":"image","attrs":{"push":"","name":"a.test/x,b.test/y"}}]"#, "push a.test/x, push b.test/y"),
-        (#"outputs=[{"Type":"image","Attrs":{"push":"true"}}]&t=evil.test/x&t=b.test/y"#, "push evil.test/x, push b.test/y"),
+        (
+            #"outputs=[{"Type":"image","Attrs":{"push":"true"}}]&t=evil.test/x&t=b.test/y"#,
+            "push evil.test/x, push b.test/y"
+        ),
         (#"outputs=[{"Type":"registry"}]&t=evil.test/x"#, "push evil.test/x"),
         (#"outputs=[{"Type":"moby","Attrs":{"push":"1"}}]&t=evil.test/x"#, "push evil.test/x"),
         (#"outputs=[{"Type":"image","Attrs":{"push":"false","name":"evil.test/x"}}]"#, "nothing"),

@@ -22,8 +22,16 @@ import Testing
         CallRow("POST /v1.41/images/create?fromImage=evil.test/x", .chunked("text/plain"), "?hidden"),
         CallRow("POST /v1.41/images/create?fromImage=evil.test/x", .chunked("application/json"), "?hidden"),
         CallRow("POST /v1.41/images/create?fromImage=evil.test/x", .chunked("\(formType); bad"), "?hidden"),
-        CallRow("POST /v1.41/images/create?fromImage=evil.test/x", .chunked("Application/X-WWW-Form-UrlEncoded"), "?hidden"),
-        CallRow("POST /v1.41/images/create?fromImage=evil.test/x", .chunked("multipart/form-data; boundary=x"), "?hidden"),
+        CallRow(
+            "POST /v1.41/images/create?fromImage=evil.test/x",
+            .chunked("Application/X-WWW-Form-UrlEncoded"),
+            "?hidden"
+        ),
+        CallRow(
+            "POST /v1.41/images/create?fromImage=evil.test/x",
+            .chunked("multipart/form-data; boundary=x"),
+            "?hidden"
+        ),
         CallRow("POST /v1.41/images/create?fromImage=evil.test/x", .chunked(""), "?hidden"),
         CallRow("POST /v1.41/images/create", .hidden(formType, 32), "?hidden"),
         CallRow("POST /v1.41/images/create", .empty, "?none"),

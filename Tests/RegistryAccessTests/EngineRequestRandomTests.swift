@@ -46,7 +46,9 @@ import Testing
     func `a parameter that comes twice is never chosen from`(_ seed: UInt64) {
         var chance = SeededGenerator(seed: seed)
         for _ in 0..<2_000 {
-            var pairs = ["fromImage=ok.test/x", "\(Self.escaped("fromImage", &chance))=evil.test/y", "repo=r", "platform="]
+            var pairs = [
+                "fromImage=ok.test/x", "\(Self.escaped("fromImage", &chance))=evil.test/y", "repo=r", "platform=",
+            ]
             pairs.shuffle(using: &chance)
             let row = CallRow("POST /images/create?\(pairs.joined(separator: "&"))", .empty, "?twice fromImage")
             #expect(row.reading == row.expected)
@@ -57,9 +59,12 @@ import Testing
     @Test(arguments: [31, 32] as [UInt64])
     func `what is read can be read again`(_ seed: UInt64) throws {
         var chance = SeededGenerator(seed: seed)
-        let parts = ["a", "evil.test", ".", "/", ":", "5000", "-", "_", "A", "localhost", "[::1]", "x1", "@", "docker.io"]
+        let parts = [
+            "a", "evil.test", ".", "/", ":", "5000", "-", "_", "A", "localhost", "[::1]", "x1", "@", "docker.io",
+        ]
         for _ in 0..<5_000 {
-            let name = (0..<Int.random(in: 1...6, using: &chance)).map { _ in parts.randomElement(using: &chance) ?? "" }
+            let name = (0..<Int.random(in: 1...6, using: &chance)).map { _ in parts.randomElement(using: &chance) ?? ""
+            }
             let request = CallRow("POST /images/create?fromImage=\(name.joined())", .empty, "").request
             guard case .accesses(let contacts) = request.reading(ownPluginName: "docker-ram") else { continue }
             let contact = try #require(contacts.first)

@@ -184,7 +184,8 @@ import Testing
 
     @Test(arguments: [
         ("POST /images/evil.test/x/pull", "?route"), ("POST /extensions/create", "?route"), ("PUT /images/x", "?route"),
-        ("PATCH /containers/x", "?route"), ("DELETE /unknown", "?route"), ("DELETE /images", "?route"), ("POST /", "?route"),
+        ("PATCH /containers/x", "?route"), ("DELETE /unknown", "?route"), ("DELETE /images", "?route"),
+        ("POST /", "?route"),
         ("POST /containers/x", "?route"), ("POST /v1.41", "?route"), ("GET /unknown", "nothing"), ("GET /", "nothing"),
         ("HEAD /unknown", "nothing"), ("OPTIONS /images/create", "nothing"), ("OPTIONS *", "nothing"),
         ("GET /networks/", "nothing"), ("GET /debug/pprof/", "nothing"), ("POST /debug/pprof/", "?route"),

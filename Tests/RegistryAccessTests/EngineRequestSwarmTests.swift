@@ -40,7 +40,10 @@ import Testing
         (#"{"TaskTemplate":{"ContainerSpec":{"Image":"a.test/x","Mounts":{}}}}"#, "?body"),
         (#"{"TaskTemplate":{"ContainerSpec":{"Image":"a.test/x","Mounts":["image"]}}}"#, "?body"),
         (#"{"TaskTemplate":{"ContainerSpec":{"Image":"a.test/x","Mounts":[{"Type":"image"}]}}}"#, "?image"),
-        (#"{"TaskTemplate":{"Runtime":"plugin","PluginSpec":{"Name":"p","Remote":"evil.test/p"}}}"#, "pull evil.test/p"),
+        (
+            #"{"TaskTemplate":{"Runtime":"plugin","PluginSpec":{"Name":"p","Remote":"evil.test/p"}}}"#,
+            "pull evil.test/p"
+        ),
         (#"{"TaskTemplate":{"PluginSpec":{"remote":"evil.test/p"}}}"#, "pull evil.test/p"),
         (#"{"TaskTemplate":{"PluginSpec":{"name":"docker-ram","remote":"evil.test/p"}}}"#, "own"),
         (#"{"TaskTemplate":{"PluginSpec":{"NAME":"docker-ram:latest","remote":"evil.test/p"}}}"#, "own"),

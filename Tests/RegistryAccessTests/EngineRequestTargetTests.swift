@@ -118,7 +118,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("/images/{name:.*}/push", "/images/a/b/push", ["a/b"]), ("/images/{name:.*}/push", "/images/a/push/push", ["a/push"]),
+        ("/images/{name:.*}/push", "/images/a/b/push", ["a/b"]),
+        ("/images/{name:.*}/push", "/images/a/push/push", ["a/push"]),
         ("/images/{name:.*}/push", "/images//push", [""]), ("/images/{name:.*}/push", "/images/push", nil),
         ("/images/{name:.*}/push", "/images/a/pushx", nil), ("/services/{id}/update", "/services/a/update", ["a"]),
         ("/services/{id}/update", "/services/a/b/update", nil), ("/services/{id}/update", "/services//update", nil),
