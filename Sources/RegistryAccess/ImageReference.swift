@@ -73,7 +73,9 @@ public struct ImageReference: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    private static func splitDomain(_ bytes: ArraySlice<UInt8>) -> (domain: ArraySlice<UInt8>?, remainder: ArraySlice<UInt8>) {
+    private static func splitDomain(_ bytes: ArraySlice<UInt8>) -> (
+        domain: ArraySlice<UInt8>?, remainder: ArraySlice<UInt8>
+    ) {
         guard let slash = bytes.firstIndex(of: ASCII.slash) else { return (nil, bytes) }
         let first = bytes[..<slash]
         let isDomain =

@@ -1,0 +1,135 @@
+import Glibc
+public import RegistryAccess
+
+/// What decides on this machine now.
+public enum PolicyInForce: Sendable {
+    /// The machine has no policy: everything is allowed.
+    case unmanaged
+    /// A policy.
+    case policy(AccessPolicy, source: PolicySource)
+    /// There should be a policy, but neither the file nor the last valid copy of it can be used: everything that
+    /// touches a registry is refused. The text says why.
+    case unavailable(String)
+
+    /// Finds the policy of this machine.
+    ///
+    /// The policy file must be a regular file that belongs to root and that nobody else may write to, in a directory
+    /// of which the same is true; under another root than `/` it may belong to the caller too. A file that cannot be
+    /// used leaves the policy in force that docker-ramd read last (``InstallationPaths/lastValidPolicy``), and
+    /// ``PolicySource/problem`` says what is wrong with it. A file that is not there means an unmanaged machine.
+    ///
+    /// - Parameter paths: where to look.
+    /// - Returns: what decides.
+    public static func load(_ paths: InstallationPaths) -> PolicyInForce {
+        switch readPolicyFile(paths) {
+        case .missing: .unmanaged
+        case .policy(let policy, _): .policy(policy, source: PolicySource(path: paths.policyFile, problem: nil))
+        case .faulty(let problem):
+            if let policy = lastValid(paths) {
+                .policy(policy, source: PolicySource(path: paths.lastValidPolicy, problem: problem))
+            } else {
+                .unavailable(problem)
+            }
+        }
+    }
+
+    /// Decides.
+    ///
+    /// - Parameter request: what is wanted.
+    /// - Returns: the verdict of the policy; everything on an unmanaged machine, nothing where the policy is
+    ///   unavailable.
+    public func verdict(on request: AccessRequest) -> Verdict {
+        switch self {
+        case .unmanaged: Verdict(.allow, .unmanaged)
+        case .policy(let policy, _): policy.verdict(on: request)
+        case .unavailable: Verdict(.deny, .policyUnavailable)
+        }
+    }
+
+    /// The verdict on something that no rule can allow, like a request that could not be inspected.
+    ///
+    /// - Parameter reason: why it would be refused.
+    /// - Returns: a refusal, unless the machine is unmanaged or the policy is switched off or in audit mode.
+    public func verdict(refusing reason: Verdict.Reason) -> Verdict {
+        switch self {
+        case .unmanaged: Verdict(.allow, .unmanaged)
+        case .policy(let policy, _): policy.verdict(refusing: reason)
+        case .unavailable: Verdict(.deny, .policyUnavailable)
+        }
+    }
+
+    /// The policy, if there is one.
+    public var policy: AccessPolicy? {
+        if case .policy(let policy, _) = self { policy } else { nil }
+    }
+
+    /// What is wrong, if something is.
+    public var problem: String? {
+        switch self {
+        case .unmanaged: nil
+        case .policy(_, let source): source.problem
+        case .unavailable(let problem): problem
+        }
+    }
+
+    // MARK: - The policy file
+
+    /// What is at the place of the policy file.
+    public enum PolicyFile: Sendable {
+        /// Nothing.
+        case missing
+        /// A policy, and the bytes that it was read from.
+        case policy(AccessPolicy, bytes: [UInt8])
+        /// Something that cannot be used, and why.
+        case faulty(String)
+    }
+
+    /// Reads the policy file and nothing else.
+    ///
+    /// - Parameter paths: where it is.
+    /// - Returns: what is there.
+    public static func readPolicyFile(_ paths: InstallationPaths) -> PolicyFile {
+        read(paths.policyFile, trusting: paths.root == "/" ? [0] : [0, geteuid()])
+    }
+
+    private static func lastValid(_ paths: InstallationPaths) -> AccessPolicy? {
+        // It lies in docker-ramd's own directory and belongs to the user that docker-ramd runs as.
+        guard let owner = try? Files.status(paths.stateDirectory).owner else { return nil }
+        guard case .policy(let policy, _) = read(paths.lastValidPolicy, trusting: [0, owner]) else { return nil }
+        return policy
+    }
+
+    private static func read(_ path: String, trusting owners: [UInt32]) -> PolicyFile {
+        do {
+            let (bytes, status) = try Files.read(path, atMost: AccessPolicy.longestDocument)
+            let directory = Files.directory(of: path)
+            if let fault = fault(in: status, "\"\(path)\"", owners) { return .faulty(fault) }
+            if let fault = fault(in: try Files.status(directory), "the directory \"\(directory)\"", owners) {
+                return .faulty(fault)
+            }
+            return .policy(try AccessPolicy(json: bytes), bytes: bytes)
+        } catch let error as FileError {
+            return error.isNotFound ? .missing : .faulty("\(error)")
+        } catch {
+            return .faulty("\"\(path)\": \(error)")
+        }
+    }
+
+    private static func fault(in status: FileStatus, _ name: String, _ owners: [UInt32]) -> String? {
+        guard owners.contains(status.owner) else {
+            return "\(name) belongs to user \(status.owner) and not to root, so anybody may have written it"
+        }
+        guard !status.isWritableByOthers else {
+            return "\(name) can be written by others than its owner; run: chmod go-w \(name)"
+        }
+        return nil
+    }
+}
+
+/// Where the policy in force comes from.
+public struct PolicySource: Sendable, Hashable {
+    /// The file that it was read from.
+    public let path: String
+    /// Why it is not the policy file itself, if it is not.
+    public let problem: String?
+}

@@ -1,0 +1,109 @@
+/// The sentence that a person reads when something is refused: the same words at every enforcement point.
+///
+/// A sentence is at most ``longest`` printable ASCII characters, because one of the ways to the person is the reason
+/// phrase of an HTTP answer. What does not fit is left out from the end: first the advice, then the middle of names.
+public struct Refusal: Sendable, Hashable {
+    /// The longest sentence, in characters.
+    public static let longest = 200
+
+    /// What is refused.
+    public enum Subject: Sendable, Hashable {
+        /// A registry, by a verdict with this reason.
+        case registry(RegistryAddress, Verdict.Reason)
+        /// A request that could not be inspected, with the obstacle in a few words.
+        case notInspected(String)
+        /// A plugin that would take the place of the authorization plugin.
+        case ownPlugin
+        /// Everything that touches a registry, because the policy cannot be read.
+        case policyUnavailable
+    }
+
+    /// What is refused.
+    public let subject: Subject
+    /// The decision's name.
+    public let id: DecisionID
+    /// The organization, if there is a policy.
+    public let organization: String?
+    /// The version of the policy, if there is one.
+    public let policyVersion: Int?
+    /// Whom to ask, if the policy says so.
+    public let contact: String?
+
+    /// A refusal.
+    ///
+    /// - Parameters:
+    ///   - subject: what is refused.
+    ///   - id: the decision's name.
+    ///   - policy: the policy in force, if there is one.
+    public init(_ subject: Subject, id: DecisionID, policy: AccessPolicy?) {
+        self.subject = subject
+        self.id = id
+        organization = policy?.organization
+        policyVersion = policy?.version
+        contact = policy?.contact
+    }
+
+    /// The sentence.
+    public var sentence: String {
+        let tail = ": \(Self.shortened(what, to: 90))"
+        let brackets = Self.brackets(organization, policyVersion, id)
+        var sentence = Self.printable(opening + tail + brackets + ".")
+        if sentence.utf8.count > Self.longest {
+            let short = Self.brackets(organization.map { Self.shortened($0, to: 32) }, policyVersion, id)
+            sentence = Self.printable(opening + tail + short + ".")
+        }
+        for advice in advice {
+            let longer = Self.printable("\(sentence) \(advice)")
+            if longer.utf8.count <= Self.longest { sentence = longer }
+        }
+        return sentence
+    }
+
+    private var opening: String {
+        switch subject {
+        case .registry: "Your organization has disallowed this registry"
+        case .notInspected: "This request could not be inspected"
+        case .ownPlugin: "This plugin may not be replaced"
+        case .policyUnavailable: "Registries are refused until the policy can be read"
+        }
+    }
+
+    private var what: String {
+        switch subject {
+        case .registry(let address, _): address.description
+        case .notInspected(let obstacle): obstacle
+        case .ownPlugin: "docker-ram"
+        case .policyUnavailable: "run docker ram status"
+        }
+    }
+
+    private var advice: [String] {
+        var advice: [String] = []
+        switch subject {
+        case .registry(_, .action): advice.append("Other actions are allowed there.")
+        case .registry(_, .repository): advice.append("Other repositories are allowed there.")
+        default: break
+        }
+        if let contact { advice.append("Ask \(contact) for access.") }
+        return advice
+    }
+
+    private static func brackets(_ organization: String?, _ version: Int?, _ id: DecisionID) -> String {
+        let parts = [organization, version.map { "policy \($0)" }, id.description].compactMap(\.self)
+        return " (\(parts.joined(separator: ", ")))"
+    }
+
+    /// The text, its middle left out if it is too long: the end of a host name tells whose it is.
+    private static func shortened(_ text: String, to limit: Int) -> String {
+        guard text.utf8.count > limit else { return text }
+        let bytes = Array(text.utf8)
+        let head = limit / 3
+        let tail = limit - head - 3
+        return String(decoding: bytes.prefix(head), as: UTF8.self) + "..."
+            + String(decoding: bytes.suffix(tail), as: UTF8.self)
+    }
+
+    private static func printable(_ text: String) -> String {
+        String(decoding: text.utf8.map { ASCII.isPrintable($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,59 @@
+/// What the policy says to a request, and why.
+public struct Verdict: Sendable, Hashable {
+    /// What is to be done.
+    public enum Outcome: String, Sendable, Codable {
+        /// Let it pass.
+        case allow
+        /// Refuse it.
+        case deny
+        /// Let it pass and record that it would have been refused: the policy is in audit mode.
+        case wouldDeny = "would-deny"
+    }
+
+    /// Why; the raw values are what the decision log holds.
+    public enum Reason: String, Sendable, Codable {
+        /// A rule allows it.
+        case allowedByRule = "rule"
+        /// A rule denies it.
+        case deniedByRule = "denied-by-rule"
+        /// No rule speaks of the registry.
+        case noRule = "no-rule"
+        /// Rules allow the registry, but not this action.
+        case action
+        /// Rules allow the registry, but not this repository.
+        case repository
+        /// The policy is switched off.
+        case disabled
+        /// The machine has no policy.
+        case unmanaged
+        /// The request could not be inspected.
+        case notInspected = "not-inspected"
+        /// The policy should be there but cannot be read.
+        case policyUnavailable = "policy-unavailable"
+        /// It would put something else in the place of the authorization plugin.
+        case ownPlugin = "own-plugin"
+    }
+
+    /// What is to be done.
+    public let outcome: Outcome
+    /// Why.
+    public let reason: Reason
+    /// The index of the rule that decided, in ``AccessPolicy/rules``; for a refusal by ``Reason/action`` or
+    /// ``Reason/repository`` a rule that speaks of the registry.
+    public let rule: Int?
+
+    /// A verdict.
+    ///
+    /// - Parameters:
+    ///   - outcome: what is to be done.
+    ///   - reason: why.
+    ///   - rule: the index of the rule that decided.
+    public init(_ outcome: Outcome, _ reason: Reason, rule: Int? = nil) {
+        self.outcome = outcome
+        self.reason = reason
+        self.rule = rule
+    }
+
+    /// Whether the request passes.
+    public var isAllowed: Bool { outcome != .deny }
+}
