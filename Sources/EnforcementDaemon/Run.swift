@@ -51,7 +51,11 @@ struct Run: AsyncParsableCommand {
         return level
     }
 
-    private static func serve(_ paths: InstallationPaths, _ environment: ServiceEnvironment, _ logger: Logger) async throws {
+    private static func serve(
+        _ paths: InstallationPaths,
+        _ environment: ServiceEnvironment,
+        _ logger: Logger
+    ) async throws {
         let settings = try DaemonSettings(paths)
         let lock = try DaemonLock(paths)
         defer { lock.release() }

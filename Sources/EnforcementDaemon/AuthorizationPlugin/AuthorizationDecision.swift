@@ -7,7 +7,7 @@ import RegistryAccess
 struct AuthorizationDecision: Sendable, Hashable {
     /// The name that the plugin has in Docker's settings.
     static let pluginName = "docker-ram"
-    /// How many contacts of one call are recorded; refused ones first. A build can name any number of images.
+    /// How many contacts of one call are recorded, refused ones first; a build can name any number of images.
     static let mostRecords = 64
 
     /// What the engine is answered.
@@ -20,14 +20,14 @@ struct AuthorizationDecision: Sendable, Hashable {
     /// Decides about the body of an `AuthZReq` call.
     ///
     /// - Parameters:
-    ///   - call: the body.
+    ///   - call: the body, or why there is none to look at.
     ///   - policy: the policy in force.
     ///   - id: the decision's name.
     ///   - time: when.
-    init(onCall call: [UInt8], under policy: PolicyInForce, id: DecisionID, at time: UTCTime) {
+    init(onCall call: Result<[UInt8], MalformedCall>, under policy: PolicyInForce, id: DecisionID, at time: UTCTime) {
         let request: PluginCall
         do throws(MalformedCall) {
-            request = try PluginCall(json: call)
+            request = try PluginCall(json: call.get())
         } catch {
             // No policy lets this pass: nobody knows what it would let pass.
             self.init(refusing: .notInspected, as: .notInspected("\(error)"), under: policy, id, time)
@@ -87,8 +87,9 @@ struct AuthorizationDecision: Sendable, Hashable {
             answer = .allow
         }
         self.time = time
-        let ordered = verdicts.filter { $0.verdict.outcome != .allow } + verdicts.filter { $0.verdict.outcome == .allow }
-        records = ordered.prefix(Self.mostRecords).map { contact, verdict in
+        let allowed = verdicts.filter { $0.verdict.outcome == .allow }
+        let others = verdicts.filter { $0.verdict.outcome != .allow }
+        records = (others + allowed).prefix(Self.mostRecords).map { contact, verdict in
             DecisionRecord(
                 id: id,
                 time: time.description,

@@ -22,8 +22,8 @@ final class AuthorizationPlugin: Sendable {
         self.now = now
     }
 
-    /// Decides about the body of an `AuthZReq` call. Nothing is recorded yet.
-    func decide(_ call: [UInt8]) -> AuthorizationDecision {
+    /// Decides about the body of an `AuthZReq` call, and records nothing yet.
+    func decide(_ call: Result<[UInt8], MalformedCall>) -> AuthorizationDecision {
         AuthorizationDecision(onCall: call, under: policy.snapshot.inForce, id: DecisionID(), at: now())
     }
 
@@ -42,6 +42,6 @@ final class AuthorizationPlugin: Sendable {
     /// Whether decisions come out as they must: what touches no registry passes, an empty call does not.
     func works() -> Bool {
         let harmless = #"{"RequestMethod":"GET","RequestUri":"/_ping"}"#
-        return decide(Array(harmless.utf8)).answer == .allow && decide([]).answer != .allow
+        return decide(.success(Array(harmless.utf8))).answer == .allow && decide(.success([])).answer != .allow
     }
 }

@@ -14,6 +14,8 @@ struct AuthorizationPluginServer: Sendable {
     ///   - plugin: what decides.
     ///   - limits: what a connection may not exceed.
     ///   - group: the event loops.
+    /// - Returns: the server.
+    /// - Throws: what the system says to the socket.
     static func start(
         on socket: CInt,
         plugin: AuthorizationPlugin,

@@ -8,8 +8,8 @@ struct PluginConnection {
     enum Action: Equatable {
         /// Start the timer anew, in place of the one that runs.
         case startTimer(Timer)
-        /// Decide about a call; ``PluginConnection/decided(_:)`` takes the answer.
-        case decide(call: [UInt8])
+        /// Decide about the body of a call; ``PluginConnection/decided(_:)`` takes the answer.
+        case decide(Result<[UInt8], MalformedCall>)
         /// Send an answer, and close the connection behind it if so.
         case answer(PluginAnswer, close: Bool)
         /// Close the connection without an answer.
@@ -40,7 +40,7 @@ struct PluginConnection {
     /// What a call's body is for.
     private enum Purpose {
         /// It is to be decided on.
-        case decision([UInt8])
+        case decision(Result<[UInt8], MalformedCall>)
         /// Nothing: the answer does not depend on it.
         case nothing(PluginAnswer)
     }
@@ -66,16 +66,15 @@ struct PluginConnection {
 
     /// A part of the body has come.
     mutating func body(_ bytes: some Collection<UInt8>) -> [Action] {
-        guard case .receivingBody(.decision(var call), let closesAfter) = state else { return [] }
+        guard case .receivingBody(.decision(.success(var call)), let closesAfter) = state else { return [] }
         // One reference to the bytes, or every part would copy them all.
         state = .closed
         if call.count + bytes.count > Self.largestCall {
             // The rest is read and dropped, so that the engine is there to take the answer.
-            let answer = PluginAnswer.refuse(MalformedCall.tooLarge.description)
-            state = .receivingBody(.nothing(answer), closesAfter: true)
+            state = .receivingBody(.decision(.failure(.tooLarge)), closesAfter: true)
         } else {
             call.append(contentsOf: bytes)
-            state = .receivingBody(.decision(call), closesAfter: closesAfter)
+            state = .receivingBody(.decision(.success(call)), closesAfter: closesAfter)
         }
         return []
     }
@@ -86,13 +85,13 @@ struct PluginConnection {
         switch purpose {
         case .decision(let call):
             state = .deciding(closesAfter: closesAfter)
-            return [.decide(call: call)]
+            return [.decide(call)]
         case .nothing(let answer):
             return send(answer, closesAfter: closesAfter)
         }
     }
 
-    /// The decision has been made. If it comes too late, nothing is sent.
+    /// The decision has been made; if it comes too late, nothing is sent.
     mutating func decided(_ answer: PluginAnswer) -> [Action] {
         guard case .deciding(let closesAfter) = state else { return [] }
         return send(answer, closesAfter: closesAfter)
@@ -129,7 +128,7 @@ struct PluginConnection {
             case "/Plugin.Activate": return .nothing(.activation)
             // What the engine has done cannot be refused any more.
             case "/AuthZPlugin.AuthZRes": return .nothing(.allow)
-            default: return .decision([])
+            default: return .decision(.success([]))
             }
         default:
             return .nothing(.fault(.unknownMethod))

@@ -73,10 +73,10 @@ final class PluginConnectionHandler: ChannelInboundHandler {
         }
     }
 
-    private func decide(_ call: [UInt8], _ context: ChannelHandlerContext) {
+    private func decide(_ call: Result<[UInt8], MalformedCall>, _ context: ChannelHandlerContext) {
         // Almost every call is small and decided faster than another thread wakes up. A large one would hold up the
         // others, and its own deadline.
-        guard call.count > limits.largestInlineCall else {
+        guard case .success(let bytes) = call, bytes.count > limits.largestInlineCall else {
             return answer(plugin.decide(call), context)
         }
         let handler = NIOLoopBound((self, context), eventLoop: context.eventLoop)
@@ -118,8 +118,10 @@ final class PluginConnectionHandler: ChannelInboundHandler {
 struct PluginLimits: Sendable {
     /// The hard deadline of a call, from its head on; and of a head, from its first byte on.
     var call: TimeAmount = .seconds(2)
-    /// The longest rest between two calls. The engine keeps two connections open for ever, and sends its call again
-    /// without a body if one is closed under its hands, so this is long.
+    /// The longest rest between two calls.
+    ///
+    /// The engine keeps two connections open for ever, and sends its call again without a body if one is closed under
+    /// its hands, so this is long.
     var rest: TimeAmount = .minutes(30)
     /// How many connections are open at a time; more wait in the kernel's queue.
     var connections = 256

@@ -35,7 +35,8 @@ enum ControlRequest: Hashable, Sendable {
                     }
                     limit = number
                 case ("follow", .bool(let flag)): follow = flag
-                default: throw InvalidControlRequest(description: "log takes limit (a number) and follow (true or false)")
+                default:
+                    throw InvalidControlRequest(description: "log takes limit (a number) and follow (true or false)")
                 }
             }
             self = .log(limit: limit, follow: follow)

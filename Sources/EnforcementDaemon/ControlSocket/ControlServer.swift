@@ -40,6 +40,7 @@ struct ControlServer: Sendable {
     ///   - status: says how docker-ramd is.
     ///   - logger: where failures go.
     ///   - group: the event loops.
+    /// - Throws: what the system says to the socket.
     init(
         on socket: CInt,
         limits: Limits = Limits(),

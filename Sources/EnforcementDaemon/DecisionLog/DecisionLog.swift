@@ -80,8 +80,12 @@ actor DecisionLog {
     ///   - limit: how many of the newest lines.
     ///   - capacity: how many lines may wait for the reader.
     ///   - whenTooSlow: called when more wait; the follower then gets no more.
+    /// - Returns: what is there and what is to come.
     func follow(_ limit: Int, capacity: Int, whenTooSlow: @escaping @Sendable () -> Void) -> DecisionFollower {
-        let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingOldest(capacity))
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: String.self,
+            bufferingPolicy: .bufferingOldest(capacity)
+        )
         followers.append((continuation, whenTooSlow))
         return DecisionFollower(lines: newest(limit), further: stream) { continuation.finish() }
     }

@@ -1,7 +1,9 @@
 import Glibc
 import LocalInstallation
 
-/// A file of lines that is put aside when it is full: `log`, then `log.1`, `log.2`, ... up to a number of files.
+/// A file of lines that is put aside when it is full.
+///
+/// `log` becomes `log.1`, that becomes `log.2`, and so on up to a number of files.
 struct RotatingFile {
     private let path: String
     private let maximumBytes: Int
@@ -67,7 +69,9 @@ struct RotatingFile {
         var (ours, there) = (stat(), stat())
         if fstat(descriptor, &ours) == 0, stat(path, &there) == 0,
             ours.st_ino == there.st_ino, ours.st_dev == there.st_dev
-        { return }
+        {
+            return
+        }
         close()
     }
 
@@ -87,7 +91,9 @@ struct RotatingFile {
         var last: UInt8 = 0
         if size > 0, pread(descriptor, &last, 1, size - 1) == 1, last != UInt8(ascii: "\n"),
             Glibc.write(descriptor, "\n", 1) == 1
-        { size += 1 }
+        {
+            size += 1
+        }
         self.descriptor = descriptor
         return descriptor
     }

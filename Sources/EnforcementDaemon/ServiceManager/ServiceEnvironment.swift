@@ -24,7 +24,8 @@ struct ServiceEnvironment: Hashable, Sendable {
         root = value("DOCKER_RAM_ROOT").flatMap { $0.isEmpty ? nil : $0 }
         listenProcess = value("LISTEN_PID").flatMap { pid_t($0) }
         listenCount = value("LISTEN_FDS").flatMap { Int($0) } ?? 0
-        listenNames = value("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false).map(String.init) ?? []
+        listenNames =
+            value("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false).map(String.init) ?? []
         notifySocket = value("NOTIFY_SOCKET").flatMap { $0.isEmpty ? nil : $0 }
         let watched = value("WATCHDOG_PID").map { pid_t($0) }
         if watched == nil || watched == processID {

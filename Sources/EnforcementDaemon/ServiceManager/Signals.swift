@@ -8,7 +8,9 @@ enum Signals {
         _ body: (AsyncStream<EnforcementDaemon.Order>) async throws -> Result
     ) async rethrows -> Result {
         let (orders, continuation) = AsyncStream.makeStream(of: EnforcementDaemon.Order.self)
-        let sources = [(SIGTERM, EnforcementDaemon.Order.stop), (SIGINT, .stop), (SIGHUP, .reload)].map { number, order in
+        let sources = [(SIGTERM, EnforcementDaemon.Order.stop), (SIGINT, .stop), (SIGHUP, .reload)].map {
+            number,
+            order in
             // The default action would end the process before the source sees the signal.
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number)

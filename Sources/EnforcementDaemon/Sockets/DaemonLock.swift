@@ -5,7 +5,7 @@ import LocalInstallation
 struct DaemonLock: Sendable {
     private let descriptor: CInt
 
-    /// Takes the lock. It is freed when the process ends, however it ends.
+    /// Takes the lock, which is freed when the process ends, however it ends.
     init(_ paths: InstallationPaths) throws {
         let path = "\(paths.stateDirectory)/docker-ramd.lock"
         try Files.makeDirectory(paths.stateDirectory)

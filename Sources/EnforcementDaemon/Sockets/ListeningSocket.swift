@@ -17,6 +17,7 @@ struct ListeningSocket: Sendable {
     /// - Parameters:
     ///   - path: where; missing directories are made.
     ///   - mode: the permissions of the socket, which say who may connect.
+    /// - Returns: the socket.
     /// - Throws: ``SocketFault``.
     static func open(at path: String, mode: mode_t) throws -> ListeningSocket {
         let address = try UnixSocketAddress(path)
@@ -24,7 +25,9 @@ struct ListeningSocket: Sendable {
         try removeStale(path, address)
         let descriptor = try UnixSocketAddress.newSocket(path)
         do {
-            guard address.withPointer({ bind(descriptor, $0, $1) }) == 0 else { throw SocketFault.system("bind", path, errno) }
+            guard address.withPointer({ bind(descriptor, $0, $1) }) == 0 else {
+                throw SocketFault.system("bind", path, errno)
+            }
             // Nobody can connect before listen(), so nobody slips in before the permissions are right.
             guard chmod(path, mode) == 0 else { throw SocketFault.system("set the mode of", path, errno) }
             guard listen(descriptor, 128) == 0 else { throw SocketFault.system("listen on", path, errno) }
