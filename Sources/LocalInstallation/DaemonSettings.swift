@@ -18,6 +18,9 @@ public struct DaemonSettings: Hashable, Sendable {
         public var files = 5
         /// Whether allowed contacts are recorded too.
         public var logAllowed = true
+
+        /// The defaults.
+        public init() {}
     }
 
     /// How the decision log is kept.
