@@ -24,6 +24,8 @@ typedef const void *gconstpointer;
 typedef struct _GHashTable GHashTable;
 typedef struct _GList GList;
 typedef struct _GCancellable GCancellable;
+typedef struct _GVariant GVariant;
+typedef struct _GDBusProxy GDBusProxy;
 
 typedef struct _GError {
     guint32 domain;
@@ -41,6 +43,7 @@ typedef guint (*GHashFunc)(gconstpointer key);
 typedef gboolean (*GEqualFunc)(gconstpointer a, gconstpointer b);
 typedef void (*GDestroyNotify)(gpointer data);
 
+typedef enum { G_DBUS_CALL_FLAGS_NONE = 0 } GDBusCallFlags;
 typedef enum { SECRET_SERVICE_NONE = 0 } SecretServiceFlags;
 typedef enum { SECRET_SEARCH_NONE = 0, SECRET_SEARCH_ALL = 1 << 1 } SecretSearchFlags;
 typedef enum { SECRET_COLLECTION_NONE = 0 } SecretCollectionFlags;
@@ -68,6 +71,16 @@ void g_cancellable_cancel(GCancellable *cancellable);
 gboolean g_cancellable_is_cancelled(GCancellable *cancellable);
 gboolean g_dbus_error_strip_remote_error(GError *error);
 gchar *g_dbus_error_get_remote_error(const GError *error);
+GVariant *g_dbus_proxy_call_sync(
+    GDBusProxy *proxy, const gchar *method_name, GVariant *parameters, GDBusCallFlags flags, gint timeout_msec,
+    GCancellable *cancellable, GError **error);
+GVariant *g_variant_new_string(const gchar *string);
+GVariant *g_variant_new_variant(GVariant *value);
+GVariant *g_variant_new_tuple(GVariant *const *children, gsize n_children);
+GVariant *g_variant_get_child_value(GVariant *value, gsize index_);
+const gchar *g_variant_get_type_string(GVariant *value);
+gconstpointer g_variant_get_fixed_array(GVariant *value, gsize *n_elements, gsize element_size);
+void g_variant_unref(GVariant *value);
 
 SecretService *secret_service_get_sync(SecretServiceFlags flags, GCancellable *cancellable, GError **error);
 GList *secret_service_search_sync(
@@ -110,6 +123,14 @@ typedef __typeof__(&g_cancellable_cancel) ram_g_cancellable_cancel;
 typedef __typeof__(&g_cancellable_is_cancelled) ram_g_cancellable_is_cancelled;
 typedef __typeof__(&g_dbus_error_strip_remote_error) ram_g_dbus_error_strip_remote_error;
 typedef __typeof__(&g_dbus_error_get_remote_error) ram_g_dbus_error_get_remote_error;
+typedef __typeof__(&g_dbus_proxy_call_sync) ram_g_dbus_proxy_call_sync;
+typedef __typeof__(&g_variant_new_string) ram_g_variant_new_string;
+typedef __typeof__(&g_variant_new_variant) ram_g_variant_new_variant;
+typedef __typeof__(&g_variant_new_tuple) ram_g_variant_new_tuple;
+typedef __typeof__(&g_variant_get_child_value) ram_g_variant_get_child_value;
+typedef __typeof__(&g_variant_get_type_string) ram_g_variant_get_type_string;
+typedef __typeof__(&g_variant_get_fixed_array) ram_g_variant_get_fixed_array;
+typedef __typeof__(&g_variant_unref) ram_g_variant_unref;
 typedef __typeof__(&secret_service_get_sync) ram_secret_service_get_sync;
 typedef __typeof__(&secret_service_search_sync) ram_secret_service_search_sync;
 typedef __typeof__(&secret_service_unlock_sync) ram_secret_service_unlock_sync;

@@ -187,13 +187,69 @@ final class Keyring {
         return items
     }
 
+    /// Reads a secret, in a session without encryption where the provider has one.
+    ///
+    /// What libsecret does by itself, agreeing on a key for each call, takes longer than everything else together. The
+    /// key would protect from nobody: the bus is a local socket of this person, and whoever may listen on it may ask
+    /// the provider himself.
     private func secret(of item: Item) throws(KeyringFault) -> Secret {
+        if let session = plainSession() {
+            defer { library.unrefVariant(session) }
+            var session: OpaquePointer? = session
+            let answer = try checked { error in
+                library.call(
+                    item.handle,
+                    "GetSecret",
+                    library.newTuple(&session, 1),
+                    G_DBUS_CALL_FLAGS_NONE,
+                    -1,
+                    cancellable,
+                    error
+                )
+            }
+            defer { if let answer { library.unrefVariant(answer) } }
+            if let answer, isOfType(answer, "((oayays))") { return secret(in: answer) }
+        }
         let isLoaded = try checked { error in library.loadSecret(item.handle, cancellable, error) }
         guard isLoaded != 0, let value = library.secret(item.handle) else { return Secret([]) }
         defer { library.unrefValue(UnsafeMutableRawPointer(value)) }
         var length: gsize = 0
         guard let start = library.value(value, &length) else { return Secret([]) }
         return Secret(Array(UnsafeRawBufferPointer(start: start, count: Int(length))))
+    }
+
+    /// The third part of session, parameters, secret and content type.
+    private func secret(in answer: OpaquePointer) -> Secret {
+        guard let parts = library.child(answer, 0) else { return Secret([]) }
+        defer { library.unrefVariant(parts) }
+        guard let bytes = library.child(parts, 2) else { return Secret([]) }
+        defer { library.unrefVariant(bytes) }
+        var count: gsize = 0
+        guard let start = library.fixedArray(bytes, &count, 1) else { return Secret([]) }
+        return Secret(Array(UnsafeRawBufferPointer(start: start, count: Int(count))))
+    }
+
+    /// The path of a session without encryption; `nil` if the provider gives none.
+    private func plainSession() -> OpaquePointer? {
+        let parameters = [library.newString("plain"), library.newVariant(library.newString(""))]
+        let answer = try? checked { error in
+            library.call(
+                service,
+                "OpenSession",
+                library.newTuple(parameters, 2),
+                G_DBUS_CALL_FLAGS_NONE,
+                -1,
+                cancellable,
+                error
+            )
+        }
+        guard let answer = answer ?? nil else { return nil }
+        defer { library.unrefVariant(answer) }
+        return isOfType(answer, "(vo)") ? library.child(answer, 1) : nil
+    }
+
+    private func isOfType(_ variant: OpaquePointer, _ type: String) -> Bool {
+        library.typeString(variant).map { String(cString: $0) == type } ?? false
     }
 
     private func write(_ credentials: Credentials) throws(KeyringFault) {

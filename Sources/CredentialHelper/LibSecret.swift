@@ -22,6 +22,15 @@ struct LibSecret {
     let stripRemoteError: ram_g_dbus_error_strip_remote_error
     let remoteError: ram_g_dbus_error_get_remote_error
 
+    let call: ram_g_dbus_proxy_call_sync
+    let newString: ram_g_variant_new_string
+    let newVariant: ram_g_variant_new_variant
+    let newTuple: ram_g_variant_new_tuple
+    let child: ram_g_variant_get_child_value
+    let typeString: ram_g_variant_get_type_string
+    let fixedArray: ram_g_variant_get_fixed_array
+    let unrefVariant: ram_g_variant_unref
+
     let service: ram_secret_service_get_sync
     let search: ram_secret_service_search_sync
     let unlock: ram_secret_service_unlock_sync
@@ -74,6 +83,14 @@ struct LibSecret {
             try symbol("g_dbus_error_get_remote_error"),
             to: ram_g_dbus_error_get_remote_error.self
         )
+        call = unsafeBitCast(try symbol("g_dbus_proxy_call_sync"), to: ram_g_dbus_proxy_call_sync.self)
+        newString = unsafeBitCast(try symbol("g_variant_new_string"), to: ram_g_variant_new_string.self)
+        newVariant = unsafeBitCast(try symbol("g_variant_new_variant"), to: ram_g_variant_new_variant.self)
+        newTuple = unsafeBitCast(try symbol("g_variant_new_tuple"), to: ram_g_variant_new_tuple.self)
+        child = unsafeBitCast(try symbol("g_variant_get_child_value"), to: ram_g_variant_get_child_value.self)
+        typeString = unsafeBitCast(try symbol("g_variant_get_type_string"), to: ram_g_variant_get_type_string.self)
+        fixedArray = unsafeBitCast(try symbol("g_variant_get_fixed_array"), to: ram_g_variant_get_fixed_array.self)
+        unrefVariant = unsafeBitCast(try symbol("g_variant_unref"), to: ram_g_variant_unref.self)
         service = unsafeBitCast(try symbol("secret_service_get_sync"), to: ram_secret_service_get_sync.self)
         search = unsafeBitCast(try symbol("secret_service_search_sync"), to: ram_secret_service_search_sync.self)
         unlock = unsafeBitCast(try symbol("secret_service_unlock_sync"), to: ram_secret_service_unlock_sync.self)
