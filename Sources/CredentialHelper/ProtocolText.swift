@@ -1,11 +1,11 @@
+import LocalInstallation
+
 /// The words of Docker's credential helper protocol. Clients compare some of them byte for byte.
 ///
 /// Source: docker-credential-helpers, `credentials/error.go` and `credentials/credentials.go`.
 enum ProtocolText {
     /// The program, as it names itself.
     static let name = "docker-credential-ram"
-    /// The version.
-    static let version = "0.1.0"
 
     /// No credentials are kept for the server; to clients this is an answer, not an error.
     static let credentialsNotFound = "credentials not found in native keychain"
@@ -15,7 +15,7 @@ enum ProtocolText {
     static let missingUsername = "no credentials username"
 
     static let usage = "Usage: \(name) <store|get|erase|list|version>"
-    static let versionLine = "\(name) (docker-ram) v\(version)"
+    static let versionLine = "\(name) (docker-ram) v\(ProductVersion.text)"
 
     static func unknownAction(_ action: String) -> String { "\(name): unknown action: \(action)" }
 }
