@@ -1,7 +1,7 @@
-public import RegistryAccess
+import RegistryAccess
 
-/// JSON values as text.
-public enum JSONText {
+/// JSON values as text in the style of the document that they go into.
+enum JSONText {
     /// How the text is laid out.
     struct Style {
         var isMultiLine: Bool
@@ -19,27 +19,8 @@ public enum JSONText {
         }
     }
 
-    /// A value over several lines, indented by two spaces, without a line end behind it.
-    ///
-    /// - Parameter value: the value.
-    /// - Returns: its text.
-    public static func pretty(_ value: JSONValue) -> String {
-        Style(isMultiLine: true, indentation: "  ", currentIndentation: "", newline: "\n", space: " ").text(of: value)
-    }
-
-    /// A value on one line.
-    ///
-    /// - Parameter value: the value.
-    /// - Returns: its text.
-    public static func compact(_ value: JSONValue) -> String {
-        Style(isMultiLine: false, indentation: "", currentIndentation: "", newline: "", space: "").text(of: value)
-    }
-
     /// A text in quotation marks, with the escapes that JSON demands and no others.
-    ///
-    /// - Parameter text: any text.
-    /// - Returns: a JSON string.
-    public static func quoted(_ text: String) -> String {
+    static func quoted(_ text: String) -> String {
         var quoted = "\""
         for scalar in text.unicodeScalars {
             switch scalar {

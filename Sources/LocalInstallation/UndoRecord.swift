@@ -8,13 +8,13 @@ public struct UndoRecord: Sendable, Equatable {
     /// The file.
     public let path: String
     /// What it held before; `nil` if there was none.
-    public let before: String?
-    /// What it held afterwards.
-    public let after: String
+    public private(set) var before: String?
+    /// Tells whether the file still is what we made of it.
+    public let fingerprint: String
     /// Whether `before` is the content without any change of ours.
-    public let isExact: Bool
+    public private(set) var isExact: Bool
     /// What was changed, in this order.
-    public let changes: [Change]
+    public private(set) var changes: [Change]
 
     /// One change of a value.
     public enum Change: Sendable, Equatable {
@@ -32,13 +32,59 @@ public struct UndoRecord: Sendable, Equatable {
         }
     }
 
-    init(path: String, before: String?, after: String, isExact: Bool, changes: [Change]) {
+    init(path: String, before: String?, fingerprint: String, isExact: Bool, changes: [Change]) {
         self.path = path
         self.before = before
-        self.after = after
+        self.fingerprint = fingerprint
         self.isExact = isExact
         self.changes = changes
     }
+
+    /// The length of a content and its FNV-1a hash: no secret can be read from it.
+    static func fingerprint(of content: [UInt8]) -> String {
+        let hash = content.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        return "\(content.count)-\(String(hash, radix: 16))"
+    }
+
+    // MARK: - Secrets
+
+    /// The members of an object at the top of the earlier content.
+    func beforeMembers(of name: String) -> [(name: String, value: JSONValue)] {
+        guard let before, let document = try? JSONFileEdit(Array(before.utf8)) else { return [] }
+        return (document.value(at: [name])?.members ?? []).map { ($0.name, $0.value) }
+    }
+
+    /// Puts another value at a place that the record remembers.
+    mutating func replace(at path: [String], with value: JSONValue) {
+        changes = changes.map { change in
+            if case .removed(path, _) = change { .removed(path, value) } else { change }
+        }
+        guard let before, var document = try? JSONFileEdit(Array(before.utf8)), let old = document.value(at: path) else {
+            return
+        }
+        do {
+            try document.set(value, at: path)
+            let replaced = document.bytes
+            try document.set(old, at: path)
+            // A text with unusual escapes would come back in another spelling.
+            if document.bytes != Array(before.utf8) { isExact = false }
+            self.before = String(decoding: replaced, as: UTF8.self)
+        } catch {
+            isExact = false
+            self.before = ""
+        }
+    }
+
+    /// Forgets a place.
+    mutating func forget(_ path: [String]) {
+        changes.removeAll { change in
+            if case .removed(path, _) = change { true } else { false }
+        }
+        guard let before, var document = try? JSONFileEdit(Array(before.utf8)) else { return }
+        if (try? document.remove(at: path)) != nil { self.before = String(decoding: document.bytes, as: UTF8.self) }
+    }
+
+    // MARK: - Undoing
 
     /// What undoing came to.
     struct Undone {
@@ -46,6 +92,8 @@ public struct UndoRecord: Sendable, Equatable {
         var content: [UInt8]?
         /// What was left because somebody else changed it since.
         var left: [[String]]
+        /// Whether that is the earlier content, byte for byte.
+        var isExact: Bool
     }
 
     /// Works out the file without our changes.
@@ -55,18 +103,19 @@ public struct UndoRecord: Sendable, Equatable {
     ///   - indentation: what one level is indented by where the document does not say it.
     /// - Returns: what it is to hold.
     func undo(in current: [UInt8]?, indentation: String) throws -> Undone {
-        if isExact, current.map({ String(decoding: $0, as: UTF8.self) }) == after {
-            return Undone(content: before.map { Array($0.utf8) }, left: [])
+        if isExact, current.map(Self.fingerprint) == fingerprint {
+            return Undone(content: before.map { Array($0.utf8) }, left: [], isExact: true)
         }
-        guard let current else { return Undone(content: nil, left: []) }
+        guard let current else { return Undone(content: nil, left: [], isExact: before == nil) }
         var document = try JSONFileEdit(current, indentation: indentation)
         let original = document.bytes
         var left: [[String]] = []
         for change in changes.reversed() where try !Self.undo(change, in: &document) {
             left.append(change.path)
         }
-        if before == nil, document.value == .object([]) { return Undone(content: nil, left: left) }
-        return Undone(content: document.bytes == original ? current : document.bytes, left: left)
+        if before == nil, document.value == .object([]) { return Undone(content: nil, left: left, isExact: true) }
+        let content = document.bytes == original ? current : document.bytes
+        return Undone(content: content, left: left, isExact: before.map { Array($0.utf8) } == content)
     }
 
     private static func undo(_ change: Change, in document: inout JSONFileEdit) throws -> Bool {
@@ -143,22 +192,25 @@ struct RecordedEdit {
     ///   - earlier: the record of what was done to it before.
     func record(of file: SharedFile, after earlier: UndoRecord?) -> UndoRecord {
         let before = file.bytes.map { String(decoding: $0, as: UTF8.self) }
-        let after = String(decoding: document.bytes, as: UTF8.self)
+        let fingerprint = UndoRecord.fingerprint(of: document.bytes)
         guard let earlier else {
-            return UndoRecord(path: file.target, before: before, after: after, isExact: true, changes: changes)
+            return UndoRecord(
+                path: file.target,
+                before: before,
+                fingerprint: fingerprint,
+                isExact: true,
+                changes: changes
+            )
         }
         // A place that was changed again remembers what stood there first.
         let again = Set(changes.map(\.path))
-        let first = earlier.changes.filter { change in
-            guard again.contains(change.path) else { return true }
-            return false
-        }
+        let first = earlier.changes.filter { !again.contains($0.path) }
         let merged = first + changes.map { change in Self.merge(change, into: earlier.changes) }
-        let isExact = earlier.isExact && before == earlier.after
+        let isExact = earlier.isExact && file.bytes.map(UndoRecord.fingerprint) == earlier.fingerprint
         return UndoRecord(
             path: file.target,
-            before: isExact ? earlier.before : earlier.before.map { _ in "" },
-            after: after,
+            before: earlier.before,
+            fingerprint: fingerprint,
             isExact: isExact,
             changes: merged
         )
@@ -184,7 +236,7 @@ extension UndoRecord {
     var json: JSONValue {
         var members = [JSONMember("path", .string(path))]
         if let before { members.append(JSONMember("before", .string(before))) }
-        members.append(JSONMember("after", .string(after)))
+        members.append(JSONMember("fingerprint", .string(fingerprint)))
         members.append(JSONMember("exact", .bool(isExact)))
         members.append(JSONMember("changes", .array(changes.map(\.json))))
         return .object(members)
@@ -195,7 +247,7 @@ extension UndoRecord {
     /// - Parameter json: what the file holds.
     /// - Returns: `nil` if it is no record.
     init?(json: JSONValue) {
-        guard let path = json.value(named: "path")?.text, let after = json.value(named: "after")?.text,
+        guard let path = json.value(named: "path")?.text, let fingerprint = json.value(named: "fingerprint")?.text,
             case .bool(let isExact) = json.value(named: "exact") ?? .null,
             let elements = json.value(named: "changes")?.elements
         else { return nil }
@@ -204,7 +256,7 @@ extension UndoRecord {
         self.init(
             path: path,
             before: json.value(named: "before")?.text,
-            after: after,
+            fingerprint: fingerprint,
             isExact: isExact,
             changes: changes
         )
