@@ -55,8 +55,13 @@ public struct ImageReference: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The full name: registry, repository, and tag and digest where they were written.
+    ///
+    /// A registry of one label is written in upper case, because in lower case it would be read as a namespace on
+    /// Docker Hub.
     public var description: String {
-        var text = "\(registry)/\(repository)"
+        let host = registry.description
+        let isClear = host == "localhost" || host.utf8.contains { $0 == ASCII.dot || $0 == ASCII.colon }
+        var text = "\(isClear ? host : host.uppercased())/\(repository)"
         if let tag { text += ":\(tag)" }
         if let digest { text += "@\(digest)" }
         return text

@@ -182,7 +182,8 @@ struct JSONScanner {
     }
 
     mutating func string() throws(InvalidJSON) -> String {
-        guard peek() == ASCII.quote else { throw fault("expected a text in quotes") }
+        guard let first = peek() else { throw fault("the document ends too early") }
+        guard first == ASCII.quote else { throw fault("expected a text in quotes") }
         let start = position
         position += 1
         var hasEscape = false

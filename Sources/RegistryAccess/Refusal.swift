@@ -45,7 +45,7 @@ public struct Refusal: Sendable, Hashable {
 
     /// The sentence.
     public var sentence: String {
-        let tail = ": \(Self.shortened(what, to: 90))"
+        let tail = ": \(Self.shortened(what, to: 80))"
         let brackets = Self.brackets(organization, policyVersion, id)
         var sentence = Self.printable(opening + tail + brackets + ".")
         if sentence.utf8.count > Self.longest {

@@ -1,0 +1,116 @@
+import RegistryAccess
+import TestSupport
+import Testing
+
+struct RefusalTests {
+    private static func policy(_ organization: String = "acme", contact: String? = nil, version: Int = 42)
+        -> AccessPolicy
+    {
+        AccessPolicy(version: version, organization: organization, contact: contact, rules: [])
+    }
+
+    private static func id() -> DecisionID {
+        var generator = SeededGenerator(seed: 7)
+        return DecisionID(using: &generator)
+    }
+
+    @Test(
+        "The sentences",
+        arguments: [
+            (
+                "ghcr.io", Verdict.Reason.noRule, nil,
+                "Your organization has disallowed this registry: ghcr.io (acme, policy 42, ID)."
+            ),
+            (
+                "ghcr.io", .noRule, "platform@acme.test",
+                "Your organization has disallowed this registry: ghcr.io (acme, policy 42, ID). Ask platform@acme.test for access."
+            ),
+            (
+                "docker.io", .deniedByRule, nil,
+                "Your organization has disallowed this registry: docker.io (acme, policy 42, ID)."
+            ),
+            (
+                "ghcr.io", .action, nil,
+                "Your organization has disallowed this registry: ghcr.io (acme, policy 42, ID). Other actions are allowed there."
+            ),
+            (
+                "r.test:5000", .repository, "x@acme.test",
+                "Your organization has disallowed this registry: r.test:5000 (acme, policy 42, ID). Other repositories are allowed there. Ask x@acme.test for access."
+            ),
+            (
+                "[::1]:5000", .noRule, nil,
+                "Your organization has disallowed this registry: [::1]:5000 (acme, policy 42, ID)."
+            ),
+        ]
+    )
+    func registry(_ address: String, _ reason: Verdict.Reason, _ contact: String?, _ sentence: String) throws {
+        let id = Self.id()
+        let refusal = Refusal(
+            .registry(try RegistryAddress(address), reason),
+            id: id,
+            policy: Self.policy(contact: contact)
+        )
+        #expect(refusal.sentence == sentence.replacing("ID", with: id.description))
+    }
+
+    @Test("The other sentences")
+    func others() {
+        let id = Self.id()
+        #expect(
+            Refusal(.notInspected("the request has a form body"), id: id, policy: Self.policy()).sentence
+                == "This request could not be inspected: the request has a form body (acme, policy 42, \(id))."
+        )
+        #expect(
+            Refusal(.ownPlugin, id: id, policy: nil).sentence == "This plugin may not be replaced: docker-ram (\(id))."
+        )
+        #expect(
+            Refusal(.policyUnavailable, id: id, policy: nil).sentence
+                == "Registries are refused until the policy can be read: run docker ram status (\(id))."
+        )
+    }
+
+    @Test(
+        "However long the names are, the sentence is 200 printable ASCII characters at most and begins as it must",
+        arguments: [1, 30, 64, 100, 253]
+    )
+    func length(_ length: Int) throws {
+        let label = String(repeating: "a", count: min(length, 60))
+        let host =
+            String((label + ".").dropLast().prefix(60)) + (length > 100 ? ".\(label).\(label).evil.test" : ".test")
+        for organization in ["acme", String(repeating: "o", count: 64)] {
+            for contact in [nil, "x@acme.test", String(repeating: "c", count: 100)] {
+                for version in [1, 1 << 53] {
+                    for reason in [Verdict.Reason.noRule, .action, .repository] {
+                        let policy = Self.policy(organization, contact: contact, version: version)
+                        let id = DecisionID()
+                        let sentence = Refusal(
+                            .registry(try RegistryAddress("\(host):65535"), reason),
+                            id: id,
+                            policy: policy
+                        ).sentence
+                        #expect(sentence.utf8.count <= 200)
+                        #expect(sentence.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
+                        #expect(sentence.hasPrefix("Your organization has disallowed this registry: a"))
+                        #expect(sentence.contains(".test:65535 ("), "the end of the host is what tells whose it is")
+                        #expect(sentence.contains("\(id))."))
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("Nothing that a stranger writes reaches the terminal as a control character")
+    func controlCharacters() {
+        let sentence = Refusal(.notInspected("\u{1B}[2Jé\r\n\u{202E}"), id: DecisionID(), policy: nil).sentence
+        #expect(sentence.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
+    }
+
+    @Test("Decision names are six hexadecimal digits")
+    func decisionID() {
+        for _ in 0..<1_000 {
+            let id = DecisionID().description
+            #expect(id.utf8.count == 6)
+            #expect(id.allSatisfy { "0123456789abcdef".contains($0) })
+        }
+    }
+}
