@@ -41,6 +41,9 @@ public struct DeveloperSetup: Sendable {
         public var notes: [String] = []
         /// Registries whose credentials stay in `config.json`, and why.
         public var staying: [String] = []
+
+        /// Nothing so far.
+        public init() {}
     }
 
     var routingPath: String { "\(directory)/ram.json" }
