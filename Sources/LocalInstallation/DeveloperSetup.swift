@@ -71,7 +71,7 @@ public struct DeveloperSetup: Sendable {
         let plain = config.plainCredentials.filter { config.helper(for: $0.registry) == nil }
         note(stayingIn: config, report: &report)
         report.changes += plain.map {
-            "- config.json: the credentials for \"\($0.registry)\", which go to the store"
+            "- config.json: credentials for \"\($0.registry)\" (to the store)"
         }
         guard !isDryRun, !configEdit.changes.isEmpty || !routingEdit.changes.isEmpty || !plain.isEmpty else {
             return report
@@ -209,10 +209,10 @@ public struct DeveloperSetup: Sendable {
         for member in config.document.value(at: ["auths"])?.members ?? [] {
             if let obstacle = PlainCredential.obstacle(in: member.value) {
                 report.staying.append("\"\(member.name)\": \(obstacle.rawValue)")
-            } else if let helper = config.helper(for: member.name), helper != Self.helper,
+            } else if let helper = config.helper(for: member.name),
                 PlainCredential(registry: member.name, entry: member.value) != nil
             {
-                report.staying.append("\"\(member.name)\": docker did not use it, because it asked \"\(helper)\"")
+                report.staying.append("\"\(member.name)\": docker does not use it, because it asks \"\(helper)\"")
             }
         }
     }
@@ -277,7 +277,7 @@ public struct DeveloperSetup: Sendable {
                 report.changes.append("~ \(name): \(undone.isExact ? "as it was" : "without what docker-ram added")")
             }
         }
-        report.changes += fetched.map { "+ config.json: the credentials for \"\($0.registry)\", from the store" }
+        report.changes += fetched.map { "+ config.json: credentials for \"\($0.registry)\" (from the store)" }
         guard !isDryRun else { return report }
         if config.content != configFile.bytes { try put(config.content, in: configFile) }
         for moved in fetched {

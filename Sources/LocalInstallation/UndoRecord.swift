@@ -30,6 +30,15 @@ public struct UndoRecord: Sendable, Equatable {
             case .set(let path, _, _, _), .removed(let path, _), .appended(let path, _, _, _): path
             }
         }
+
+        /// Whether both changed the same value; two elements of one list are two values.
+        func isAbout(_ other: Change) -> Bool {
+            guard path == other.path else { return false }
+            if case .appended(_, let element, _, _) = self, case .appended(_, let another, _, _) = other {
+                return element == another
+            }
+            return true
+        }
     }
 
     init(path: String, before: String?, fingerprint: String, isExact: Bool, changes: [Change]) {
@@ -203,8 +212,7 @@ struct RecordedEdit {
             )
         }
         // A place that was changed again remembers what stood there first.
-        let again = Set(changes.map(\.path))
-        let first = earlier.changes.filter { !again.contains($0.path) }
+        let first = earlier.changes.filter { earlier in !changes.contains { $0.isAbout(earlier) } }
         let merged = first + changes.map { change in Self.merge(change, into: earlier.changes) }
         let isExact = earlier.isExact && file.bytes.map(UndoRecord.fingerprint) == earlier.fingerprint
         return UndoRecord(
@@ -217,13 +225,14 @@ struct RecordedEdit {
     }
 
     private static func merge(_ change: UndoRecord.Change, into earlier: [UndoRecord.Change]) -> UndoRecord.Change {
-        guard let first = earlier.first(where: { $0.path == change.path }) else { return change }
+        guard let first = earlier.first(where: change.isAbout) else { return change }
         switch (change, first) {
         case (.set(let path, let value, let before, let made), .set(_, let earlierValue, let first, let firstMade)):
             // Only if our value still stood there is the earlier one what a person had.
             guard before == earlierValue else { return .set(path, value, before: before, madeObjects: made) }
             return .set(path, value, before: first, madeObjects: max(made, firstMade))
-        case (.set(let path, let value, nil, let made), _): return .set(path, value, before: nil, madeObjects: made)
+        case (.appended(let path, let element, let madeList, let made), .appended(_, _, let firstList, let firstMade)):
+            return .appended(path, element, madeList: madeList || firstList, madeObjects: max(made, firstMade))
         default: return change
         }
     }

@@ -98,11 +98,9 @@ struct CheckResult {
 
     func explanation(for context: CommandContext) -> String {
         let column = 24
-        var lines = [
-            TerminalText.printable(name) + " is " + context.terminal.colored(verdictWord, color) + ": "
-        ]
-        let head = name.count + 4 + verdictWord.count + 2
-        lines[0] += head + reason.count > context.terminal.width ? "\n  \(reason)" : reason
+        var lines = [TerminalText.printable(name) + " is " + context.terminal.colored(verdictWord, color) + ":"]
+        let head = name.count + " is \(verdictWord): ".count
+        lines[0] += (head + reason.count > context.terminal.width ? "\n  " : " ") + TerminalText.printable(reason)
         func add(_ label: String, _ text: String) {
             let gap = String(repeating: " ", count: max(0, column - 2 - label.count))
             lines.append(
@@ -120,10 +118,12 @@ struct CheckResult {
         add("rule", ruleInWords)
         add("policy", policyInWords)
         for (point, text) in effects { add(point, text) }
-        let hosts = hosts.map { [$0.name, $0.purpose.rawValue + ($0.isShared ? ", shared with strangers" : "")] }
-        for (index, line) in TerminalText.table(hosts).enumerated() {
-            lines.append((index == 0 ? "  hosts contacted" : "").padded(to: column) + line)
-        }
+        lines.append("  hosts contacted")
+        lines += TerminalText.table(
+            hosts.map { [$0.purpose.rawValue, $0.name, $0.isShared ? "(shared)" : ""] },
+            gap: 1,
+            indentation: "    "
+        )
         if verdict.outcome == .deny, let contact = policy.policy?.contact { add("for access", "ask \(contact)") }
         return lines.joined(separator: "\n")
     }
@@ -208,11 +208,5 @@ struct CheckResult {
             )
         )
         return .object(members)
-    }
-}
-
-extension String {
-    func padded(to width: Int) -> String {
-        count >= width ? self : self + String(repeating: " ", count: width - count)
     }
 }

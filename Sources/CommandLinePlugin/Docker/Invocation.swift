@@ -121,8 +121,10 @@ struct Invocation {
     private static func words(of error: any Error) -> String {
         let message = RAM.message(for: error)
         let line = message.split(separator: "\n").first.map(String.init) ?? "wrong usage"
-        let words = line.hasPrefix("Error: ") ? String(line.dropFirst(7)) : line
-        return words.prefix(1).lowercased() + words.dropFirst()
+        var words = (line.hasPrefix("Error: ") ? line.dropFirst(7) : line[...]).map { $0 == "'" ? "\"" : $0 }
+        if words.last == "." { words.removeLast() }
+        let text = String(words).split(separator: ". ", maxSplits: 1).map(String.init)
+        return text.map { $0.prefix(1).lowercased() + $0.dropFirst() }.joined(separator: "; ")
     }
 
     /// What Docker's own commands print: the fault, the usage, and where to read on.

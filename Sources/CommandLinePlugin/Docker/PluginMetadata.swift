@@ -9,6 +9,5 @@ enum PluginMetadata {
             JSONMember("Vendor", .string("docker-ram")),
             JSONMember("Version", .string(ProductVersion.text)),
             JSONMember("ShortDescription", .string("Registry Access Management")),
-            JSONMember("URL", .string("https://github.com/docker-ram/docker-ram")),
         ]).text(indentation: "  ") + "\n"
 }

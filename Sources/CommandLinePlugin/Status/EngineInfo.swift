@@ -38,10 +38,10 @@ struct EngineInfo {
         version = json.value(named: "ServerVersion")?.text
         plugins =
             (json.value(named: "Plugins")?.value(named: "Authorization")?.elements ?? []).compactMap(\.text)
-        if let error = json.value(named: "ServerErrors")?.elements?.first?.text {
+        if let error = json.value(named: "ServerErrors")?.elements?.first?.text, !error.isEmpty {
             fault = Self.firstLine(error)
         } else if version?.isEmpty != false {
-            fault = "the engine does not answer"
+            fault = Self.firstLine(result.errorWords) ?? "the engine does not answer"
         }
     }
 
