@@ -11,12 +11,12 @@ extension EndToEnd {
         @Test("killed and started again in the middle of pulls: no refused pull succeeds, allowed ones recover")
         func killedUnderLoad() async throws {
             try await PrivateDocker.with { docker in
-                let isOver = Mutex(false)
+                let isOver = Flag()
                 try await withThrowingTaskGroup(of: (allowed: Int, refused: Int).self) { group in
                     for _ in 0..<3 {
                         group.addTask {
                             var count = (allowed: 0, refused: 0)
-                            while !isOver.withLock({ $0 }) {
+                            while !isOver.isSet {
                                 let bad = try await docker.engine.docker(["pull", docker.refused.image])
                                 #expect(bad.status != 0, "\(bad)")
                                 if PrivateDocker.isRefusal(bad.errors, of: docker.refused.address) {
@@ -36,7 +36,7 @@ extension EndToEnd {
                         try await docker.engine.startDaemon()
                     }
                     try await Task.sleep(for: .seconds(2))
-                    isOver.withLock { $0 = true }
+                    isOver.set()
                     for try await count in group {
                         #expect(count.allowed > 0)
                         #expect(count.refused > 0)
@@ -99,5 +99,16 @@ extension EndToEnd {
                 }
             }
         }
+    }
+}
+
+/// Something that several tasks wait for.
+private final class Flag: Sendable {
+    private let value = Mutex(false)
+
+    var isSet: Bool { value.withLock { $0 } }
+
+    func set() {
+        value.withLock { $0 = true }
     }
 }

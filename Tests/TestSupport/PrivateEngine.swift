@@ -1,5 +1,5 @@
 import Foundation
-import Glibc
+public import Glibc
 import Synchronization
 
 /// Debian's Docker Engine under a directory of its own, with docker-ramd as its authorization plugin.
@@ -99,13 +99,13 @@ public final class PrivateEngine: Sendable {
 
     /// Ends docker-ramd.
     ///
-    /// - Parameter signal: how.
+    /// - Parameter signal: how; SIGTERM if nothing is said.
     /// - Returns: its exit status.
     /// - Throws: ``UnexpectedEnd`` if it does not end.
     @discardableResult
-    public func stopDaemon(_ signal: Int32 = SIGTERM) async throws -> Int32? {
+    public func stopDaemon(_ signal: Int32? = nil) async throws -> Int32? {
         guard let program = daemon.withLock({ $0 }) else { return nil }
-        program.send(signal)
+        program.send(signal ?? SIGTERM)
         try await program.stop()
         return program.status
     }
@@ -123,7 +123,7 @@ public final class PrivateEngine: Sendable {
     /// - Returns: the ended client.
     /// - Throws: ``UnexpectedEnd`` if it does not end in time.
     public func docker(
-        _ client: String = DockerClients.debian,
+        _ client: String,
         _ arguments: [String],
         input: String = "",
         environment more: [String: String] = [:]
@@ -133,6 +133,15 @@ public final class PrivateEngine: Sendable {
             environment: environment.merging(more) { _, new in new },
             input: input
         )
+    }
+
+    /// Runs a command of Debian's Docker client on this engine.
+    ///
+    /// - Parameter arguments: the command.
+    /// - Returns: the ended client.
+    /// - Throws: ``UnexpectedEnd`` if it does not end in time.
+    public func docker(_ arguments: [String]) async throws -> EndedProgram {
+        try await docker(DockerClients.debian, arguments)
     }
 
     /// Sends bytes to the engine's socket and reads the answer to its end.

@@ -1,5 +1,5 @@
 import Foundation
-import Glibc
+public import Glibc
 import Synchronization
 
 /// A program that ended, and what it said.
@@ -189,10 +189,10 @@ public final class RunningProgram: Sendable {
     }
 
     private static func temporaryFile() throws -> Int32 {
-        var template = Array("/tmp/ram-XXXXXX".utf8CString)
-        let file = mkostemp(&template, O_CLOEXEC)
+        let path = "/tmp/ram-\(getpid())-\(UInt64.random(in: .min ... .max))"
+        let file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw UnexpectedEnd(description: "cannot make a temporary file: errno \(errno)") }
-        unlink(template)
+        unlink(path)
         return file
     }
 
