@@ -82,7 +82,7 @@ extension EndToEnd {
                     try await docker.engine.docker(["pull", docker.refused.image]).status == 0
                 }
                 let log = try await docker.engine.docker(["ram", "log", "--format", "json"]).expecting(0)
-                #expect(log.output.contains(#""verdict":"would-deny""#), "\(log)")
+                #expect(log.output.contains(#""verdict": "would-deny""#), "\(log)")
             }
         }
     }
