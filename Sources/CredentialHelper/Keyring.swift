@@ -274,7 +274,7 @@ final class Keyring {
     private func delete(_ item: Item) throws(KeyringFault) {
         do throws(KeyringFault) {
             _ = try checked { error in library.delete(item.handle, cancellable, error) }
-        } catch where error.isAbsent {
+        } catch  where error.isAbsent {
             // Another helper was faster.
         }
     }

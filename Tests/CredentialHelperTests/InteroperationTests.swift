@@ -7,20 +7,29 @@ import Testing
 /// docker-credential-secretservice and docker-credential-ram on one keyring.
 @Suite(.serialized)
 struct InteroperationTests {
-    /// Server URLs as Docker, other clients and attackers write them. Without a policy all of them are only texts.
+    /// Server URLs as Docker, other clients and attackers write them; without a policy all of them are only texts.
     static let serverURLs: [String] = {
         let hosts = [
-            "a.test", "A.TEST", "ghcr.io", "registry.acme.test:5000", "localhost", "localhost:5000", "a.test:443", "a.test:80",
-            "a.test:0", "a.test:65536", "a.test:05", "a.test:", "a.test.", ".a.test", "a..test", "-a.test", "a-.test", "a_b.test",
-            "xn--bcher-kva.test", "bücher.test", "b\u{FC}cher.test", "bu\u{308}cher.test", "doc\u{212A}er.io", "a．test", "a。test",
+            "a.test", "A.TEST", "ghcr.io", "registry.acme.test:5000", "localhost", "localhost:5000", "a.test:443",
+            "a.test:80",
+            "a.test:0", "a.test:65536", "a.test:05", "a.test:", "a.test.", ".a.test", "a..test", "-a.test", "a-.test",
+            "a_b.test",
+            "xn--bcher-kva.test", "bücher.test", "b\u{FC}cher.test", "bu\u{308}cher.test", "doc\u{212A}er.io", "a．test",
+            "a。test",
             "user@a.test", "user:pw@a.test", "a%2etest", "a%00test", "a.test%", "10.0.0.1", "10.0.0.1:5000", "127.1",
-            "2130706433", "0x7f000001", "0177.0.0.1", "1.2.3.4.5", "[::1]", "[::1]:5000", "[::ffff:127.0.0.1]", "[fe80::1%25eth0]",
-            "::1", "[::1", "docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "docker.io.evil.test",
-            "a.test?x=1", "a.test#x", "a test", "a\ttest", "a\u{1B}[31mtest", "a\u{1}test", "a\u{7F}test", "a\u{85}test",
-            "a\u{200B}test", "\u{202E}tset.a", "a\"test", "a\\test", "a'test", "<a>&test", "a\u{2028}test", "💥.test", "a=b", "a;b", "a|b",
+            "2130706433", "0x7f000001", "0177.0.0.1", "1.2.3.4.5", "[::1]", "[::1]:5000", "[::ffff:127.0.0.1]",
+            "[fe80::1%25eth0]",
+            "::1", "[::1", "docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com",
+            "docker.io.evil.test",
+            "a.test?x=1", "a.test#x", "a test", "a\ttest", "a\u{1B}[31mtest", "a\u{1}test", "a\u{7F}test",
+            "a\u{85}test",
+            "a\u{200B}test", "\u{202E}tset.a", "a\"test", "a\\test", "a'test", "<a>&test", "a\u{2028}test", "💥.test",
+            "a=b", "a;b", "a|b",
             "*.a.test", "**", "${HOME}", "$(id)", "../../etc/passwd", "{}", "null",
         ]
-        return hosts.map { "https://\($0)/v1/" } + hosts + ["https://", "http://a.test", "//a.test", "https:/a.test", "ftp://a.test", "a.test//x"]
+        return hosts.map { "https://\($0)/v1/" } + hosts + [
+            "https://", "http://a.test", "//a.test", "https:/a.test", "ftp://a.test", "a.test//x",
+        ]
     }()
 
     @Test("what one stores the other finds, byte for byte, and both erase")
@@ -44,7 +53,8 @@ struct InteroperationTests {
             #expect(ours.text.matches(of: /":"u\d+"/).count == Self.serverURLs.count)
             #expect(ours.output == theirs.output)
             for (index, server) in Self.serverURLs.enumerated() {
-                let erased = try index.isMultiple(of: 3) ? session.debians("erase", server) : session.ours("erase", server)
+                let erased =
+                    try index.isMultiple(of: 3) ? session.debians("erase", server) : session.ours("erase", server)
                 #expect(erased.status == 0 && erased.output.isEmpty, "\(server): \(erased)")
                 #expect(try session.debians("get", server).text == "credentials not found in native keychain\n")
             }
@@ -63,7 +73,10 @@ struct InteroperationTests {
             #expect(try session.items(of: "a.test") == 1)
             #expect(try session.ours("store", KeyringSession.json("a.test", "u3", "s4")).status == 0)
             #expect(try session.items(of: "a.test") == 1)
-            #expect(try session.debians("get", "a.test").text == #"{"ServerURL":"a.test","Username":"u3","Secret":"s4"}"# + "\n")
+            #expect(
+                try session.debians("get", "a.test").text == #"{"ServerURL":"a.test","Username":"u3","Secret":"s4"}"#
+                    + "\n"
+            )
         }
     }
 
@@ -81,7 +94,10 @@ struct InteroperationTests {
     func spellings() throws {
         try withKeyringSession(.unlocked) { session in
             try session.store("https://a.test", "u1", "s1")
-            #expect(try session.ours("get", "A.test:443/v2/").text == #"{"ServerURL":"A.test:443/v2/","Username":"u1","Secret":"s1"}"# + "\n")
+            #expect(
+                try session.ours("get", "A.test:443/v2/").text
+                    == #"{"ServerURL":"A.test:443/v2/","Username":"u1","Secret":"s1"}"# + "\n"
+            )
             try session.store("a.test", "u2", "s2")
             #expect(try session.ours("get", "https://a.test").text.contains("\"u1\""))
             #expect(try session.ours("get", "a.test").text.contains("\"u2\""))
@@ -118,7 +134,10 @@ struct InteroperationTests {
         try withKeyringSession(.unlocked) { session in
             let stored = try run(
                 "secret-tool",
-                ["store", "--label=x", "xdg:schema", "io.docker.Credentials", "label", "CDS Credentials", "docker_cli", "1", "server", "a.test", "username", "cds"],
+                [
+                    "store", "--label=x", "xdg:schema", "io.docker.Credentials", "label", "CDS Credentials",
+                    "docker_cli", "1", "server", "a.test", "username", "cds",
+                ],
                 input: Array("theirs".utf8),
                 environment: session.environment
             )

@@ -45,7 +45,10 @@ struct HelperRefusalTests {
             }
             for server in ["ghcr.io", "not an address"] {
                 #expect(try session.ours("store", KeyringSession.json(server, "u", "s")).status == 0)
-                #expect(try session.ours("get", server).text == "{\"ServerURL\":\"\(server)\",\"Username\":\"u\",\"Secret\":\"s\"}\n")
+                #expect(
+                    try session.ours("get", server).text
+                        == "{\"ServerURL\":\"\(server)\",\"Username\":\"u\",\"Secret\":\"s\"}\n"
+                )
             }
             #expect(try session.ours("list").text == "{\"ghcr.io\":\"u\",\"not an address\":\"u\"}\n")
         }
@@ -65,7 +68,12 @@ struct HelperRefusalTests {
                 #expect(get.output.dropLast().allSatisfy { (0x20..<0x7F).contains($0) } && get.output.count <= 201)
                 #expect(!get.text.contains("a.test"), "\(server): \(get)")
             }
-            let notText = try run(Built.helper, ["get"], input: [0x61, 0xFF, 0x2E, 0x62], environment: session.environment)
+            let notText = try run(
+                Built.helper,
+                ["get"],
+                input: [0x61, 0xFF, 0x2E, 0x62],
+                environment: session.environment
+            )
             #expect(notText.text.hasPrefix("This request could not be inspected: "), "\(notText)")
             #expect(try session.ours("store", KeyringSession.json("user@a.test", "u", "s")).status == 1)
             #expect(try session.ours("list").text == "{}\n")
@@ -74,9 +82,16 @@ struct HelperRefusalTests {
         }
     }
 
-    @Test("a policy that cannot be read refuses, one that others can write is none", arguments: [
-        ("{", 0o644), ("{\"version\":42,\"organization\":\"acme\",\"registries\":[{\"address\":\"a.test\",\"allowed\":true}]}", 0o666),
-    ] as [(String, UInt32)])
+    @Test(
+        "a policy that cannot be read refuses, one that others can write is none",
+        arguments: [
+            ("{", 0o644),
+            (
+                "{\"version\":42,\"organization\":\"acme\",\"registries\":[{\"address\":\"a.test\",\"allowed\":true}]}",
+                0o666
+            ),
+        ] as [(String, UInt32)]
+    )
     func unavailable(document: String, mode: UInt32) throws {
         try withKeyringSession(.unlocked) { session in
             try session.store("a.test", "u", "s")
@@ -100,16 +115,25 @@ struct HelperRefusalTests {
                 environment: session.environment
             )
             #expect(ending.status == 1)
-            #expect(ending.text.hasPrefix("docker-credential-ram: Your organization has disallowed this registry: ghcr.io ("), "\(ending)")
+            #expect(
+                ending.text.hasPrefix(
+                    "docker-credential-ram: Your organization has disallowed this registry: ghcr.io ("
+                ),
+                "\(ending)"
+            )
             let answer = try Files.read("\(session.directory)/answer", atMost: 1000).bytes
             #expect(String(decoding: answer, as: UTF8.self).wholeMatch(of: sentence) != nil)
         }
     }
 
-    @Test("GLib is loaded for the keyring and for nothing else", arguments: [
-        ("get", "ghcr.io", false), ("store", KeyringSession.json("ghcr.io", "u", "s"), false), ("version", "", false),
-        ("get", "pass.test", false), ("get", "a.test", true),
-    ])
+    @Test(
+        "GLib is loaded for the keyring and for nothing else",
+        arguments: [
+            ("get", "ghcr.io", false), ("store", KeyringSession.json("ghcr.io", "u", "s"), false),
+            ("version", "", false),
+            ("get", "pass.test", false), ("get", "a.test", true),
+        ]
+    )
     func libraries(action: String, input: String, isLoaded: Bool) throws {
         try withKeyringSession(.unlocked) { session in
             try session.allow("a.test", "pass.test")
@@ -126,7 +150,9 @@ struct HelperRefusalTests {
     @Test("what is declared of libsecret is what its own headers declare")
     func headers() throws {
         try withKeyringSession(.noProvider) { session in
-            let sources = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/") + "/Sources/CLibSecret"
+            let sources =
+                #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
+                + "/Sources/CLibSecret"
             try session.write(
                 """
                 #include <libsecret/secret.h>
@@ -139,7 +165,8 @@ struct HelperRefusalTests {
                 """,
                 to: "check.c"
             )
-            let command = "cc -Wall -Werror -fsyntax-only -I'\(sources)' $(pkg-config --cflags libsecret-1) '\(session.directory)/check.c'"
+            let command =
+                "cc -Wall -Werror -fsyntax-only -I'\(sources)' $(pkg-config --cflags libsecret-1) '\(session.directory)/check.c'"
             let ending = try run("sh", ["-c", command], environment: session.environment)
             #expect(ending.status == 0, "\(ending.words)")
         }
