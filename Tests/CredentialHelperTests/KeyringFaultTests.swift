@@ -124,32 +124,33 @@ struct KeyringFaultTests {
         }
     }
 
-    @Test("locked, and the window that asks for the password never opens")
-    func hangingPrompter() throws {
+    @Test("locked, and the window that asks for the password never opens", arguments: [false, true])
+    func hangingPrompter(hasDisplay: Bool) throws {
         try withKeyringSession(.locked) { session in
             let service = "[D-BUS Service]\nName=org.gnome.keyring.SystemPrompter\nExec=/bin/sleep 60\n"
             try session.write(service, to: "services/org.gnome.keyring.SystemPrompter.service")
             let reloaded = try run(
                 "dbus-send",
-                [
-                    "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/",
-                    "org.freedesktop.DBus.ReloadConfig",
-                ],
+                ["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ReloadConfig"],
                 environment: session.environment
             )
             #expect(reloaded.status == 0, "\(reloaded)")
-            let get = try session.ours("get", "a.test")
-            check(get, says: "Timeout was reached", hint: "does not answer")
-            #expect(get.seconds > 4)
+            guard hasDisplay else {
+                let get = try session.ours("get", "a.test")
+                check(get, says: "Timeout was reached", hint: "does not answer")
+                #expect(get.seconds > 4)
+                return
+            }
             // Where a window can be shown, a person gets the time to type.
             session.environment["DISPLAY"] = ":93"
             let patient = try RunningProgram(
                 "timeout",
-                ["7", Built.helper, "get"],
+                ["8", Built.helper, "get"],
                 input: Array("a.test".utf8),
                 environment: session.environment
             )
-            #expect(try patient.end().status == 124)
+            let ending = try patient.end()
+            #expect(ending.status == 124, "\(ending)")
         }
     }
 
