@@ -62,6 +62,7 @@ let package = Package(
         .testTarget(
             name: "RegistryAccessTests",
             dependencies: ["RegistryAccess", "TestSupport"],
+            exclude: ["Fixtures"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -2,29 +2,29 @@
 ///
 /// A policy of a million rules is read without a tree of values in between, so objects and lists are handed out one
 /// member at a time.
-struct JSONScanner {
+package struct JSONScanner {
     let bytes: [UInt8]
-    private(set) var position = 0
+    package private(set) var position = 0
     private let limits: StrictJSON.Limits
     private var depth = 0
 
-    init(_ bytes: [UInt8], limits: StrictJSON.Limits) {
+    package init(_ bytes: [UInt8], limits: StrictJSON.Limits) {
         self.bytes = bytes
         self.limits = limits
     }
 
-    func fault(_ message: String, at offset: Int? = nil) -> InvalidJSON {
+    package func fault(_ message: String, at offset: Int? = nil) -> InvalidJSON {
         InvalidJSON(message, at: offset ?? position, in: bytes)
     }
 
-    func checkSize() throws(InvalidJSON) {
+    package func checkSize() throws(InvalidJSON) {
         guard bytes.count <= limits.bytes else {
             throw fault("the document is longer than \(limits.bytes) bytes", at: limits.bytes)
         }
     }
 
     /// The first byte of the next value, after white space; where it stands is `position`.
-    mutating func peek() -> UInt8? {
+    package mutating func peek() -> UInt8? {
         while position < bytes.count {
             switch bytes[position] {
             case 0x20, 0x09, 0x0A, 0x0D: position += 1
@@ -34,7 +34,7 @@ struct JSONScanner {
         return nil
     }
 
-    mutating func end() throws(InvalidJSON) {
+    package mutating func end() throws(InvalidJSON) {
         guard peek() == nil else { throw fault("there is something after the end of the document") }
     }
 
@@ -42,22 +42,24 @@ struct JSONScanner {
 
     /// The names that an object had so far, to find one that comes twice.
     struct Names {
-        private var folded: [[UInt8]] = []
+        /// Names of ASCII, as long as there are few names and no others.
+        private var few: [String] = []
         private var many: Set<[UInt8]> = []
 
         /// Whether the name is new.
         mutating func insert(_ name: String) -> Bool {
-            let name = GoFolding.fold(name)
-            if !many.isEmpty { return many.insert(name).inserted }
-            if folded.contains(name) { return false }
-            folded.append(name)
-            if folded.count > 16 { many = Set(folded) }
-            return true
+            if many.isEmpty, few.count < 16, ASCII.isAll(name) {
+                for other in few where ASCII.areSame(other, name) { return false }
+                few.append(name)
+                return true
+            }
+            if many.isEmpty { many = Set(few.map(GoFolding.fold)) }
+            return many.insert(GoFolding.fold(name)).inserted
         }
     }
 
     /// Reads an object; the body is called behind each colon and must read one value.
-    mutating func object(
+    package mutating func object(
         _ member: (_ name: String, _ nameOffset: Int, inout JSONScanner) throws(InvalidJSON) -> Void
     ) throws(InvalidJSON) {
         try open(UInt8(ascii: "{"), "an object")
@@ -130,7 +132,7 @@ struct JSONScanner {
         }
     }
 
-    mutating func bool() throws(InvalidJSON) -> Bool {
+    package mutating func bool() throws(InvalidJSON) -> Bool {
         switch peek() {
         case UInt8(ascii: "t"):
             try literal("true")
@@ -152,7 +154,7 @@ struct JSONScanner {
     }
 
     /// Reads a number by RFC 8259's grammar and returns it as it was written.
-    mutating func number() throws(InvalidJSON) -> String {
+    package mutating func number() throws(InvalidJSON) -> String {
         guard let first = peek() else { throw fault("the document ends too early") }
         let start = position
         guard first == ASCII.hyphen || ASCII.isDigit(first) else { throw fault("expected a value") }
@@ -181,17 +183,19 @@ struct JSONScanner {
         return position - start
     }
 
-    mutating func string() throws(InvalidJSON) -> String {
+    package mutating func string() throws(InvalidJSON) -> String {
         guard let first = peek() else { throw fault("the document ends too early") }
         guard first == ASCII.quote else { throw fault("expected a text in quotes") }
         let start = position
         position += 1
         var hasEscape = false
+        var isASCII = true
         while position < bytes.count {
             let byte = bytes[position]
             if byte == ASCII.quote {
                 let content = bytes[(start + 1)..<position]
                 position += 1
+                if isASCII, !hasEscape { return String(decoding: content, as: UTF8.self) }
                 let raw = hasEscape ? try unescaped(content) : content
                 guard let text = String(validating: raw, as: UTF8.self) else {
                     throw fault("a text is not UTF-8", at: start)
@@ -199,6 +203,7 @@ struct JSONScanner {
                 return text
             }
             guard byte >= 0x20 else { throw fault("a text holds a control character") }
+            if byte >= 0x80 { isASCII = false }
             if byte == ASCII.backslash {
                 hasEscape = true
                 position += 1
@@ -263,7 +268,7 @@ struct JSONScanner {
     }
 
     /// A text for an error message: printable ASCII in quotes, shortened.
-    static func quoted(_ text: String) -> String {
+    package static func quoted(_ text: String) -> String {
         let shown = text.unicodeScalars.prefix(60).map { scalar in
             scalar.isASCII && ASCII.isPrintable(UInt8(scalar.value)) ? String(scalar) : "?"
         }
