@@ -36,7 +36,7 @@ extension EndToEnd {
                 ("", 0o644, "policy"),
                 (
                     #"{ "version": 2, "organization": "acme", "registries": [{ "address": "**", "allowed": true }] }"#,
-                    0o666, "write"
+                    0o666, "can be written"
                 ),
             ]
         )
