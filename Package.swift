@@ -91,6 +91,13 @@ let package = Package(
             dependencies: ["CommandLinePlugin", "LocalInstallation", "RegistryAccess", "TestSupport"],
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: ["RegistryAccess", "TestSupport"],
+            path: "Tests/Benchmarks",
+            exclude: ["run"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["LocalInstallation", "RegistryAccess", "TestSupport"],
