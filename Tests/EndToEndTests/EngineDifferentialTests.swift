@@ -40,14 +40,14 @@ struct EngineDifferentialTests {
 
     /// A swarm, so that services are taken, and images to push.
     private static func prepare(_ recorder: EngineRecorder) {
-        let swarm = #"{"ListenAddr":"127.0.0.1:0","AdvertiseAddr":"127.0.0.1"}"#
-        let port = Int.random(in: 20_000..<30_000)
-        let listening = swarm.replacing("127.0.0.1:0", with: "127.0.0.1:\(port)")
-        let head = "POST /v1.41/swarm/init HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n"
-        let answer = recorder.send(
-            Array("\(head)Content-Length: \(listening.utf8.count)\r\nConnection: close\r\n\r\n\(listening)".utf8)
-        )
-        #expect(answer.status.contains(" 200 "), "\(answer.answer)")
+        // Another engine on this machine may hold a port of the swarm for a while.
+        var swarm = recorder.send(swarmInitialization(port: .random(in: 20_000..<30_000)))
+        for _ in 0..<30 where !swarm.status.contains(" 200 ") {
+            sleep(1)
+            swarm = recorder.send(swarmInitialization(port: .random(in: 20_000..<30_000)))
+        }
+        #expect(swarm.status.contains(" 200 "), "\(swarm.answer)")
+
         let emptyArchive = [UInt8](repeating: 0, count: 10_240)
         for host in EngineCorpus.pushHosts {
             let head = "POST /v1.41/images/create?fromSrc=-&repo=\(host)/x&tag=1 HTTP/1.1\r\nHost: d\r\n"
@@ -57,6 +57,12 @@ struct EngineDifferentialTests {
             )
             #expect(answer.status.contains(" 200 "), "\(answer.answer)")
         }
+    }
+
+    private static func swarmInitialization(port: Int) -> [UInt8] {
+        let body = #"{"ListenAddr":"127.0.0.1:\#(port)","AdvertiseAddr":"127.0.0.1"}"#
+        let head = "POST /v1.41/swarm/init HTTP/1.1\r\nHost: d\r\nConnection: close\r\n"
+        return Array("\(head)Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)".utf8)
     }
 
     private static func judge(
