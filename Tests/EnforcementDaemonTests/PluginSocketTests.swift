@@ -23,7 +23,11 @@ struct PluginSocketTests {
             #expect(allowed.status == 200 && allowed.body == Self.allow)
             let refused = try #require(try await daemon.call(Self.request, pull("evil.test/x")))
             #expect(refused.status == 200)
-            #expect(refused.body.hasPrefix(#"{"Allow":false,"Msg":"Your organization has disallowed this registry: evil.test (acme, policy 7, "#))
+            #expect(
+                refused.body.hasPrefix(
+                    #"{"Allow":false,"Msg":"Your organization has disallowed this registry: evil.test (acme, policy 7, "#
+                )
+            )
             #expect(refused.body.hasSuffix(#"). Ask platform@acme.test for access."}"#))
             #expect(refused.headers["content-type"] == "application/vnd.docker.plugins.v1.1+json")
             let response = try #require(try await daemon.call("/AuthZPlugin.AuthZRes", Array("{broken".utf8)))
@@ -47,7 +51,10 @@ struct PluginSocketTests {
             {"RequestMethod":"POST","RequestUri":"/containers/create","RequestBody":"\(padding)",\
             "RequestHeaders":{"Content-Type":"application/json"}}
             """
-        try await RunningDaemon.with(policy: nil) { daemon in
+        // Without optimization this takes seconds on a busy machine.
+        var limits = PluginLimits()
+        limits.call = .seconds(30)
+        try await RunningDaemon.with(policy: nil, pluginLimits: limits) { daemon in
             let answer = try await daemon.call(Self.request, Array(call.utf8))
             #expect(answer?.body == Self.allow)
         }
@@ -81,20 +88,48 @@ struct PluginSocketTests {
         return [
             ("pipelined", post + post + post, [200, 200, 200], false),
             ("HTTP/1.0", http("POST \(request) HTTP/1.0\nContent-Length: \(size)", ping), [200], true),
-            ("HTTP/1.0 that asks to keep", http("POST \(request) HTTP/1.0\nConnection: keep-alive\nContent-Length: \(size)", ping), [200], true),
-            ("Connection: close", http("POST \(request) HTTP/1.1\nHost: x\nConnection: close\nContent-Length: \(size)", ping), [200], true),
+            (
+                "HTTP/1.0 that asks to keep",
+                http("POST \(request) HTTP/1.0\nConnection: keep-alive\nContent-Length: \(size)", ping), [200], true
+            ),
+            (
+                "Connection: close",
+                http("POST \(request) HTTP/1.1\nHost: x\nConnection: close\nContent-Length: \(size)", ping), [200], true
+            ),
             ("no Host", http("POST \(request) HTTP/1.1\nContent-Length: \(size)", ping), [200], false),
             ("an empty Host", http("POST \(request) HTTP/1.1\nHost:\nContent-Length: \(size)", ping), [200], false),
-            ("Docker's newer Host", http("POST \(request) HTTP/1.1\nHost: plugin.moby.localhost\nContent-Length: \(size)", ping), [200], false),
-            ("chunked", http("POST \(request) HTTP/1.1\nHost: x\nTransfer-Encoding: chunked", "\(String(size, radix: 16))\r\n\(ping)\r\n0\r\n\r\n"), [200], false),
+            (
+                "Docker's newer Host",
+                http("POST \(request) HTTP/1.1\nHost: plugin.moby.localhost\nContent-Length: \(size)", ping), [200],
+                false
+            ),
+            (
+                "chunked",
+                http(
+                    "POST \(request) HTTP/1.1\nHost: x\nTransfer-Encoding: chunked",
+                    "\(String(size, radix: 16))\r\n\(ping)\r\n0\r\n\r\n"
+                ), [200], false
+            ),
             ("GET", http("GET \(request) HTTP/1.1\nHost: x"), [405], false),
             ("PUT with a body", http("PUT \(request) HTTP/1.1\nHost: x\nContent-Length: 3", "abc"), [405], false),
-            ("another path", http("POST /NetworkDriver.Join HTTP/1.1\nHost: x\nContent-Length: 3", "abc"), [404], false),
+            (
+                "another path", http("POST /NetworkDriver.Join HTTP/1.1\nHost: x\nContent-Length: 3", "abc"), [404],
+                false
+            ),
             ("a good call behind a bad one", http("GET / HTTP/1.1\nHost: x") + post, [404, 200], false),
-            ("two lengths", http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nContent-Length: 0", ping), [400], true),
-            ("length and chunks", http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nTransfer-Encoding: chunked", ping), [400], true),
+            (
+                "two lengths", http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nContent-Length: 0", ping),
+                [400], true
+            ),
+            (
+                "length and chunks",
+                http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nTransfer-Encoding: chunked", ping), [400], true
+            ),
             ("a length that is none", http("POST \(request) HTTP/1.1\nContent-Length: x", ping), [400], true),
-            ("a header that is folded", http("POST \(request) HTTP/1.1\nA: b\n c\nContent-Length: \(size)", ping), [400], true),
+            (
+                "a header that is folded", http("POST \(request) HTTP/1.1\nA: b\n c\nContent-Length: \(size)", ping),
+                [400], true
+            ),
             ("no HTTP", "hello\r\n\r\n", [400], true),
             ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400], true),
             ("a long header", http("POST \(request) HTTP/1.1\nA: \(String(repeating: "a", count: 9000))"), [400], true),
@@ -122,7 +157,8 @@ struct PluginSocketTests {
     @Test
     func `headers that repeat are not read in two ways`() async throws {
         // The engine hands on one value for each header, so a call with two is not from it.
-        let call = #"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=alpine","#
+        let call =
+            #"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=alpine","#
             + #""RequestHeaders":{"Content-Type":"text/plain","content-type":"application/x-www-form-urlencoded"}}"#
         try await RunningDaemon.with { daemon in
             let answer = try await daemon.call(Self.request, Array(call.utf8))
@@ -209,6 +245,20 @@ struct PluginSocketTests {
     }
 
     @Test
+    func `a caller that takes no answers is cut off`() async throws {
+        try await RunningDaemon.with { daemon in
+            let socket = daemon.paths.pluginSocket
+            let isCutOff = try await onThread {
+                let client = try UnixClient(socket)
+                let calls = (0..<500).flatMap { _ in RunningDaemon.post("/Plugin.Activate", []) }
+                for _ in 0..<200 where !client.send(calls, within: 10) { return true }
+                return false
+            }
+            #expect(isCutOff)
+        }
+    }
+
+    @Test
     func `random bytes never allow anything`() async throws {
         try await RunningDaemon.with { daemon in
             let socket = daemon.paths.pluginSocket
@@ -246,9 +296,11 @@ struct PluginSocketTests {
                 // And noise in the place of HTTP.
                 for _ in 0..<200 {
                     let client = try UnixClient(socket)
-                    client.send((0..<Int.random(in: 1..<300, using: &random)).map { _ in
-                        UInt8.random(in: .min ... .max, using: &random)
-                    })
+                    client.send(
+                        (0..<Int.random(in: 1..<300, using: &random)).map { _ in
+                            UInt8.random(in: .min ... .max, using: &random)
+                        }
+                    )
                     client.endSending()
                     #expect(!String(decoding: client.read(), as: UTF8.self).contains("true"))
                 }

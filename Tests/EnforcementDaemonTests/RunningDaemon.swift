@@ -47,7 +47,7 @@ struct RunningDaemon: Sendable {
                 tasks.addTask { try await daemon.run(orders: orders) }
                 defer { continuation.finish() }
                 // The sockets take connections before anybody serves them; the policy is read before the first answer.
-                _ = try await running.status()
+                guard await eventually(within: 30, { (try? await running.status()) != nil }) else { throw NotServing() }
                 try await body(running)
             }
         }
@@ -102,6 +102,9 @@ struct RunningDaemon: Sendable {
         Array("POST \(path) HTTP/1.1\r\nHost: \r\n\(headers)Content-Length: \(body.count)\r\n\r\n".utf8) + Array(body)
     }
 }
+
+/// docker-ramd did not begin to serve.
+struct NotServing: Error {}
 
 /// A pull as the engine hands it over.
 func pull(_ image: String) -> [UInt8] {

@@ -10,22 +10,25 @@ final class UnixClient: Sendable {
         let address = try UnixSocketAddress(path)
         descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
-            let code = errno
-            close(descriptor)
-            throw SocketFault.system("connect to", path, code)
+            // All members have their values, so `deinit` runs and closes.
+            throw SocketFault.system("connect to", path, errno)
         }
     }
 
     deinit { close(descriptor) }
 
-    /// Sends all bytes, or as many as the other side takes before it closes.
-    func send(_ bytes: some Collection<UInt8>) {
+    /// Sends bytes; gives whether the other side has taken them all within a time.
+    @discardableResult
+    func send(_ bytes: some Collection<UInt8>, within seconds: Int = 30) -> Bool {
+        var patience = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var rest = Array(bytes)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
-            guard count > 0 else { return }
+            guard count > 0 else { return false }
             rest = rest.dropFirst(count)
         }
+        return true
     }
 
     func send(_ text: String) { send(Array(text.utf8)) }
@@ -83,7 +86,9 @@ struct HTTPAnswer: Equatable {
         var headers: [String: String] = [:]
         for line in head.dropFirst() {
             guard let colon = line.firstIndex(of: ":") else { return nil }
-            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
+                in: .whitespaces
+            )
         }
         guard let length = headers["content-length"].flatMap({ Int($0) }), bytes.count >= range.upperBound + length
         else { return nil }

@@ -107,6 +107,8 @@ final class PluginConnectionHandler: ChannelInboundHandler {
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         let sent = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+        // A caller that sends calls and takes no answers is not the engine.
+        guard context.channel.isWritable else { return context.close(promise: nil) }
         guard closing else { return }
         timer?.cancel()
         let context = context.loopBound
