@@ -14,6 +14,22 @@ enum ASCII {
     static let leftBracket = UInt8(ascii: "[")
     static let rightBracket = UInt8(ascii: "]")
 
+    /// Whether a text is made of ASCII only, so that Swift's `==` and Unicode's folding cannot surprise.
+    static func isAll(_ text: String) -> Bool {
+        let bytes = text.utf8.span
+        for index in bytes.indices where bytes[index] >= 0x80 { return false }
+        return true
+    }
+
+    /// Whether two texts of ASCII are the same but for case.
+    static func areSame(_ a: String, _ b: String) -> Bool {
+        let a = a.utf8.span
+        let b = b.utf8.span
+        guard a.count == b.count else { return false }
+        for index in a.indices where lowercased(a[index]) != lowercased(b[index]) { return false }
+        return true
+    }
+
     static func isDigit(_ byte: UInt8) -> Bool { byte >= 0x30 && byte <= 0x39 }
     static func isUppercase(_ byte: UInt8) -> Bool { byte >= 0x41 && byte <= 0x5A }
     static func isLowercase(_ byte: UInt8) -> Bool { byte >= 0x61 && byte <= 0x7A }

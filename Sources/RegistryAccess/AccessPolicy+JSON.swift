@@ -145,7 +145,7 @@ private enum PolicyReader {
 
     /// A key as it may be compared with `==`: Swift holds some Unicode characters for equal to ASCII ones.
     private static func ascii(_ key: String) -> String {
-        key.utf8.allSatisfy { $0 < 0x80 } ? key : ""
+        ASCII.isAll(key) ? key : ""
     }
 
     private static func unknown(
@@ -189,7 +189,8 @@ private enum PolicyReader {
         let start = scanner.position
         let text = try scanner.string()
         let isPrintable = text.unicodeScalars.allSatisfy { scalar in
-            switch scalar.properties.generalCategory {
+            if scalar.isASCII { return ASCII.isPrintable(UInt8(scalar.value)) }
+            return switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned: false
             default: true
             }

@@ -13,9 +13,6 @@
 /// A port may stand behind each of them but the last; without one, only port 443 is meant. A pattern is compared with
 /// a whole ``RegistryAddress`` and never with a piece of text, so `acme.test` does not match `acme.test.evil.test`.
 public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
-    /// The pattern in canonical form; two patterns that match the same are written the same.
-    public let description: String
-
     let host: Host
     let port: Port
 
@@ -73,12 +70,11 @@ public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
         self.host = host
         self.name = name
         self.port = port
-        let suffix: String =
-            switch port {
-            case .any: host == .everything ? "" : ":*"
-            case .only(let port): port.map { ":\($0)" } ?? ""
-            }
-        let text: String =
+    }
+
+    /// The pattern in canonical form; two patterns that match the same are written the same.
+    public var description: String {
+        let text =
             switch host {
             case .everything: "**"
             case .exactly: name
@@ -87,7 +83,10 @@ public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
             case .ipv4Network(let address, let prefix): "\(IPv4Text.format(address))/\(prefix)"
             case .ipv6Network(let high, let low, let prefix): "[\(IPv6Text.format(high: high, low: low))]/\(prefix)"
             }
-        description = text + suffix
+        return switch port {
+        case .any: host == .everything ? text : "\(text):*"
+        case .only(let port): port.map { "\(text):\($0)" } ?? text
+        }
     }
 
     /// Whether the pattern speaks of an address.
@@ -145,15 +144,18 @@ public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
         isAnyPort: Bool
     ) throws(InvalidAddressPattern) -> AddressPattern {
         guard !bytes.contains(ASCII.star) else { throw .misplacedStar }
-        let address = try address(bytes)
         guard !isAnyPort || !hasPort(bytes) else { throw .address(.badPort) }
-        if host == .exactly {
+        let address = try address(bytes)
+        guard host != .exactly else {
             return AddressPattern(host: host, name: address.host, port: isAnyPort ? .any : .only(address.port))
         }
         guard address.kind == .name else { throw .wildcardBelowAddress }
-        // `*.index.docker.io` is not below docker.io: the suffix is taken as it stands, aliases are for whole hosts.
-        let hostBytes = bytes[..<(bytes.firstIndex(of: ASCII.colon) ?? bytes.endIndex)]
-        let name = String(decoding: hostBytes.map(ASCII.lowercased), as: UTF8.self)
+        var name = address.host
+        if address == .dockerHub {
+            // Only whole hosts have other names: `*.index.docker.io` is not `*.docker.io`.
+            let written = bytes[..<(bytes.firstIndex(of: ASCII.colon) ?? bytes.endIndex)]
+            name = String(decoding: written.map(ASCII.lowercased), as: UTF8.self)
+        }
         return AddressPattern(host: host, name: name, port: isAnyPort ? .any : .only(address.port))
     }
 

@@ -71,7 +71,8 @@ extension RegistryRule {
     /// A rule that denies may be as broad as it likes.
     var unacknowledgedBroadPattern: String? {
         guard isAllowed, !isBroadAcknowledged else { return nil }
-        for pattern in [address] + supportHosts {
+        if let reason = address.broadness { return "\"\(address)\" is too broad: \(reason)" }
+        for pattern in supportHosts {
             if let reason = pattern.broadness { return "\"\(pattern)\" is too broad: \(reason)" }
         }
         return nil

@@ -42,25 +42,25 @@ extension EngineRequest {
         return .accesses([try Self.pull(image, tag: tag)])
     }
 
-    /// A pull by name and tag, the tag possibly a digest. `pull --all-tags` of old clients adds a colon to the name.
+    /// A pull by name and tag, the tag possibly a digest; `pull --all-tags` of old clients adds a colon to the name.
     private static func pull(_ name: String, tag: String) throws(Obstacle) -> RegistryContact {
         let name = name.utf8.last == ASCII.colon ? String(decoding: name.utf8.dropLast(), as: UTF8.self) : name
         let image = try ImageReference(inRequest: name)
         guard !tag.isEmpty else { return RegistryContact(.pull, image) }
 
         let tagBytes = Array(tag.utf8)[...]
+        let digestSuffix = image.digest.map { "@\($0)" } ?? ""
+        let ownSuffix = (image.tag.map { ":\($0)" } ?? "") + digestSuffix
         let suffix: String
         if ImageReference.isDigest(tagBytes) {
             suffix = "@\(tag)"
         } else if ImageReference.isTag(tagBytes) {
-            suffix = ":\(tag)" + (image.digest.map { "@\($0)" } ?? "")
+            suffix = ":\(tag)" + digestSuffix
         } else {
             throw .unreadableImage(.badFormat)
         }
-        return RegistryContact(
-            AccessRequest(.pull, image),
-            subject: "\(image.registry)/\(image.repository)\(suffix)"
-        )
+        let imageName = String(decoding: image.description.utf8.dropLast(ownSuffix.utf8.count), as: UTF8.self)
+        return RegistryContact(AccessRequest(.pull, image), subject: imageName + suffix)
     }
 
     /// `POST /images/{name}/push`: the repository is in the path, only the tag is a parameter.

@@ -53,7 +53,7 @@ extension EngineRequest {
         return try ImageReference(inRequest: remote)
     }
 
-    /// Whether a name is one of the plugin's, with any tag. What is no image name is no plugin's name either.
+    /// Whether a name is one of the plugin's, with any tag; what is no image name is no plugin's name either.
     static func names(_ name: String, _ ownPluginName: String) -> Bool {
         guard let image = try? ImageReference(name) else { return false }
         return names(image, ownPluginName)

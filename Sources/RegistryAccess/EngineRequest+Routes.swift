@@ -44,8 +44,9 @@ struct EngineRoute {
         pattern = PathPattern(template)
     }
 
-    /// Finds the call for a path without API version. A path that could be two calls counts as the one that touches
-    /// registries.
+    /// Finds the call for a path without API version.
+    ///
+    /// A path that could be two calls counts as the one that touches registries.
     static func find(_ method: Method, _ path: [UInt8]) -> Match? {
         // Docker has no HEAD calls but two; should it get them, they do what GET does.
         let method = method == .head ? .get : method

@@ -53,8 +53,9 @@ extension EngineRequest {
 
     /// `host[:port]` or `tcp://host[:port]`; the port of a manager is 2377 (moby, `opts.ParseTCPAddr`).
     private static func managerAddress(_ text: String) throws(Obstacle) -> RegistryAddress {
-        let address = text.utf8.starts(with: "tcp://".utf8) ? String(decoding: text.utf8.dropFirst(6), as: UTF8.self) : text
-        return try RegistryAddress(inRequest: address, defaultPort: 2377)
+        let bytes = Array(text.utf8)
+        let address = bytes.starts(with: "tcp://".utf8) ? bytes[6...] : bytes[...]
+        return try RegistryAddress(inRequest: String(decoding: address, as: UTF8.self), defaultPort: 2377)
     }
 }
 

@@ -21,6 +21,14 @@ public struct EngineRequest: Sendable {
         case ownPlugin
     }
 
+    /// Whether `Content-Length: 0` proves that there is no body; `true` unless it is changed.
+    ///
+    /// It does for HTTP/1. An engine from 29.2 on takes HTTP/2 on its socket too (moby, `daemon/command/httphandler.go`),
+    /// where Go's server goes by the first of several lengths (`golang.org/x/net/http2`, `newWriterAndRequest`) and a
+    /// plugin is shown the last. Set it to `false` for such an engine; then the pulls of old clients, which send
+    /// `Content-Type: text/plain` with no body, are refused there.
+    public var trustsContentLength = true
+
     let method: String
     let target: String
     let body: [UInt8]?
@@ -94,17 +102,19 @@ public struct EngineRequest: Sendable {
     /// reads chunks. And a body that was shown was `application/json` to the handler as well. In every other case an
     /// earlier `Content-Type`, which is the one that counts, may have named a form.
     var mayHoldForm: Bool {
-        !contentTypes.isEmpty && contentLengths != ["0"] && body == nil
+        !contentTypes.isEmpty && !isKnownToBeEmpty && body == nil
     }
 
     /// Whether the request says that its body is a form.
     var saysForm: Bool {
-        contentLengths != ["0"]
+        !isKnownToBeEmpty
             && contentTypes.contains { value in
                 let value = value.utf8.map(ASCII.lowercased)
                 return value.contains(Array("x-www-form-urlencoded".utf8)) || value.contains(Array("multipart/".utf8))
             }
     }
+
+    private var isKnownToBeEmpty: Bool { trustsContentLength && contentLengths == ["0"] }
 
     func refuseHiddenForm() throws(Obstacle) {
         guard !mayHoldForm else { throw .hiddenParameters }
@@ -134,8 +144,9 @@ public struct EngineRequest: Sendable {
 public struct RegistryContact: Hashable, Sendable {
     /// What the policy is asked.
     public let access: AccessRequest
-    /// What it is about, to be shown and logged: an image, a plugin, or a URL without its query. It can hold any
-    /// printable ASCII.
+    /// What it is about, to be shown and logged: an image, a plugin, an address, or a URL without its query.
+    ///
+    /// It can hold any printable ASCII.
     public let subject: String
 
     /// A contact.

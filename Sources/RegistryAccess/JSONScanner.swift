@@ -42,17 +42,19 @@ package struct JSONScanner {
 
     /// The names that an object had so far, to find one that comes twice.
     struct Names {
-        private var folded: [[UInt8]] = []
+        /// Names of ASCII, as long as there are few names and no others.
+        private var few: [String] = []
         private var many: Set<[UInt8]> = []
 
         /// Whether the name is new.
         mutating func insert(_ name: String) -> Bool {
-            let name = GoFolding.fold(name)
-            if !many.isEmpty { return many.insert(name).inserted }
-            if folded.contains(name) { return false }
-            folded.append(name)
-            if folded.count > 16 { many = Set(folded) }
-            return true
+            if many.isEmpty, few.count < 16, ASCII.isAll(name) {
+                for other in few where ASCII.areSame(other, name) { return false }
+                few.append(name)
+                return true
+            }
+            if many.isEmpty { many = Set(few.map(GoFolding.fold)) }
+            return many.insert(GoFolding.fold(name)).inserted
         }
     }
 
@@ -187,11 +189,13 @@ package struct JSONScanner {
         let start = position
         position += 1
         var hasEscape = false
+        var isASCII = true
         while position < bytes.count {
             let byte = bytes[position]
             if byte == ASCII.quote {
                 let content = bytes[(start + 1)..<position]
                 position += 1
+                if isASCII, !hasEscape { return String(decoding: content, as: UTF8.self) }
                 let raw = hasEscape ? try unescaped(content) : content
                 guard let text = String(validating: raw, as: UTF8.self) else {
                     throw fault("a text is not UTF-8", at: start)
@@ -199,6 +203,7 @@ package struct JSONScanner {
                 return text
             }
             guard byte >= 0x20 else { throw fault("a text holds a control character") }
+            if byte >= 0x80 { isASCII = false }
             if byte == ASCII.backslash {
                 hasEscape = true
                 position += 1

@@ -139,7 +139,7 @@ public struct RegistryAddress: Hashable, Sendable, CustomStringConvertible {
             throw .badIPAddress
         case .name:
             let host = String(decoding: name, as: UTF8.self)
-            if port == nil, Self.hubNames.contains(host) { return .dockerHub }
+            if port == nil, isHub(host) { return .dockerHub }
             return RegistryAddress(host: host, port: port, kind: .name)
         }
     }
@@ -156,9 +156,15 @@ public struct RegistryAddress: Hashable, Sendable, CustomStringConvertible {
 
     // Docker itself folds only the second; the others reach the same service under another name
     // (distribution/reference normalize.go, docker/cli's registry key for Docker Hub).
-    private static let hubNames: Set<String> = [
-        "docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com",
-    ]
+    private static func isHub(_ host: String) -> Bool {
+        switch host.utf8.count {
+        case 9: host == "docker.io"
+        case 15: host == "index.docker.io"
+        case 20: host == "registry-1.docker.io"
+        case 23: host == "registry.hub.docker.com"
+        default: false
+        }
+    }
 }
 
 /// Why a text is not the address of a registry.

@@ -1,8 +1,7 @@
 /// Finds the rules that speak of a request without walking through them.
 ///
-/// Each pattern is filed under its canonical text. An address has few texts that could match it: itself, one wildcard
-/// for each of its parent domains, one network for each prefix length in use, and `**`; twice as many where some rule
-/// leaves the port open.
+/// The rules of one pattern are summed up in one entry: for each action the first rule that allows and the first
+/// that denies it. A ``PatternTable`` finds the few patterns that match an address.
 struct RuleIndex: Sendable {
     /// What the index knows of a request.
     struct Match {
@@ -71,93 +70,44 @@ struct RuleIndex: Sendable {
         var allowingSome = RuleForAction()
     }
 
-    private var entries: [String: Entry] = [:]
+    private var table: PatternTable
+    /// One for each place of the table.
+    private var entries: [Entry] = []
     private var repositories: [RepositoryRules] = []
-    private var hasAnyPort = false
-    private var hasOneLabel = false
-    private var hasManyLabels = false
-    private var ipv4Prefixes: [Int] = []
-    private var ipv6Prefixes: [Int] = []
 
     init(_ rules: [RegistryRule]) {
+        table = PatternTable(minimumCapacity: rules.count)
         entries.reserveCapacity(rules.count)
         for (index, rule) in rules.enumerated() {
-            note(rule.address)
-            let key = rule.address.description
+            let place = table.place(of: rule.address)
+            if place == entries.count { entries.append(Entry()) }
             if rule.repositories.isEmpty {
-                entries[key, default: Entry()].everywhere.note(index, rule)
+                entries[place].everywhere.note(index, rule)
             } else {
-                noteRepositories(index, rule, key)
+                noteRepositories(index, rule, place)
             }
         }
     }
 
-    private mutating func noteRepositories(_ index: Int, _ rule: RegistryRule, _ key: String) {
-        var place = entries[key]?.repositories ?? -1
-        if place < 0 {
-            place = Int32(truncatingIfNeeded: repositories.count)
+    private mutating func noteRepositories(_ index: Int, _ rule: RegistryRule, _ place: Int) {
+        if entries[place].repositories < 0 {
+            entries[place].repositories = Int32(truncatingIfNeeded: repositories.count)
             repositories.append(RepositoryRules())
-            entries[key, default: Entry()].repositories = place
         }
-        if rule.isAllowed { repositories[Int(place)].allowingSome.noteAllowing(index, rule.actions) }
+        let list = Int(entries[place].repositories)
+        if rule.isAllowed { repositories[list].allowingSome.noteAllowing(index, rule.actions) }
         for pattern in rule.repositories {
-            repositories[Int(place)].byPattern[pattern.description, default: Rules()].note(index, rule)
+            repositories[list].byPattern[pattern.description, default: Rules()].note(index, rule)
         }
-    }
-
-    private mutating func note(_ pattern: AddressPattern) {
-        switch pattern.host {
-        case .everything: return
-        case .exactly: break
-        case .oneLabelBelow: hasOneLabel = true
-        case .labelsBelow: hasManyLabels = true
-        case .ipv4Network(_, let prefix): if !ipv4Prefixes.contains(prefix) { ipv4Prefixes.append(prefix) }
-        case .ipv6Network(_, _, let prefix): if !ipv6Prefixes.contains(prefix) { ipv6Prefixes.append(prefix) }
-        }
-        if pattern.port == .any { hasAnyPort = true }
     }
 
     func match(_ request: AccessRequest) -> Match {
         var match = Match()
-        let address = request.address
-        let port = address.port.map { ":\($0)" } ?? ""
-        forEachHostPattern(address) { host in
-            look(port.isEmpty ? host : host + port, request, &match)
-            if hasAnyPort { look(host + ":*", request, &match) }
-        }
-        look("**", request, &match)
+        table.forEachMatch(request.address) { place in note(entries[place], request, &match) }
         return match
     }
 
-    /// The texts that could match the host, the most specific first.
-    private func forEachHostPattern(_ address: RegistryAddress, _ body: (String) -> Void) {
-        body(address.host)
-        switch address.kind {
-        case .name:
-            guard hasOneLabel || hasManyLabels else { return }
-            var parent = address.host.utf8[...]
-            var isFirst = true
-            while let dot = parent.firstIndex(of: ASCII.dot) {
-                parent = parent[parent.index(after: dot)...]
-                let suffix = Substring(parent)
-                if isFirst, hasOneLabel { body("*." + suffix) }
-                if hasManyLabels { body("**." + suffix) }
-                isFirst = false
-            }
-        case .ipv4(let value):
-            for prefix in ipv4Prefixes {
-                body("\(IPv4Text.format(AddressPattern.masked(value, prefix: prefix)))/\(prefix)")
-            }
-        case .ipv6(let high, let low):
-            for prefix in ipv6Prefixes {
-                let network = AddressPattern.masked(high: high, low: low, prefix: prefix)
-                body("[\(IPv6Text.format(high: network.0, low: network.1))]/\(prefix)")
-            }
-        }
-    }
-
-    private func look(_ pattern: String, _ request: AccessRequest, _ match: inout Match) {
-        guard let entry = entries[pattern] else { return }
+    private func note(_ entry: Entry, _ request: AccessRequest, _ match: inout Match) {
         note(entry.everywhere, request.action, &match)
         guard entry.repositories >= 0 else { return }
         let rules = repositories[Int(entry.repositories)]

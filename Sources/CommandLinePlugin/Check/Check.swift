@@ -1,0 +1,79 @@
+import ArgumentParser
+import LocalInstallation
+import RegistryAccess
+
+/// `docker ram check IMAGE...`: what the policy says.
+struct Check: PluginCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Say whether images may be pulled, pushed or logged in for",
+        discussion: "Exits with 3 if any of them is denied. With --action login a registry is checked."
+    )
+
+    @Argument(help: "An image, for example ghcr.io/acme/api:1.2")
+    var image: [String]
+
+    @Option(help: ArgumentHelp("What is wanted", valueName: "string"))
+    var action = WantedAction.pull
+
+    @Flag(help: "Say which rule decides and what every enforcement point does")
+    var explain = false
+
+    @OptionGroup var common: CommonOptions
+
+    func run(in context: CommandContext) throws {
+        let policy = PolicyInForce.load(context.paths)
+        let surroundings = explain ? CheckResult.Surroundings(of: context) : nil
+        var results: [CheckResult] = []
+        var faults: [Failure] = []
+        for name in image {
+            do throws(Failure) {
+                let (request, reference) = try request(for: name, context)
+                results.append(CheckResult(name: name, request, reference, policy, surroundings))
+            } catch {
+                faults.append(error)
+            }
+        }
+        context.show(CheckResults(results: results), as: common.format)
+        for fault in faults.dropLast() { fault.print(to: context.errors) }
+        if let fault = faults.last { throw fault }
+        if results.contains(where: { $0.verdict.outcome == .deny }) { throw Denied() }
+    }
+
+    private func request(
+        for name: String,
+        _ context: CommandContext
+    ) throws(Failure) -> (AccessRequest, ImageReference?) {
+        if action == .login {
+            do throws(InvalidRegistryAddress) {
+                return (AccessRequest(.login, try RegistryAddress(serverURL: name)), nil)
+            } catch {
+                throw Failure("\"\(name)\" is not a registry: \(error)", hints: ["write host[:port], like ghcr.io"])
+            }
+        }
+        do throws(InvalidImageReference) {
+            let reference = try ImageReference(name)
+            if !name.contains("/"), name.contains("."), !name.contains("@") {
+                context.note("note: \"\(name)\" names an image on Docker Hub; for a registry use --action login")
+            }
+            return (AccessRequest(action.action, reference), reference)
+        } catch {
+            throw Failure("\"\(name)\" is not an image: \(error)", hints: ["write it as for docker pull"])
+        }
+    }
+}
+
+/// The actions as words on the command line.
+enum WantedAction: String, ExpressibleByArgument, CaseIterable {
+    case pull
+    case push
+    case login
+
+    var action: RegistryAction {
+        switch self {
+        case .pull: .pull
+        case .push: .push
+        case .login: .login
+        }
+    }
+}

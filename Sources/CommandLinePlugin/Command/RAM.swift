@@ -1,0 +1,30 @@
+import ArgumentParser
+
+/// All commands; every one lives in a file of its own.
+struct RAM: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ram",
+        abstract: "Registry Access Management: which registries your organization allows",
+        subcommands: [
+            Status.self, Check.self, Log.self, Setup.self, Version.self, PolicyCommands.self, EngineCommands.self,
+        ]
+    )
+}
+
+/// `docker ram policy`.
+struct PolicyCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "policy",
+        abstract: "Look at policies",
+        subcommands: [PolicyShow.self, PolicyValidate.self]
+    )
+}
+
+/// `docker ram engine`.
+struct EngineCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "engine",
+        abstract: "Manage the authorization plugin of this machine's engine",
+        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self]
+    )
+}

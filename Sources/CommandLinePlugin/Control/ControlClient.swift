@@ -1,0 +1,89 @@
+import Glibc
+import LocalInstallation
+import RegistryAccess
+
+/// Asks docker-ramd over its control socket: one JSON line there, JSON lines back.
+struct ControlClient {
+    let path: String
+
+    /// How long an answer may take.
+    private static let patience: Int32 = 2000
+    /// The longest line that is taken.
+    private static let longestLine = 1 << 20
+
+    /// docker-ramd does not answer, or not as it should.
+    struct Unanswered: Error, CustomStringConvertible {
+        let description: String
+        /// Whether there is no socket at all.
+        let isAbsent: Bool
+    }
+
+    /// Sends a request and hands out every line of the answer.
+    ///
+    /// - Parameters:
+    ///   - request: the request.
+    ///   - isEndless: whether lines may come at any time.
+    ///   - body: gets each line as it was sent, and its value.
+    func ask(_ request: JSONValue, isEndless: Bool = false, _ body: (String, JSONValue) throws -> Void) throws {
+        guard let socket = UnixSocket(connectingTo: path) else {
+            let code = errno
+            throw Unanswered(
+                description: "docker-ramd does not answer on \"\(path)\": \(String(cString: strerror(code)).lowercased())",
+                isAbsent: code == ENOENT
+            )
+        }
+        defer { socket.close() }
+        guard socket.send(request.text() + "\n") else { throw silence() }
+        var pending: [UInt8] = []
+        while true {
+            switch socket.receive(within: isEndless ? -1 : Self.patience) {
+            case .bytes(let bytes):
+                pending += bytes
+                while let newline = pending.firstIndex(of: 0x0A) {
+                    try handOut(Array(pending[..<newline]), body)
+                    pending.removeSubrange(...newline)
+                }
+                guard pending.count <= Self.longestLine else { throw silence("sent a line without end") }
+            case .end:
+                if !pending.isEmpty { try handOut(pending, body) }
+                return
+            case .timeout: throw silence()
+            case .failure(let code): throw silence(String(cString: strerror(code)).lowercased())
+            }
+        }
+    }
+
+    private func handOut(_ line: [UInt8], _ body: (String, JSONValue) throws -> Void) throws {
+        guard !line.isEmpty else { return }
+        guard let value = try? StrictJSON.parse(line) else { throw silence("sent something that is not JSON") }
+        if let error = value.value(named: "error")?.text { throw silence("says: \(error)") }
+        try body(String(decoding: line, as: UTF8.self), value)
+    }
+
+    private func silence(_ what: String = "does not answer within 2 seconds") -> Unanswered {
+        Unanswered(description: "docker-ramd on \"\(path)\" \(what)", isAbsent: false)
+    }
+
+    /// What docker-ramd says about itself.
+    func status() throws -> JSONValue {
+        var status: JSONValue?
+        try ask(.object([JSONMember("request", .string("status"))])) { _, value in status = status ?? value }
+        guard let status else { throw silence("sent no status") }
+        return status
+    }
+
+    /// The latest decisions, the oldest first.
+    func log(limit: Int) throws -> [JSONValue] {
+        var records: [JSONValue] = []
+        try ask(Self.logRequest(limit: limit, follow: false)) { _, value in records.append(value) }
+        return records
+    }
+
+    static func logRequest(limit: Int, follow: Bool) -> JSONValue {
+        .object([
+            JSONMember("request", .string("log")),
+            JSONMember("limit", .number("\(limit)")),
+            JSONMember("follow", .bool(follow)),
+        ])
+    }
+}

@@ -1,0 +1,77 @@
+import Glibc
+
+/// A connection to a Unix socket.
+struct UnixSocket: Sendable {
+    let descriptor: CInt
+
+    /// Connects.
+    ///
+    /// - Parameter path: a path, or a name that begins with `@` for an abstract socket.
+    init?(connectingTo path: String) {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        var bytes = Array(path.utf8)
+        let isAbstract = bytes.first == UInt8(ascii: "@")
+        if isAbstract { bytes[0] = 0 }
+        let capacity = MemoryLayout.size(ofValue: address.sun_path)
+        guard !bytes.isEmpty, bytes.count < capacity else {
+            errno = ENAMETOOLONG
+            return nil
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        // The length of an abstract name counts; a path ends with a zero.
+        let offset = MemoryLayout<sockaddr_un>.size - capacity
+        let length = socklen_t(offset + bytes.count + (isAbstract ? 0 : 1))
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, length) }
+        }
+        guard result == 0 else {
+            let code = errno
+            Glibc.close(descriptor)
+            errno = code
+            return nil
+        }
+        self.descriptor = descriptor
+    }
+
+    func close() {
+        Glibc.close(descriptor)
+    }
+
+    func send(_ text: String) -> Bool {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return false }
+            bytes = bytes.dropFirst(count)
+        }
+        return true
+    }
+
+    /// What became of waiting for bytes.
+    enum Received {
+        case bytes([UInt8])
+        case end
+        case timeout
+        case failure(CInt)
+    }
+
+    /// Waits for the next bytes.
+    ///
+    /// - Parameter milliseconds: how long at most; negative means for ever.
+    func receive(within milliseconds: Int32) -> Received {
+        var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        let ready = poll(&wait, 1, milliseconds)
+        if ready == 0 { return .timeout }
+        if ready < 0 { return errno == EINTR ? .bytes([]) : .failure(errno) }
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        let count = recv(descriptor, &chunk, chunk.count, 0)
+        if count < 0 { return errno == EINTR ? .bytes([]) : .failure(errno) }
+        return count == 0 ? .end : .bytes(Array(chunk[..<count]))
+    }
+}

@@ -1,0 +1,74 @@
+import ArgumentParser
+import LocalInstallation
+import RegistryAccess
+
+/// `docker ram log`: what was decided on this machine.
+struct Log: PluginCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "log",
+        abstract: "Show the latest decisions on this machine",
+        discussion: "With --follow and --format json every decision is a line of its own."
+    )
+
+    @Flag(help: "Show new decisions as they are made")
+    var follow = false
+
+    @Option(help: ArgumentHelp("How many decisions at most", valueName: "int"))
+    var limit = 50
+
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        guard (0...100_000).contains(limit) else { throw ValidationError("--limit is a number from 0 to 100000") }
+    }
+
+    func run(in context: CommandContext) throws {
+        let client = ControlClient(path: context.paths.controlSocket)
+        do {
+            guard follow else {
+                return context.show(LogLines(records: try client.log(limit: limit)), as: common.format)
+            }
+            try client.ask(ControlClient.logRequest(limit: limit, follow: true), isEndless: true) { line, value in
+                context.output.line(common.format == .json ? line : LogLine(value).text)
+            }
+        } catch let error as ControlClient.Unanswered {
+            throw Failure(
+                error.description,
+                hints: ["run as root: systemctl status docker-ramd.socket docker-ramd"]
+            )
+        }
+    }
+}
+
+private struct LogLines: CommandResult {
+    let records: [JSONValue]
+
+    var json: JSONValue { .array(records) }
+
+    func text(for context: CommandContext) -> String {
+        TerminalText.table(records.map { LogLine($0).cells() }).joined(separator: "\n")
+    }
+}
+
+/// A decision on one line.
+struct LogLine {
+    private let record: JSONValue
+
+    init(_ record: JSONValue) {
+        self.record = record
+    }
+
+    private func text(_ name: String) -> String {
+        TerminalText.printable(record.value(named: name)?.text ?? "-")
+    }
+
+    /// Its columns; the time as it was, or as an age.
+    func cells(now: Int? = nil) -> [String] {
+        let time = text("time")
+        let shown = now.flatMap { Timestamp.age(time, now: $0) } ?? time
+        let image = record.value(named: "image")?.text.map(TerminalText.printable) ?? text("registry")
+        return [shown, text("id"), text("verdict"), text("action"), image, text("reason")]
+    }
+
+    var text: String { cells().joined(separator: "  ") }
+}

@@ -1,0 +1,85 @@
+import ArgumentParser
+import LocalInstallation
+import RegistryAccess
+
+/// `docker ram policy show`: every rule of the policy in force.
+struct PolicyShow: PluginCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Show the policy in force"
+    )
+
+    @OptionGroup var common: CommonOptions
+
+    func run(in context: CommandContext) throws {
+        switch PolicyInForce.load(context.paths) {
+        case .unmanaged:
+            guard common.format == .text else { return context.output.line("null") }
+            context.note("this machine has no policy: every registry is allowed")
+        case .unavailable(let problem):
+            throw Failure(problem, hints: ["run: docker ram policy validate \(context.paths.policyFile)"])
+        case .policy(let policy, let source):
+            context.show(ShownPolicy(policy: policy, source: source), as: common.format)
+            if let problem = source.problem { context.note("an earlier copy is in force: \(problem)") }
+        }
+    }
+}
+
+private struct ShownPolicy: CommandResult {
+    let policy: AccessPolicy
+    let source: PolicySource
+
+    func text(for context: CommandContext) -> String {
+        var lines = [
+            "\(policy.organization), policy version \(policy.version), \(policy.stateInWords)",
+            source.path,
+        ]
+        if let contact = policy.contact { lines.append("contact \(contact)") }
+        let header = ["REGISTRY", "ALLOWED", "ACTIONS", "REPOSITORIES", "NICKNAME"]
+        let rows = policy.rules.map { rule in
+            [
+                rule.address.description, rule.isAllowed ? "yes" : "no",
+                rule.actions.count == RegistryAction.allCases.count ? "all" : rule.actionNames,
+                rule.repositories.isEmpty ? "all" : rule.repositories.map(\.description).joined(separator: ", "),
+                rule.nickname ?? "",
+            ]
+        }
+        return (lines + [""] + TerminalText.table([header] + rows, gap: 3).map(TerminalText.printable))
+            .joined(separator: "\n")
+    }
+
+    /// The document again, in the form in which a policy is written, and where it came from.
+    var json: JSONValue {
+        var members = [
+            JSONMember("version", .number("\(policy.version)")),
+            JSONMember("organization", .string(policy.organization)),
+            JSONMember("enabled", .bool(policy.isEnabled)),
+            JSONMember("mode", .string(policy.mode.rawValue)),
+        ]
+        if let contact = policy.contact { members.append(JSONMember("contact", .string(contact))) }
+        members.append(JSONMember("imports", .string(policy.imports.rawValue)))
+        members.append(JSONMember("registries", .array(policy.rules.map(\.json))))
+        return .object([JSONMember("source", .string(source.path)), JSONMember("policy", .object(members))])
+    }
+}
+
+extension RegistryRule {
+    fileprivate var json: JSONValue {
+        var members = [JSONMember("address", .string(address.description))]
+        if let nickname { members.append(JSONMember("nickname", .string(nickname))) }
+        members.append(JSONMember("allowed", .bool(isAllowed)))
+        if actions.count < RegistryAction.allCases.count {
+            let names = RegistryAction.allCases.filter(actions.contains).map(\.rawValue)
+            members.append(JSONMember("actions", .texts(names)))
+        }
+        if !repositories.isEmpty {
+            members.append(JSONMember("repositories", .texts(repositories.map(\.description))))
+        }
+        if isInsecure { members.append(JSONMember("insecure", .bool(true))) }
+        if !supportHosts.isEmpty {
+            members.append(JSONMember("supportHosts", .texts(supportHosts.map(\.description))))
+        }
+        if isBroadAcknowledged { members.append(JSONMember("acknowledgeBroad", .bool(true))) }
+        return .object(members)
+    }
+}

@@ -1,0 +1,95 @@
+import ArgumentParser
+import LocalInstallation
+import RegistryAccess
+
+/// `docker ram policy validate FILE`: every fault with its place, and what the owner may not have meant.
+struct PolicyValidate: PluginCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "validate",
+        abstract: "Check a policy file before it is used"
+    )
+
+    @Argument(help: "The policy file", completion: .file())
+    var file: String
+
+    @OptionGroup var common: CommonOptions
+
+    func run(in context: CommandContext) throws {
+        let bytes = try Files.read(file, atMost: AccessPolicy.longestDocument).bytes
+        let result = PolicyValidation(file: file, bytes: bytes)
+        switch common.format {
+        case .json: context.show(result, as: .json)
+        case .text:
+            for fault in result.faults {
+                context.errors.line(
+                    TerminalText.printable("\(file):\(fault.line):\(fault.column): error: \(fault.message)")
+                )
+            }
+            for warning in result.policy?.warnings ?? [] {
+                let place = warning.rule.map { "registry \($0 + 1): " } ?? ""
+                context.errors.line(TerminalText.printable("\(file): warning: \(place)\(warning.description)"))
+            }
+            context.show(result, as: .text)
+        }
+        guard result.faults.isEmpty else {
+            let count = result.faults.count
+            throw Failure("\"\(file)\" is not a policy: \(count) \(count == 1 ? "error" : "errors")")
+        }
+    }
+}
+
+private struct PolicyValidation: CommandResult {
+    let file: String
+    let policy: AccessPolicy?
+    let faults: [PolicyFault]
+
+    init(file: String, bytes: [UInt8]) {
+        self.file = file
+        do throws(InvalidPolicy) {
+            policy = try AccessPolicy(json: bytes)
+            faults = []
+        } catch {
+            policy = nil
+            let all = PolicyFaults.all(in: bytes)
+            faults = all.isEmpty ? [PolicyFault(line: error.line, column: error.column, message: error.message)] : all
+        }
+    }
+
+    func text(for context: CommandContext) -> String {
+        guard let policy else { return "" }
+        let count = policy.rules.count
+        return TerminalText.printable(
+            "\(file): a policy of \(policy.organization), version \(policy.version), "
+                + "\(count) \(count == 1 ? "registry" : "registries")"
+        )
+    }
+
+    var json: JSONValue {
+        .object([
+            JSONMember("file", .string(file)),
+            JSONMember("valid", .bool(policy != nil)),
+            JSONMember(
+                "errors",
+                .array(
+                    faults.map {
+                        .object([
+                            JSONMember("line", .number("\($0.line)")), JSONMember("column", .number("\($0.column)")),
+                            JSONMember("message", .string($0.message)),
+                        ])
+                    }
+                )
+            ),
+            JSONMember(
+                "warnings",
+                .array(
+                    (policy?.warnings ?? []).map {
+                        .object([
+                            JSONMember("registry", .integer($0.rule.map { $0 + 1 })),
+                            JSONMember("message", .string($0.description)),
+                        ])
+                    }
+                )
+            ),
+        ])
+    }
+}
