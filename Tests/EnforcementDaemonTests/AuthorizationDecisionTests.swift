@@ -197,6 +197,7 @@ struct AuthorizationDecisionTests {
         var generator = FixedGenerator(value: 0x7F3A9C)
         return AuthorizationDecision(
             onCall: .success(call),
+            from: nil,
             under: try state.policy(),
             id: DecisionID(using: &generator),
             at: UTCTime(milliseconds: 0)

@@ -103,13 +103,18 @@ struct PluginConnectionTests {
             actions: [.decide(.success([]))]
         ),
         Row(
-            name: "activation",
+            name: "activation begins with an unknown engine",
             events: [.bytes, .head("POST", "/Plugin.Activate"), .end],
-            actions: [.answer(.activation, close: false), .startTimer(.rest)]
+            actions: [.forgetEngine, .answer(.activation, close: false), .startTimer(.rest)]
         ),
         Row(
-            name: "a response is not looked at",
-            events: [.bytes, .head("POST", response), .body(9), .end],
+            name: "a response is learned from and never refused",
+            events: [.bytes, .head("POST", response), .body(2), .body(1), .end],
+            actions: [.learn([7, 7, 7]), .answer(.allow, close: false), .startTimer(.rest)]
+        ),
+        Row(
+            name: "a response that is too large teaches nothing",
+            events: [.bytes, .head("POST", response), .body(PluginConnection.largestCall), .body(1), .body(1), .end],
             actions: [.answer(.allow, close: false), .startTimer(.rest)]
         ),
         Row(

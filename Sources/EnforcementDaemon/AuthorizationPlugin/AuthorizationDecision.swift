@@ -21,10 +21,17 @@ struct AuthorizationDecision: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - call: the body, or why there is none to look at.
+    ///   - engine: the version of the engine, if it is known; without it the engine is taken for the newest.
     ///   - policy: the policy in force.
     ///   - id: the decision's name.
     ///   - time: when.
-    init(onCall call: Result<[UInt8], MalformedCall>, under policy: PolicyInForce, id: DecisionID, at time: UTCTime) {
+    init(
+        onCall call: Result<[UInt8], MalformedCall>,
+        from engine: EngineVersion?,
+        under policy: PolicyInForce,
+        id: DecisionID,
+        at time: UTCTime
+    ) {
         let request: PluginCall
         do throws(MalformedCall) {
             request = try PluginCall(json: call.get())
@@ -33,12 +40,13 @@ struct AuthorizationDecision: Sendable, Hashable {
             self.init(refusing: .notInspected, as: .notInspected("\(error)"), under: policy, id, time)
             return
         }
-        let engineRequest = EngineRequest(
+        var engineRequest = EngineRequest(
             method: request.method,
             target: request.target,
             headers: request.headers,
             body: request.body
         )
+        engineRequest.trustsContentLength = engine.map { !$0.servesHTTP2 } ?? false
         self.init(on: engineRequest.reading(ownPluginName: Self.pluginName), under: policy, id: id, at: time)
     }
 

@@ -8,6 +8,7 @@ final class AuthorizationPlugin: Sendable {
     private let log: DecisionQueue
     private let now: @Sendable () -> UTCTime
     private let counters = Mutex(Counters())
+    private let engine = Mutex<EngineVersion?>(nil)
 
     /// What was asked and answered since the start.
     struct Counters: Hashable, Sendable {
@@ -24,7 +25,26 @@ final class AuthorizationPlugin: Sendable {
 
     /// Decides about the body of an `AuthZReq` call, and records nothing yet.
     func decide(_ call: Result<[UInt8], MalformedCall>) -> AuthorizationDecision {
-        AuthorizationDecision(onCall: call, under: policy.snapshot.inForce, id: DecisionID(), at: now())
+        AuthorizationDecision(
+            onCall: call,
+            from: engine.withLock { $0 },
+            under: policy.snapshot.inForce,
+            id: DecisionID(),
+            at: now()
+        )
+    }
+
+    /// The engine has started to use the plugin; it may be another one than before.
+    func forgetEngine() {
+        engine.withLock { $0 = nil }
+    }
+
+    /// Learns the version of the engine from the body of an `AuthZRes` call, if it is not known yet.
+    func learnEngine(fromResponse response: [UInt8]) {
+        guard engine.withLock({ $0 }) == nil, let version = EngineVersion(authorizationResponse: response) else {
+            return
+        }
+        engine.withLock { $0 = version }
     }
 
     /// Records a decision that the engine is answered with.

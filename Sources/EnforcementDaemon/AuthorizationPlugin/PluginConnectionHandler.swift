@@ -58,6 +58,8 @@ final class PluginConnectionHandler: ChannelInboundHandler {
             switch action {
             case .startTimer(let timer): start(timer, context)
             case .decide(let call): decide(call, context)
+            case .forgetEngine: plugin.forgetEngine()
+            case .learn(let response): plugin.learnEngine(fromResponse: response)
             case .answer(let answer, let close): send(answer, closing: close, context)
             case .close: context.close(promise: nil)
             }
