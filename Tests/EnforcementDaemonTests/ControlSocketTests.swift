@@ -100,13 +100,13 @@ struct ControlSocketTests {
             }
             // When docker-ramd ends, following ends.
             daemon.orders.yield(.stop)
-            #expect(try await onThread { follower.isClosed(within: 10) })
+            #expect(try await onThread { follower.isClosed(within: 30) })
         }
     }
 
     @Test
     func `a follower that does not read is dropped, and the others go on`() async throws {
-        var limits = ControlServer.Limits()
+        var limits = RunningDaemon.patientControl
         limits.waitingLines = 10
         try await RunningDaemon.with(controlLimits: limits) { daemon in
             let socket = daemon.paths.controlSocket
@@ -130,7 +130,7 @@ struct ControlSocketTests {
                     #expect(client.readAnswer()?.body.hasPrefix(#"{"Allow":false"#) == true)
                 }
             }
-            #expect(try await onThread { idle.isClosed(within: 10) })
+            #expect(try await onThread { idle.isClosed(within: 30) })
             #expect(try await eventually { try await daemon.records(10_000).count == 60 * 64 })
         }
     }
@@ -162,18 +162,18 @@ struct ControlSocketTests {
 
     @Test
     func `a question that does not come is not waited for`() async throws {
-        var limits = ControlServer.Limits()
+        var limits = RunningDaemon.patientControl
         limits.patience = .seconds(1)
         try await RunningDaemon.with(controlLimits: limits) { daemon in
             let socket = daemon.paths.controlSocket
-            let isClosed = try await onThread { try UnixClient(socket).isClosed(within: 10) }
+            let isClosed = try await onThread { try UnixClient(socket).isClosed(within: 30) }
             #expect(isClosed)
         }
     }
 
     @Test
     func `too many connections are turned away`() async throws {
-        var limits = ControlServer.Limits()
+        var limits = RunningDaemon.patientControl
         limits.connections = 3
         try await RunningDaemon.with(controlLimits: limits) { daemon in
             let socket = daemon.paths.controlSocket

@@ -114,7 +114,9 @@ struct PluginConnectionTests {
         ),
         Row(
             name: "a response that is too large teaches nothing",
-            events: [.bytes, .head("POST", response), .body(PluginConnection.largestCall), .body(1), .body(1), .end],
+            events: [
+                .bytes, .head("POST", response), .body(PluginConnection.largestObservation), .body(1), .body(1), .end,
+            ],
             actions: [.answer(.allow, close: false), .startTimer(.rest)]
         ),
         Row(

@@ -18,12 +18,26 @@ struct RunningDaemon: Sendable {
           {"address": "ghcr.io", "allowed": true, "actions": ["pull"], "repositories": ["acme/**"]}]}
         """
 
+    /// Limits for tests of something else: without optimization and on a busy machine, everything takes its time.
+    static let patientPlugin: PluginLimits = {
+        var limits = PluginLimits()
+        limits.call = .seconds(60)
+        return limits
+    }()
+
+    /// The same for the control socket.
+    static let patientControl: ControlServer.Limits = {
+        var limits = ControlServer.Limits()
+        limits.patience = .seconds(60)
+        return limits
+    }()
+
     /// Runs a daemon while the body runs.
     static func with(
         policy: String? = Self.policy,
         settings: DaemonSettings = DaemonSettings(),
-        pluginLimits: PluginLimits = PluginLimits(),
-        controlLimits: ControlServer.Limits = ControlServer.Limits(),
+        pluginLimits: PluginLimits = Self.patientPlugin,
+        controlLimits: ControlServer.Limits = Self.patientControl,
         _ body: @Sendable @escaping (RunningDaemon) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { root in

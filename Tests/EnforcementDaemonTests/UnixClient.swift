@@ -37,7 +37,7 @@ final class UnixClient: Sendable {
     func endSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
 
     /// Reads until a condition holds, the other side has closed, or the time is over.
-    func read(for seconds: Double = 10, until isComplete: @Sendable ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {
+    func read(for seconds: Double = 60, until isComplete: @Sendable ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {
         var bytes: [UInt8] = []
         let end = Date().addingTimeInterval(seconds)
         while !isComplete(bytes) {
@@ -65,7 +65,7 @@ final class UnixClient: Sendable {
     }
 
     /// Reads one HTTP answer, whose head must have a `Content-Length`.
-    func readAnswer(for seconds: Double = 10) -> HTTPAnswer? {
+    func readAnswer(for seconds: Double = 60) -> HTTPAnswer? {
         HTTPAnswer(read(for: seconds) { HTTPAnswer($0) != nil })
     }
 }
@@ -119,7 +119,7 @@ func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result)
 }
 
 /// Waits until a condition holds, or some seconds are over.
-func eventually(within seconds: Double = 10, _ condition: () async throws -> Bool) async rethrows -> Bool {
+func eventually(within seconds: Double = 60, _ condition: () async throws -> Bool) async rethrows -> Bool {
     let end = Date().addingTimeInterval(seconds)
     while end.timeIntervalSinceNow > 0 {
         if try await condition() { return true }

@@ -42,7 +42,7 @@ final class PluginConnectionHandler: ChannelInboundHandler {
             let keepsAlive = head.isKeepAlive && head.version == .http1_1
             perform(connection.head(method: head.method.rawValue, target: head.uri, keepsAlive: keepsAlive), context)
         case .body(let part):
-            perform(connection.body(part.readableBytesView), context)
+            perform(connection.body(Array(buffer: part)), context)
         case .end:
             perform(connection.end(), context)
         }
