@@ -82,7 +82,8 @@ let package = Package(
                 "LocalInstallation",
                 "RegistryAccess",
                 "TestSupport",
-                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
