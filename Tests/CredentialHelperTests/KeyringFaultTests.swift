@@ -131,7 +131,10 @@ struct KeyringFaultTests {
             try session.write(service, to: "services/org.gnome.keyring.SystemPrompter.service")
             let reloaded = try run(
                 "dbus-send",
-                ["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ReloadConfig"],
+                [
+                    "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/",
+                    "org.freedesktop.DBus.ReloadConfig",
+                ],
                 environment: session.environment
             )
             #expect(reloaded.status == 0, "\(reloaded)")
@@ -183,6 +186,23 @@ struct KeyringFaultTests {
             let text = "Object does not exist at path \u{201C}/org/freedesktop/secrets/collection/login\u{201D}"
             check(try session.ours("store", credentials), says: text, hint: "no default keyring")
         }
+    }
+
+    @Test("a call that cannot be cancelled does not hang the process")
+    func lastWords() async throws {
+        let result = await #expect(processExitsWith: .exitCode(1), observing: [\.standardOutputContent]) {
+            let nowhere = try #require(OpaquePointer(bitPattern: 8))
+            let deadline = Deadline(
+                milliseconds: 10_000,
+                cancellable: nowhere,
+                cancel: { _ in },
+                lastWords: Array("last words\n".utf8)
+            )
+            try #require(deadline).restart(milliseconds: 50)
+            sleep(8)
+        }
+        let output = try #require(result).standardOutputContent
+        #expect(String(decoding: output, as: UTF8.self).contains("last words\n"))
     }
 
     @Test("a fault's text cannot act on a terminal")
