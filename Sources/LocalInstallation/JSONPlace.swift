@@ -68,7 +68,7 @@ struct JSONPlace: Sendable {
                 let nameRange = string()
                 let name = (try? StrictJSON.parse(Array(bytes[nameRange])))?.text ?? ""
                 _ = next()
-                position += 1
+                position = min(position + 1, bytes.count)
                 members.append(Member(name: name, nameRange: nameRange, value: value()))
             }
             position = min(position + 1, bytes.count)

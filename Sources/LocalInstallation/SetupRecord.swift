@@ -65,7 +65,7 @@ struct SetupRecord: Sendable, Equatable {
         do {
             value = try StrictJSON.parse(bytes, limits: .init(bytes: SharedFile.longest))
         } catch {
-            throw UnusableFile(path: path, reason: "it is not JSON (\(error))")
+            throw UnusableFile(path: path, reason: "it is not valid JSON: \(error)")
         }
         guard value.value(named: "version") == .number("1"), let record = SetupRecord(json: value) else {
             throw UnusableFile(path: path, reason: "it is not a record that this version of docker-ram wrote")

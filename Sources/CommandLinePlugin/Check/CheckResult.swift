@@ -98,8 +98,9 @@ struct CheckResult {
 
     func explanation(for context: CommandContext) -> String {
         let column = 24
-        var lines = [TerminalText.printable(name) + " is " + context.terminal.colored(verdictWord, color) + ":"]
-        let head = name.count + " is \(verdictWord): ".count
+        let verb = verdict.outcome == .wouldDeny ? " " : " is "
+        var lines = [TerminalText.printable(name) + verb + context.terminal.colored(verdictWord, color) + ":"]
+        let head = name.count + "\(verb)\(verdictWord): ".count
         lines[0] += (head + reason.count > context.terminal.width ? "\n  " : " ") + TerminalText.printable(reason)
         func add(_ label: String, _ text: String) {
             let gap = String(repeating: " ", count: max(0, column - 2 - label.count))
