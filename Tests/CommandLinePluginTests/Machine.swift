@@ -61,6 +61,9 @@ struct Machine: Sendable {
         var output = ""
         var errors = ""
         var code: Int32 = 0
+
+        /// The output with a single space where there was any white space: lines are broken where paths let them.
+        var words: String { output.split(whereSeparator: \.isWhitespace).joined(separator: " ") }
     }
 
     /// The environment of the machine's programs: only its own directory is on the path.
