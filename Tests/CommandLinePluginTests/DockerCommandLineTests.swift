@@ -29,7 +29,11 @@ struct DockerCommandLineTests {
         try Machine.with { (machine) throws in
             let plugins = "\(machine.config)/cli-plugins"
             try FileManager.default.createDirectory(atPath: plugins, withIntermediateDirectories: true)
-            try FileManager.default.copyItem(atPath: Self.plugin, toPath: "\(plugins)/docker-ram")
+            // A link: a copy could still be open for writing in a process that another test has just started.
+            try FileManager.default.createSymbolicLink(
+                atPath: "\(plugins)/docker-ram",
+                withDestinationPath: Self.plugin
+            )
             try body(machine)
         }
     }

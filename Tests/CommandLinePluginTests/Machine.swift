@@ -48,8 +48,8 @@ struct Machine: Sendable {
             withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o755]
         )
-        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        // Closed on exec, so that no process of another test keeps a program from being started.
+        try Files.replace(path, with: Array(text.utf8), mode: UInt32(mode))
     }
 
     func read(_ name: String) throws -> String {
