@@ -16,7 +16,7 @@ public struct JSONFileEdit: Sendable {
 
     private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
-    /// A document to change. A file of white space only is taken as an empty object, as Docker takes it.
+    /// A document to change; white space only is taken as an empty object, as Docker takes it.
     ///
     /// - Parameters:
     ///   - bytes: the document; a byte order mark is kept.

@@ -46,7 +46,11 @@ struct SetupRecord: Sendable, Equatable {
             for member in entry.members ?? [] where member.value == .string("") {
                 let path = ["auths", registry, member.name]
                 guard !moved.contains(where: { $0.path == path }) else { continue }
-                if let value = current.value(at: path) { config.replace(at: path, with: value) } else { config.forget(path) }
+                if let value = current.value(at: path) {
+                    config.replace(at: path, with: value)
+                } else {
+                    config.forget(path)
+                }
             }
         }
     }

@@ -129,7 +129,9 @@ struct DockerCommandLineTests {
     @Test(
         "After a refusal docker shows what to do next",
         .enabled(if: InstalledDocker.isRecent, "docker is older than 28"),
-        arguments: [["pull", "ghcr.io/evil/x:1"], ["image", "pull", "ghcr.io/evil/x:1"], ["run", "--rm", "ghcr.io/evil/x:1"]]
+        arguments: [
+            ["pull", "ghcr.io/evil/x:1"], ["image", "pull", "ghcr.io/evil/x:1"], ["run", "--rm", "ghcr.io/evil/x:1"],
+        ]
     )
     func hook(command: [String]) throws {
         try with { (machine) throws in

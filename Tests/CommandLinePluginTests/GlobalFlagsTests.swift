@@ -13,9 +13,14 @@ struct GlobalFlagsTests {
             ("-Dcremote ram", ["-D", "-cremote"], nil, "ram"),
             ("-c=remote ram", ["-c=remote"], nil, "ram"),
             ("-H unix:///s -Htcp://h:1 ram", ["-H", "unix:///s", "-Htcp://h:1"], nil, "ram"),
-            ("--context remote --log-level debug -l info ram", ["--context", "remote", "--log-level", "debug", "-l", "info"], nil, "ram"),
-            ("--tls --tlsverify=false --tlscacert ca --tlscert=c --tlskey k ram",
-             ["--tls", "--tlsverify=false", "--tlscacert", "ca", "--tlscert=c", "--tlskey", "k"], nil, "ram"),
+            (
+                "--context remote --log-level debug -l info ram",
+                ["--context", "remote", "--log-level", "debug", "-l", "info"], nil, "ram"
+            ),
+            (
+                "--tls --tlsverify=false --tlscacert ca --tlscert=c --tlskey k ram",
+                ["--tls", "--tlsverify=false", "--tlscacert", "ca", "--tlscert=c", "--tlskey", "k"], nil, "ram"
+            ),
             // A value that looks like a command or a flag is a value.
             ("--context ram ram status", ["--context", "ram"], nil, "ram status"),
             ("--context --debug ram", ["--context", "--debug"], nil, "ram"),

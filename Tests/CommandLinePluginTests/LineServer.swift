@@ -15,6 +15,7 @@ final class LineServer: Sendable {
     ///   - path: the path of the socket.
     ///   - end: what ends a request.
     ///   - answer: gives the bytes of the answer; `nil` leaves the connection open and silent.
+    /// - Throws: `POSIXError` if there is something at the path.
     init(at path: String, end: String, answer: @escaping @Sendable (String) -> String?) throws {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         self.descriptor = descriptor

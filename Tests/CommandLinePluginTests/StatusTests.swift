@@ -13,9 +13,18 @@ struct StatusTests {
     @Test(
         "What the engine says about its plugins",
         arguments: [
-            ("echo '{\"ServerVersion\":\"28.2.2\",\"Plugins\":{\"Authorization\":[\"docker-ram\"]}}'", "active: engine 28.2.2 asks"),
-            ("echo '{\"ServerVersion\":\"28.2.2\",\"Plugins\":{\"Authorization\":[\"opa\"]}}'", "not active: engine 28.2.2 does not"),
-            ("echo '{\"ServerVersion\":\"28.2.2\",\"Plugins\":{\"Authorization\":null}}'", "not active: engine 28.2.2 does not"),
+            (
+                "echo '{\"ServerVersion\":\"28.2.2\",\"Plugins\":{\"Authorization\":[\"docker-ram\"]}}'",
+                "active: engine 28.2.2 asks"
+            ),
+            (
+                "echo '{\"ServerVersion\":\"28.2.2\",\"Plugins\":{\"Authorization\":[\"opa\"]}}'",
+                "not active: engine 28.2.2 does not"
+            ),
+            (
+                "echo '{\"ServerVersion\":\"28.2.2\",\"Plugins\":{\"Authorization\":null}}'",
+                "not active: engine 28.2.2 does not"
+            ),
             ("echo '{\"ServerErrors\":[\"no daemon\"]}'; exit 1", "unknown: no daemon"),
             ("echo 'Cannot connect' >&2; exit 1", "unknown: Cannot connect"),
             ("echo nonsense", "unknown: docker info said nothing"),
@@ -55,7 +64,10 @@ struct StatusTests {
     @Test
     func `what goes around the helper is a problem`() throws {
         try Machine.with { (machine) throws in
-            try machine.write(#"{"credsStore":"ram","credHelpers":{"a.test":"x","b.test":"ram"}}"#, "config/config.json")
+            try machine.write(
+                #"{"credsStore":"ram","credHelpers":{"a.test":"x","b.test":"ram"}}"#,
+                "config/config.json"
+            )
             let outcome = machine.run(["status"], extra: ["DOCKER_AUTH_CONFIG": "{}"])
             #expect(outcome.words.contains("DOCKER_AUTH_CONFIG is set"))
             #expect(outcome.words.contains("goes before docker-ram for \"a.test\""))

@@ -13,7 +13,9 @@ import Testing
 /// `DIR` stands for the machine's directory.
 struct TranscriptTests {
     static let names: [String] = {
-        let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Transcripts")
+        let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+            "Transcripts"
+        )
         let files = (try? FileManager.default.contentsOfDirectory(atPath: directory.path)) ?? []
         return files.filter { $0.hasSuffix(".txt") }.map { directory.appendingPathComponent($0).path }.sorted()
     }()

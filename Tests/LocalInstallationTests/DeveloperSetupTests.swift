@@ -221,7 +221,8 @@ struct DeveloperSetupTests {
     @Test
     func `routes that were written by hand stay, before and after`() throws {
         try with(#"{"credHelpers":{"a.test":"new"},"credsStore":"pass"}"#) { (directory, setup) throws in
-            let hand = #"{"store":"keyring","helpers":[{"address":"a.test","helper":"old"},{"address":"**","helper":"w"}]}"#
+            let hand =
+                #"{"store":"keyring","helpers":[{"address":"a.test","helper":"old"},{"address":"**","helper":"w"}]}"#
             try SharedFile("\(directory)/ram.json").replace(with: Array(hand.utf8))
             _ = try setup.setUp(isDryRun: false)
             let helpers = try routing(directory).value(named: "helpers")?.elements?.map { $0.text(indentation: nil) }

@@ -165,7 +165,8 @@ struct JSONFileEditTests {
             case 4: return ["{}", "[]", "{ }", "[ ]"].randomElement(using: &generator) ?? "{}"
             case 5:
                 let count = Int.random(in: 1...3, using: &generator)
-                return "[" + (0..<count).map { _ in indent + value(depth + 1, &generator) }.joined(separator: ",") + close
+                return "[" + (0..<count).map { _ in indent + value(depth + 1, &generator) }.joined(separator: ",")
+                    + close
                     + "]"
             default:
                 let count = Int.random(in: 1...4, using: &generator)

@@ -13,7 +13,11 @@ struct SharedFileTests {
     func `the mode is kept`(mode: Int) throws {
         try withTemporaryDirectory { (directory) throws in
             let path = "\(directory)/f"
-            _ = FileManager.default.createFile(atPath: path, contents: Data("a".utf8), attributes: [.posixPermissions: mode])
+            _ = FileManager.default.createFile(
+                atPath: path,
+                contents: Data("a".utf8),
+                attributes: [.posixPermissions: mode]
+            )
             try SharedFile(path).replace(with: Array("b".utf8))
             #expect(try self.mode(path) == mode)
             #expect(try SharedFile(path).bytes == Array("b".utf8))

@@ -6,7 +6,10 @@ struct RegistryPacksTests {
     @Test(
         "The hosts of well-known registries",
         arguments: [
-            ("docker.io", "Docker Hub", ["registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"]),
+            (
+                "docker.io", "Docker Hub",
+                ["registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com"]
+            ),
             ("index.docker.io", "Docker Hub", ["registry-1.docker.io"]),
             ("ghcr.io", "GitHub Container Registry", ["ghcr.io", "pkg-containers.githubusercontent.com"]),
             ("ghcr.io:443", "GitHub Container Registry", ["ghcr.io"]),
@@ -18,7 +21,10 @@ struct RegistryPacksTests {
                 ]
             ),
             ("public.ecr.aws", "Amazon ECR Public", ["public.ecr.aws", "d5l0dvt14r5h8.cloudfront.net"]),
-            ("europe-west1-docker.pkg.dev", "Google Artifact Registry", ["europe-west1-docker.pkg.dev", "us-docker.pkg.dev"]),
+            (
+                "europe-west1-docker.pkg.dev", "Google Artifact Registry",
+                ["europe-west1-docker.pkg.dev", "us-docker.pkg.dev"]
+            ),
             ("eu.gcr.io", "Google Container Registry", ["eu.gcr.io", "storage.googleapis.com"]),
             ("acme.azurecr.io", "Azure Container Registry", ["acme.azurecr.io", "acme.*.data.azurecr.io"]),
             ("mcr.microsoft.com", "Microsoft Artifact Registry", ["mcr.microsoft.com", "*.data.mcr.microsoft.com"]),
@@ -39,7 +45,8 @@ struct RegistryPacksTests {
 
     @Test(arguments: [
         "registry.acme.test", "localhost:5000", "10.0.0.1", "ghcr.io:8443", "ghcr.io.evil.test", "evil-ghcr.io",
-        "1.dkr.ecr.eu-west-1.amazonaws.com.evil.test", "dkr.ecr.eu-west-1.amazonaws.com", "azurecr.io", "a.b.azurecr.io",
+        "1.dkr.ecr.eu-west-1.amazonaws.com.evil.test", "dkr.ecr.eu-west-1.amazonaws.com", "azurecr.io",
+        "a.b.azurecr.io",
         "x.gcr.io", "[::1]:5000",
     ])
     func `any other registry has no host but itself`(registry: String) throws {
@@ -69,8 +76,14 @@ struct RegistryPacksTests {
             ("registry.k8s.io", "evil.s3.dualstack.eu-west-1.amazonaws.com", false),
             ("acme.azurecr.io", "acme.westeurope.data.azurecr.io", true),
             ("acme.azurecr.io", "evil.westeurope.data.azurecr.io", false),
-            ("1.dkr.ecr.us-east-1.amazonaws.com", "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com", true),
-            ("1.dkr.ecr.us-east-1.amazonaws.com", "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com", false),
+            (
+                "1.dkr.ecr.us-east-1.amazonaws.com", "prod-us-east-1-starport-layer-bucket.s3.us-east-1.amazonaws.com",
+                true
+            ),
+            (
+                "1.dkr.ecr.us-east-1.amazonaws.com", "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com",
+                false
+            ),
             ("registry.acme.test:5000", "registry.acme.test:5000", true),
             ("registry.acme.test:5000", "registry.acme.test", false),
         ]

@@ -14,7 +14,8 @@ struct CheckResults: CommandResult {
         let rows = results.map { [$0.verdictWord, $0.name, $0.reason] }
         return zip(TerminalText.table(rows), results).map { line, result in
             let word = result.verdictWord
-            return context.terminal.colored(word, result.color) + TerminalText.printable(String(line.dropFirst(word.count)))
+            return context.terminal.colored(word, result.color)
+                + TerminalText.printable(String(line.dropFirst(word.count)))
         }.joined(separator: "\n")
     }
 }
@@ -72,8 +73,8 @@ struct CheckResult {
     }
 
     private var rule: RegistryRule? {
-        guard let index = verdict.rule, let rules = policy.policy?.rules, rules.indices.contains(index) else { return nil }
-        return rules[index]
+        guard let index = verdict.rule, let rules = policy.policy?.rules else { return nil }
+        return rules.indices.contains(index) ? rules[index] : nil
     }
 
     var reason: String {

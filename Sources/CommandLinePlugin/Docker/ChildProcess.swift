@@ -45,6 +45,8 @@ struct ChildProcess {
     ///   - input: what it reads.
     ///   - milliseconds: how long it may take; then it is killed.
     ///   - limit: how much output is kept.
+    /// - Returns: what became of it.
+    /// - Throws: ``Trouble`` if it did not come to its end.
     func run(input: [UInt8] = [], within milliseconds: Int, limit: Int = 4 << 20) throws(Trouble) -> Result {
         guard let stdin = Pipe(), let stdout = Pipe(), let stderr = Pipe() else { throw .notStarted(errno) }
         let pid = try spawn(stdin, stdout, stderr)

@@ -82,7 +82,8 @@ struct MachineStatus {
             if case .unavailable = policy { hint = "every registry is refused until then; \(hint)" }
             problems.append(Problem(text: problem, hint: hint))
         }
-        if case .unmanaged = policy {} else {
+        if case .unmanaged = policy {
+        } else {
             problems += enforcementProblems(context)
         }
         if let fault = helper.fault { problems.append(Problem(text: fault, hint: nil)) }
@@ -266,7 +267,8 @@ extension MachineStatus {
                     JSONMember(
                         "egressProxy",
                         .object([
-                            JSONMember("active", .bool(false)), JSONMember("detail", .string("not part of this version")),
+                            JSONMember("active", .bool(false)),
+                            JSONMember("detail", .string("not part of this version")),
                         ])
                     ),
                 ])
