@@ -27,12 +27,8 @@ let package = Package(
         .target(name: "RegistryAccess", swiftSettings: settings),
         // The files that we and Docker keep on a machine.
         .target(name: "LocalInstallation", dependencies: ["RegistryAccess"], swiftSettings: settings),
-        // The Secret Service library's own headers; the library itself is loaded only when it is needed.
-        .systemLibrary(
-            name: "CLibSecret",
-            pkgConfig: "libsecret-1",
-            providers: [.apt(["libsecret-1-dev"])]
-        ),
+        // What is called of the Secret Service library. It is loaded only when it is needed, so nothing is linked.
+        .systemLibrary(name: "CLibSecret"),
 
         .executableTarget(
             name: "CommandLinePlugin",
@@ -66,6 +62,7 @@ let package = Package(
         .testTarget(
             name: "RegistryAccessTests",
             dependencies: ["RegistryAccess", "TestSupport"],
+            exclude: ["Fixtures"],
             swiftSettings: settings
         ),
         .testTarget(

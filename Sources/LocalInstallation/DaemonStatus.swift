@@ -88,7 +88,8 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
         ///   - allowed: how many it allowed.
         ///   - refused: how many it refused.
         ///   - lastRequestAt: when it was asked last.
-        public init(socket: String, requests: Int = 0, allowed: Int = 0, refused: Int = 0, lastRequestAt: String? = nil) {
+        public init(socket: String, requests: Int = 0, allowed: Int = 0, refused: Int = 0, lastRequestAt: String? = nil)
+        {
             self.socket = socket
             self.requests = requests
             self.allowed = allowed

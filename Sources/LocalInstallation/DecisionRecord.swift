@@ -24,7 +24,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
     public var action: RegistryAction?
     /// The registry; `nil` if the request could not be inspected.
     public var registry: String?
-    /// The image without its tag; `nil` where only the registry can be seen.
+    /// The image, or what else is wanted of the registry; `nil` where only the registry can be seen.
     public var image: String?
     /// What was decided.
     public var verdict: Verdict.Outcome
@@ -44,6 +44,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
     ///   - time: when, in UTC.
     ///   - point: where it was decided.
     ///   - request: what was wanted, if it is known.
+    ///   - image: the image or what else is wanted of the registry, if it is known.
     ///   - verdict: what was decided.
     ///   - policy: the policy that decided, if there is one.
     public init(
@@ -51,6 +52,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
         time: String,
         point: Point,
         request: AccessRequest?,
+        image: String?,
         verdict: Verdict,
         policy: AccessPolicy?
     ) {
@@ -59,7 +61,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
         self.point = point
         action = request?.action
         registry = request?.address.description
-        image = request.flatMap { request in request.repository.map { "\(request.address)/\($0)" } }
+        self.image = image
         self.verdict = verdict.outcome
         reason = verdict.reason
         rule = verdict.rule.flatMap { index in

@@ -132,4 +132,14 @@ public struct PolicySource: Sendable, Hashable {
     public let path: String
     /// Why it is not the policy file itself, if it is not.
     public let problem: String?
+
+    /// A source.
+    ///
+    /// - Parameters:
+    ///   - path: the file that the policy was read from.
+    ///   - problem: why it is not the policy file itself, if it is not.
+    public init(path: String, problem: String? = nil) {
+        self.path = path
+        self.problem = problem
+    }
 }

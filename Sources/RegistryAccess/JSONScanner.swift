@@ -2,29 +2,29 @@
 ///
 /// A policy of a million rules is read without a tree of values in between, so objects and lists are handed out one
 /// member at a time.
-struct JSONScanner {
+package struct JSONScanner {
     let bytes: [UInt8]
-    private(set) var position = 0
+    package private(set) var position = 0
     private let limits: StrictJSON.Limits
     private var depth = 0
 
-    init(_ bytes: [UInt8], limits: StrictJSON.Limits) {
+    package init(_ bytes: [UInt8], limits: StrictJSON.Limits) {
         self.bytes = bytes
         self.limits = limits
     }
 
-    func fault(_ message: String, at offset: Int? = nil) -> InvalidJSON {
+    package func fault(_ message: String, at offset: Int? = nil) -> InvalidJSON {
         InvalidJSON(message, at: offset ?? position, in: bytes)
     }
 
-    func checkSize() throws(InvalidJSON) {
+    package func checkSize() throws(InvalidJSON) {
         guard bytes.count <= limits.bytes else {
             throw fault("the document is longer than \(limits.bytes) bytes", at: limits.bytes)
         }
     }
 
     /// The first byte of the next value, after white space; where it stands is `position`.
-    mutating func peek() -> UInt8? {
+    package mutating func peek() -> UInt8? {
         while position < bytes.count {
             switch bytes[position] {
             case 0x20, 0x09, 0x0A, 0x0D: position += 1
@@ -34,7 +34,7 @@ struct JSONScanner {
         return nil
     }
 
-    mutating func end() throws(InvalidJSON) {
+    package mutating func end() throws(InvalidJSON) {
         guard peek() == nil else { throw fault("there is something after the end of the document") }
     }
 
@@ -59,7 +59,7 @@ struct JSONScanner {
     }
 
     /// Reads an object; the body is called behind each colon and must read one value.
-    mutating func object(
+    package mutating func object(
         _ member: (_ name: String, _ nameOffset: Int, inout JSONScanner) throws(InvalidJSON) -> Void
     ) throws(InvalidJSON) {
         try open(UInt8(ascii: "{"), "an object")
@@ -132,7 +132,7 @@ struct JSONScanner {
         }
     }
 
-    mutating func bool() throws(InvalidJSON) -> Bool {
+    package mutating func bool() throws(InvalidJSON) -> Bool {
         switch peek() {
         case UInt8(ascii: "t"):
             try literal("true")
@@ -154,7 +154,7 @@ struct JSONScanner {
     }
 
     /// Reads a number by RFC 8259's grammar and returns it as it was written.
-    mutating func number() throws(InvalidJSON) -> String {
+    package mutating func number() throws(InvalidJSON) -> String {
         guard let first = peek() else { throw fault("the document ends too early") }
         let start = position
         guard first == ASCII.hyphen || ASCII.isDigit(first) else { throw fault("expected a value") }
@@ -183,7 +183,7 @@ struct JSONScanner {
         return position - start
     }
 
-    mutating func string() throws(InvalidJSON) -> String {
+    package mutating func string() throws(InvalidJSON) -> String {
         guard let first = peek() else { throw fault("the document ends too early") }
         guard first == ASCII.quote else { throw fault("expected a text in quotes") }
         let start = position
@@ -268,7 +268,7 @@ struct JSONScanner {
     }
 
     /// A text for an error message: printable ASCII in quotes, shortened.
-    static func quoted(_ text: String) -> String {
+    package static func quoted(_ text: String) -> String {
         let shown = text.unicodeScalars.prefix(60).map { scalar in
             scalar.isASCII && ASCII.isPrintable(UInt8(scalar.value)) ? String(scalar) : "?"
         }

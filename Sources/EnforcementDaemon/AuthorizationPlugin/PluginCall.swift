@@ -83,16 +83,13 @@ enum MalformedCall: Error, Hashable, Sendable, CustomStringConvertible {
     /// The call is larger than ``PluginConnection/largestCall``.
     case tooLarge
 
-    /// What is wrong, in a few words that begin like the rest of a sentence.
-    var obstacle: String {
+    /// What is wrong, in few words.
+    var description: String {
         switch self {
-        case .empty: "docker passed nothing on to its authorization plugin. Try again."
-        case .notJSON: "docker passed on a call that is not JSON."
-        case .incomplete(let member): "docker passed on a call without a proper \(member)."
-        case .tooLarge: "docker passed on a call of more than 8 MiB."
+        case .empty: "Docker passed on nothing; try again"
+        case .notJSON: "Docker passed on something that is not JSON"
+        case .incomplete(let member): "Docker passed on no proper \(member)"
+        case .tooLarge: "Docker passed on more than 8 MiB"
         }
     }
-
-    /// The sentence for a connection that has no decision to name.
-    var description: String { "This request could not be inspected: \(obstacle)" }
 }

@@ -8,8 +8,12 @@ struct PluginConnection {
     enum Action: Equatable {
         /// Start the timer anew, in place of the one that runs.
         case startTimer(Timer)
-        /// Decide about a call; ``PluginConnection/decided(_:)`` takes the answer.
-        case decide(call: [UInt8])
+        /// Decide about the body of a call; ``PluginConnection/decided(_:)`` takes the answer.
+        case decide(Result<[UInt8], MalformedCall>)
+        /// The engine has started to use the plugin: whatever was known of it is out of date.
+        case forgetEngine
+        /// Learn about the engine from the body of an `AuthZRes` call.
+        case learn([UInt8])
         /// Send an answer, and close the connection behind it if so.
         case answer(PluginAnswer, close: Bool)
         /// Close the connection without an answer.
@@ -40,7 +44,9 @@ struct PluginConnection {
     /// What a call's body is for.
     private enum Purpose {
         /// It is to be decided on.
-        case decision([UInt8])
+        case decision(Result<[UInt8], MalformedCall>)
+        /// It tells something about the engine; `nil` if it is too large to look at.
+        case observation([UInt8]?)
         /// Nothing: the answer does not depend on it.
         case nothing(PluginAnswer)
     }
@@ -66,16 +72,24 @@ struct PluginConnection {
 
     /// A part of the body has come.
     mutating func body(_ bytes: some Collection<UInt8>) -> [Action] {
-        guard case .receivingBody(.decision(var call), let closesAfter) = state else { return [] }
+        guard case .receivingBody(let purpose, let closesAfter) = state else { return [] }
         // One reference to the bytes, or every part would copy them all.
         state = .closed
-        if call.count + bytes.count > Self.largestCall {
-            // The rest is read and dropped, so that the engine is there to take the answer.
-            let answer = PluginAnswer.refuse(MalformedCall.tooLarge.description)
-            state = .receivingBody(.nothing(answer), closesAfter: true)
-        } else {
-            call.append(contentsOf: bytes)
-            state = .receivingBody(.decision(call), closesAfter: closesAfter)
+        switch purpose {
+        case .decision(.success(var call)):
+            if call.count + bytes.count > Self.largestCall {
+                // The rest is read and dropped, so that the engine is there to take the answer.
+                state = .receivingBody(.decision(.failure(.tooLarge)), closesAfter: true)
+            } else {
+                call.append(contentsOf: bytes)
+                state = .receivingBody(.decision(.success(call)), closesAfter: closesAfter)
+            }
+        case .observation(var call?):
+            let isTooLarge = call.count + bytes.count > Self.largestCall
+            if !isTooLarge { call.append(contentsOf: bytes) }
+            state = .receivingBody(.observation(isTooLarge ? nil : call), closesAfter: closesAfter)
+        case .decision(.failure), .observation(nil), .nothing:
+            state = .receivingBody(purpose, closesAfter: closesAfter)
         }
         return []
     }
@@ -86,13 +100,18 @@ struct PluginConnection {
         switch purpose {
         case .decision(let call):
             state = .deciding(closesAfter: closesAfter)
-            return [.decide(call: call)]
+            return [.decide(call)]
+        case .observation(let call):
+            // What the engine has done cannot be refused any more.
+            return (call.map { [.learn($0)] } ?? []) + send(.allow, closesAfter: closesAfter)
+        case .nothing(.activation):
+            return [.forgetEngine] + send(.activation, closesAfter: closesAfter)
         case .nothing(let answer):
             return send(answer, closesAfter: closesAfter)
         }
     }
 
-    /// The decision has been made. If it comes too late, nothing is sent.
+    /// The decision has been made; if it comes too late, nothing is sent.
     mutating func decided(_ answer: PluginAnswer) -> [Action] {
         guard case .deciding(let closesAfter) = state else { return [] }
         return send(answer, closesAfter: closesAfter)
@@ -127,9 +146,8 @@ struct PluginConnection {
             guard method == "POST" else { return .nothing(.fault(.notPOST)) }
             switch target {
             case "/Plugin.Activate": return .nothing(.activation)
-            // What the engine has done cannot be refused any more.
-            case "/AuthZPlugin.AuthZRes": return .nothing(.allow)
-            default: return .decision([])
+            case "/AuthZPlugin.AuthZRes": return .observation([])
+            default: return .decision(.success([]))
             }
         default:
             return .nothing(.fault(.unknownMethod))

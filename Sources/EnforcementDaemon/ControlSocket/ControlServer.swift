@@ -1,0 +1,172 @@
+import Glibc
+import LocalInstallation
+import Logging
+import NIOCore
+import NIOPosix
+import RegistryAccess
+import Synchronization
+
+/// The control socket: gives status and log to every local user.
+///
+/// A connection asks one question. Nobody may hold so many connections that the others get none.
+struct ControlServer: Sendable {
+    /// What a connection may not exceed.
+    struct Limits: Sendable {
+        /// How many connections there are at a time.
+        var connections = 128
+        /// How many of them one user other than root has.
+        var connectionsOfUser = 32
+        /// How long the question may take to come, and an answer that ends to be taken.
+        var patience: TimeAmount = .seconds(10)
+        /// How many lines wait for a follower before it is dropped.
+        var waitingLines = 1024
+    }
+
+    private typealias Connection = (channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>, peer: PeerCredentials)
+
+    private let listener: NIOAsyncChannel<Connection, Never>
+    private let limits: Limits
+    private let log: DecisionLog
+    private let status: @Sendable () -> DaemonStatus
+    private let logger: Logger
+    private let admission: Admission
+
+    /// Begins to listen.
+    ///
+    /// - Parameters:
+    ///   - socket: a listening socket, which the server takes over and closes.
+    ///   - limits: what a connection may not exceed.
+    ///   - log: the decision log.
+    ///   - status: says how docker-ramd is.
+    ///   - logger: where failures go.
+    ///   - group: the event loops.
+    /// - Throws: what the system says to the socket.
+    init(
+        on socket: CInt,
+        limits: Limits = Limits(),
+        log: DecisionLog,
+        status: @escaping @Sendable () -> DaemonStatus,
+        logger: Logger,
+        group: any EventLoopGroup
+    ) async throws {
+        self.limits = limits
+        self.log = log
+        self.status = status
+        self.logger = logger
+        admission = Admission(limits)
+        listener = try await ServerBootstrap(group: group)
+            // Some clients end their side behind the question.
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .bind(socket) { channel in
+                PeerCredentials.of(channel).flatMapThrowing { peer in
+                    (try NIOAsyncChannel(wrappingChannelSynchronously: channel), peer)
+                }
+            }
+    }
+
+    /// Serves until the task is cancelled.
+    func run() async throws {
+        try await listener.executeThenClose { connections in
+            try await withThrowingDiscardingTaskGroup { group in
+                for try await connection in connections {
+                    group.addTask { await serve(connection) }
+                }
+            }
+        }
+    }
+
+    private func serve(_ connection: Connection) async {
+        let channel = connection.channel.channel
+        let user = connection.peer.user
+        let isAdmitted = admission.enter(user)
+        defer { if isAdmitted { admission.leave(user) } }
+        // Closing the channel ends whatever waits for it.
+        let deadline = channel.eventLoop.scheduleTask(in: limits.patience) { channel.close(promise: nil) }
+        defer { deadline.cancel() }
+        do {
+            try await connection.channel.executeThenClose { inbound, outbound in
+                guard isAdmitted else { return try await Self.send(["too many connections"].map(Self.fault), outbound) }
+                guard let line = try await Self.line(inbound) else { return }
+                switch Self.request(line) {
+                case .failure(let invalid): try await Self.send([Self.fault(invalid.description)], outbound)
+                case .success(.status): try await Self.send([status().json.text()], outbound)
+                case .success(.log(let limit, false)): try await Self.send(await log.newest(limit), outbound)
+                case .success(.log(let limit, true)):
+                    deadline.cancel()
+                    try await follow(limit, channel, outbound)
+                }
+            }
+        } catch {
+            logger.debug("control connection broke", metadata: ["peer.user": "\(user)"])
+        }
+    }
+
+    private func follow(
+        _ limit: Int,
+        _ channel: any Channel,
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws {
+        let follower = await log.follow(limit, capacity: limits.waitingLines) {
+            // It does not read, so the write that waits for it would never end.
+            channel.close(promise: nil)
+        }
+        channel.closeFuture.whenComplete { _ in follower.leave() }
+        try await Self.send(follower.lines, outbound)
+        for await line in follower.further { try await Self.send([line], outbound) }
+    }
+
+    private static func send(_ lines: [String], _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
+        // Not one write for all, so that a slow reader holds few of them in memory.
+        for line in lines {
+            try await outbound.write(ByteBuffer(string: line + "\n"))
+        }
+    }
+
+    /// The first line, cut at one byte more than may be; `nil` if the connection ends before anything has come.
+    private static func line(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>) async throws -> [UInt8]? {
+        var line: [UInt8] = []
+        for try await part in inbound {
+            for byte in part.readableBytesView {
+                if byte == UInt8(ascii: "\n") { return line }
+                line.append(byte)
+                if line.count > ControlRequest.longestLine { return line }
+            }
+        }
+        return line.isEmpty ? nil : line
+    }
+
+    private static func request(_ line: [UInt8]) -> Result<ControlRequest, InvalidControlRequest> {
+        Result { () throws(InvalidControlRequest) in try ControlRequest(line: line) }
+    }
+
+    private static func fault(_ text: String) -> String {
+        JSONValue.object([JSONMember("error", .string(text))]).text()
+    }
+}
+
+/// Counts connections, so that one user does not take them all.
+private final class Admission: Sendable {
+    private let limits: ControlServer.Limits
+    private let counts = Mutex((total: 0, ofUser: [uid_t: Int]()))
+
+    init(_ limits: ControlServer.Limits) {
+        self.limits = limits
+    }
+
+    func enter(_ user: uid_t) -> Bool {
+        counts.withLock { counts in
+            let mine = counts.ofUser[user, default: 0]
+            guard counts.total < limits.connections, user == 0 || mine < limits.connectionsOfUser else { return false }
+            counts.total += 1
+            counts.ofUser[user] = mine + 1
+            return true
+        }
+    }
+
+    func leave(_ user: uid_t) {
+        counts.withLock { counts in
+            counts.total -= 1
+            counts.ofUser[user] = counts.ofUser[user].flatMap { $0 > 1 ? $0 - 1 : nil }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import LocalInstallation
+import Logging
+import NIOCore
+import NIOPosix
+import RegistryAccess
+
+/// docker-ramd: everything that runs between the first socket and the last.
+struct EnforcementDaemon: Sendable {
+    /// What it is told from outside.
+    enum Order: Sendable {
+        /// Look at the policy file now.
+        case reload
+        /// End.
+        case stop
+    }
+
+    /// Where everything is.
+    let paths: InstallationPaths
+    /// The settings.
+    let settings: DaemonSettings
+    /// The socket of the authorization plugin.
+    let pluginSocket: ListeningSocket
+    /// The control socket.
+    let controlSocket: ListeningSocket
+    /// Where the words go.
+    let logger: Logger
+    /// What a connection of the engine may not exceed.
+    var pluginLimits = PluginLimits()
+    /// What a control connection may not exceed.
+    var controlLimits = ControlServer.Limits()
+    /// The service manager.
+    var notifier = ServiceNotifier(socketPath: nil)
+    /// How often the service manager wants a sign of life.
+    var watchdogInterval: Duration?
+
+    /// Runs until it is told to stop.
+    ///
+    /// - Parameter orders: what it is told; the end of the stream means stop.
+    /// - Throws: what makes it impossible to serve.
+    func run(orders: AsyncStream<Order>) async throws {
+        let startedAt = UTCTime.now()
+        let group = MultiThreadedEventLoopGroup.singleton
+        let watcher = PolicyWatcher(paths, logger: logger)
+        let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
+        let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
+        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue)
+
+        let pluginServer = try await AuthorizationPluginServer.start(
+            on: pluginSocket.descriptor,
+            plugin: plugin,
+            limits: pluginLimits,
+            group: group
+        )
+        let controlServer = try await ControlServer(
+            on: controlSocket.descriptor,
+            limits: controlLimits,
+            log: log,
+            status: { status(startedAt, watcher.policy, plugin, queue) },
+            logger: logger,
+            group: group
+        )
+        logger.notice(
+            "listening",
+            metadata: ["plugin.socket": "\(pluginSocket.path)", "control.socket": "\(controlSocket.path)"]
+        )
+        notifier.send(.ready)
+
+        try await withThrowingTaskGroup(of: Void.self) { outer in
+            // The log outlives the rest, so that what was decided last is written too.
+            outer.addTask { await log.run() }
+            defer { queue.finish() }
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask { await follow(orders, watcher) }
+                tasks.addTask { await watcher.run() }
+                tasks.addTask { try await controlServer.run() }
+                tasks.addTask {
+                    await pluginServer.listeningEnded()
+                    throw DaemonFailure(description: "the socket of the authorization plugin was closed")
+                }
+                if let watchdogInterval {
+                    tasks.addTask { await giveSignsOfLife(every: watchdogInterval, plugin, group) }
+                }
+                // Only the end of the orders is an orderly end; nothing else returns before it is cancelled.
+                let ending = await tasks.nextResult()
+                logger.notice("stopping")
+                notifier.send(.stopping)
+                await pluginServer.stop()
+                tasks.cancelAll()
+                try ending?.get()
+            }
+        }
+    }
+
+    private func follow(_ orders: AsyncStream<Order>, _ watcher: PolicyWatcher) async {
+        for await order in orders {
+            switch order {
+            case .reload: await watcher.check(always: true)
+            case .stop: return
+            }
+        }
+    }
+
+    /// A sign of life says that decisions come out right and that every event loop turns.
+    private func giveSignsOfLife(
+        every interval: Duration,
+        _ plugin: AuthorizationPlugin,
+        _ group: MultiThreadedEventLoopGroup
+    ) async {
+        while !Task.isCancelled {
+            for eventLoop in group.makeIterator() {
+                try? await eventLoop.submit {}.get()
+            }
+            if plugin.works() {
+                notifier.send(.alive)
+            } else {
+                logger.critical("decisions do not come out right; waiting to be restarted")
+            }
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    private func status(
+        _ startedAt: UTCTime,
+        _ policy: CurrentPolicy,
+        _ plugin: AuthorizationPlugin,
+        _ queue: DecisionQueue
+    ) -> DaemonStatus {
+        let counts = plugin.counts
+        return DaemonStatus(
+            version: ProductVersion.text,
+            startedAt: startedAt.description,
+            root: paths.root,
+            policy: policy.snapshot.status,
+            authorizationPlugin: DaemonStatus.AuthorizationPlugin(
+                socket: pluginSocket.path,
+                requests: counts.allowed + counts.refused,
+                allowed: counts.allowed,
+                refused: counts.refused,
+                lastRequestAt: counts.lastRequestAt?.description
+            ),
+            decisionLog: DaemonStatus.DecisionLog(path: paths.decisionLog, dropped: queue.dropped)
+        )
+    }
+}
+
+/// Why docker-ramd cannot go on.
+struct DaemonFailure: Error, CustomStringConvertible {
+    let description: String
+}

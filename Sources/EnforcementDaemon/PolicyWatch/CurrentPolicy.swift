@@ -1,0 +1,30 @@
+import LocalInstallation
+import RegistryAccess
+import Synchronization
+
+/// The policy in force, as everything in docker-ramd sees it: each decision takes one snapshot.
+final class CurrentPolicy: Sendable {
+    private let state: Mutex<PolicySnapshot>
+
+    init(_ snapshot: PolicySnapshot) {
+        state = Mutex(snapshot)
+    }
+
+    /// What is in force now.
+    var snapshot: PolicySnapshot { state.withLock { $0 } }
+
+    /// Puts something else in force.
+    func replace(with snapshot: PolicySnapshot) {
+        state.withLock { $0 = snapshot }
+    }
+}
+
+/// What was in force at one moment.
+struct PolicySnapshot: Sendable {
+    /// What decides.
+    var inForce: PolicyInForce
+    /// Since when.
+    var loadedAt: UTCTime
+    /// What is wrong with the policy file, if anything is.
+    var problem: String?
+}

@@ -1,0 +1,166 @@
+import LocalInstallation
+import Logging
+import NIOPosix
+import RegistryAccess
+
+/// Keeps the policy in force equal to the policy file.
+///
+/// A file that cannot be used leaves the policy in force that was read last, and says so loudly. Each policy that was
+/// read without an error is kept in ``InstallationPaths/lastValidPolicy``, from where it survives a restart.
+actor PolicyWatcher {
+    private let paths: InstallationPaths
+    private let current: CurrentPolicy
+    private let logger: Logger
+    private let now: @Sendable () -> UTCTime
+    private var seen: PolicyFileState
+    /// The hash of the content that is in force, to tell a new policy of the same version from the same policy.
+    private var contentHash: Int?
+
+    /// Reads the policy for the first time.
+    init(_ paths: InstallationPaths, logger: Logger, now: @escaping @Sendable () -> UTCTime = UTCTime.now) {
+        self.paths = paths
+        self.logger = logger
+        self.now = now
+        seen = PolicyFileState(paths, now: now())
+        let time = now()
+        switch PolicyInForce.readPolicyFile(paths) {
+        case .missing: current = CurrentPolicy(PolicySnapshot(inForce: .unmanaged, loadedAt: time))
+        case .policy(let policy, let bytes):
+            let source = PolicyInForce.policy(policy, source: PolicySource(path: paths.policyFile))
+            current = CurrentPolicy(PolicySnapshot(inForce: source, loadedAt: time))
+            contentHash = bytes.hashValue
+            Self.keep(bytes, paths, logger)
+        case .faulty(let problem):
+            let inForce = PolicyInForce.load(paths)
+            current = CurrentPolicy(PolicySnapshot(inForce: inForce, loadedAt: time, problem: problem))
+        }
+        current.snapshot.announce(to: logger)
+    }
+
+    /// The policy in force.
+    nonisolated var policy: CurrentPolicy { current }
+
+    /// Looks at the policy file again and again until the task is cancelled.
+    ///
+    /// - Parameter interval: how long to wait in between.
+    func run(every interval: Duration = .milliseconds(250)) async {
+        while !Task.isCancelled {
+            await check()
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    /// Reads the policy file if it has changed.
+    ///
+    /// - Parameter always: whether to read it even if it looks the same.
+    func check(always: Bool = false) async {
+        let state = PolicyFileState(paths, now: now())
+        guard always || state != seen || seen.isFresh else { return }
+        seen = state
+        let paths = paths
+        // A policy of a million rules takes seconds to read.
+        let file = try? await NIOThreadPool.singleton.runIfActive { PolicyInForce.readPolicyFile(paths) }
+        if let file { take(file) }
+    }
+
+    private func take(_ file: PolicyInForce.PolicyFile) {
+        let old = current.snapshot
+        let oldHash = contentHash
+        var new = PolicySnapshot(inForce: .unmanaged, loadedAt: now())
+        switch file {
+        case .missing: contentHash = nil
+        case .policy(let policy, let bytes):
+            contentHash = bytes.hashValue
+            new.inForce = .policy(policy, source: PolicySource(path: paths.policyFile))
+            Self.keep(bytes, paths, logger)
+        case .faulty(let problem):
+            new = old
+            new.problem = problem
+            // On an unmanaged machine a policy has been meant, so everything is refused until it can be read.
+            if old.inForce.policy == nil { new.inForce = PolicyInForce.load(paths) }
+        }
+        if contentHash == oldHash, new.isAnnouncedLike(old) { return }
+        current.replace(with: new)
+        new.announce(to: logger)
+    }
+
+    private static func keep(_ bytes: [UInt8], _ paths: InstallationPaths, _ logger: Logger) {
+        do throws(FileError) {
+            if let kept = try? Files.read(paths.lastValidPolicy, atMost: bytes.count).bytes, kept == bytes { return }
+            try Files.makeDirectory(paths.stateDirectory)
+            try Files.replace(paths.lastValidPolicy, with: bytes, mode: 0o644)
+        } catch {
+            logger.error("the policy cannot be kept for the next start", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+/// What tells one state of the policy file from another without reading it.
+private struct PolicyFileState: Equatable {
+    private let file: FileStatus?
+    private let directoryOwner: UInt32?
+    private let directoryMode: UInt32?
+    /// Whether the file changed so shortly before that a further change might have the same time.
+    let isFresh: Bool
+
+    init(_ paths: InstallationPaths, now: UTCTime) {
+        file = try? Files.status(paths.policyFile)
+        let directory = try? Files.status(Files.directory(of: paths.policyFile))
+        directoryOwner = directory?.owner
+        directoryMode = directory?.mode
+        // The last two parts of the identity are the time of the last change, in seconds and nanoseconds.
+        let change = file.map { $0.identity.suffix(2).reduce(0) { $0 &* 1_000_000_000 &+ $1 } / 1_000_000 }
+        isFresh = change.map { abs(Int64($0) - now.milliseconds) < 100 } ?? false
+    }
+}
+
+extension PolicySnapshot {
+    /// What `status` says about it.
+    var status: DaemonStatus.Policy {
+        var status = DaemonStatus.Policy(state: .unmanaged, loadedAt: loadedAt.description, problem: problem)
+        switch inForce {
+        case .unmanaged: break
+        case .unavailable(let text):
+            status.state = .unavailable
+            status.problem = problem ?? text
+        case .policy(let policy, let source):
+            status.state = policy.isEnabled ? (policy.mode == .audit ? .audit : .enforce) : .disabled
+            status.source = source.path
+            status.organization = policy.organization
+            status.policyVersion = policy.version
+            status.rules = policy.rules.count
+            status.contact = policy.contact
+            status.problem = problem ?? source.problem
+        }
+        return status
+    }
+
+    /// Whether the two would be announced in the same words.
+    fileprivate func isAnnouncedLike(_ other: PolicySnapshot) -> Bool {
+        var (mine, others) = (status, other.status)
+        mine.loadedAt = nil
+        others.loadedAt = nil
+        return mine == others
+    }
+
+    /// Says what is in force; everything but plain enforcement is said so that nobody overlooks it.
+    fileprivate func announce(to logger: Logger) {
+        let status = status
+        var metadata: Logger.Metadata = ["policy.state": "\(status.state.rawValue)"]
+        if let source = status.source { metadata["policy.source"] = "\(source)" }
+        if let organization = status.organization { metadata["policy.organization"] = "\(organization)" }
+        if let version = status.policyVersion { metadata["policy.version"] = "\(version)" }
+        if let rules = status.rules { metadata["policy.rules"] = "\(rules)" }
+        if let problem = status.problem {
+            metadata["policy.problem"] = "\(problem)"
+            logger.error("THE POLICY FILE CANNOT BE USED", metadata: metadata)
+        }
+        switch status.state {
+        case .enforce: logger.notice("policy in force", metadata: metadata)
+        case .audit: logger.notice("AUDIT MODE: nothing is refused, refusals are recorded only", metadata: metadata)
+        case .disabled: logger.notice("THE POLICY IS SWITCHED OFF: everything is allowed", metadata: metadata)
+        case .unmanaged: logger.notice("UNMANAGED: there is no policy, everything is allowed", metadata: metadata)
+        case .unavailable: logger.error("NO POLICY CAN BE READ: every registry is refused", metadata: metadata)
+        }
+    }
+}

@@ -1,0 +1,153 @@
+import Glibc
+import Testing
+
+@testable import CredentialHelper
+
+/// What happens when the session has no keyring that works. Every call must end within ten seconds.
+@Suite(.serialized)
+struct KeyringFaultTests {
+    private let credentials = KeyringSession.json("b.test", "u", "s")
+
+    private func check(
+        _ ending: Ending,
+        says text: String,
+        hint: String,
+        _ location: SourceLocation = #_sourceLocation
+    ) {
+        #expect(ending.status == 1, sourceLocation: location)
+        let lines = ending.text.split(separator: "\n").map(String.init)
+        #expect(lines.first?.contains(text) == true, "\(ending)", sourceLocation: location)
+        #expect(lines.count == 2 && lines[1].hasPrefix("hint: "), "\(ending)", sourceLocation: location)
+        #expect(lines.last?.contains(hint) == true, "\(ending)", sourceLocation: location)
+        #expect(ending.seconds < 10, "\(ending)", sourceLocation: location)
+    }
+
+    /// `get` where there is no keyring at all: Docker goes on without credentials, the person learns why.
+    private func checkAbsent(
+        _ ending: Ending,
+        says text: String,
+        hint: String,
+        _ location: SourceLocation = #_sourceLocation
+    ) {
+        #expect(ending.status == 1, sourceLocation: location)
+        #expect(ending.text == "credentials not found in native keychain\n", sourceLocation: location)
+        #expect(ending.words.contains("docker-credential-ram: \(text)"), "\(ending)", sourceLocation: location)
+        #expect(ending.words.contains("docker-credential-ram: hint: "), "\(ending)", sourceLocation: location)
+        #expect(ending.words.contains(hint), "\(ending)", sourceLocation: location)
+        #expect(ending.seconds < 10, "\(ending)", sourceLocation: location)
+    }
+
+    @Test("no bus in any of the ways that there is none", arguments: [
+        (nil, "Cannot autolaunch D-Bus without X11 $DISPLAY"),
+        ("", "The given address is empty"),
+        ("unix:path=/nonexistent/bus", "Could not connect: No such file or directory"),
+        ("nonsense", "nonsense"),
+    ] as [(String?, String)])
+    func noBus(address: String?, text: String) throws {
+        try withKeyringSession(.noProvider) { session in
+            session.environment["DBUS_SESSION_BUS_ADDRESS"] = address
+            session.environment["XDG_RUNTIME_DIR"] = nil
+            let get = try session.ours("get", "b.test")
+            #expect(get.text == "credentials not found in native keychain\n")
+            #expect(get.words.contains(text), "\(get)")
+            #expect(get.words.contains("hint: this session has no D-Bus session bus"))
+            check(try session.ours("store", credentials), says: text, hint: "session bus")
+            check(try session.ours("list"), says: text, hint: "session bus")
+            check(try session.ours("erase", "b.test"), says: text, hint: "session bus")
+        }
+    }
+
+    @Test("nothing provides the Secret Service")
+    func noProvider() throws {
+        try withKeyringSession(.noProvider) { session in
+            let text = "The name org.freedesktop.secrets was not provided by any .service files"
+            checkAbsent(try session.ours("get", "b.test"), says: text, hint: "install a keyring")
+            check(try session.ours("store", credentials), says: text, hint: "install a keyring")
+            check(try session.ours("list"), says: text, hint: "install a keyring")
+            check(try session.ours("erase", "b.test"), says: text, hint: "install a keyring")
+        }
+    }
+
+    @Test("the provider never comes up", arguments: ["get", "store", "list", "erase"])
+    func hangingProvider(action: String) throws {
+        try withKeyringSession(.hangingProvider) { session in
+            let ending = try session.ours(action, action == "store" ? credentials : "b.test")
+            check(
+                ending,
+                says: "Error calling StartServiceByName for org.freedesktop.secrets: Timeout was reached",
+                hint: "does not answer"
+            )
+            #expect(ending.seconds > 4)
+        }
+    }
+
+    @Test("the provider stops answering, with and without a display", arguments: [false, true])
+    func stoppedProvider(hasDisplay: Bool) throws {
+        try withKeyringSession(.unlocked) { session in
+            if hasDisplay { session.environment["WAYLAND_DISPLAY"] = "wayland-0" }
+            try session.store("a.test", "u", "s")
+            kill(try #require(session.keyring), SIGSTOP)
+            for (action, input) in [("get", "a.test"), ("store", credentials)] {
+                check(try session.ours(action, input), says: "Timeout was reached", hint: "does not answer")
+            }
+        }
+    }
+
+    @Test("locked, and nothing can ask for the password", arguments: [false, true])
+    func locked(hasDisplay: Bool) throws {
+        try withKeyringSession(.locked) { session in
+            if hasDisplay { session.environment["DISPLAY"] = ":93" }
+            check(try session.ours("get", "a.test"), says: "Cannot get secret of a locked object", hint: "unlock")
+            check(
+                try session.ours("store", credentials),
+                says: "Cannot create an item in a locked collection",
+                hint: "unlock"
+            )
+            check(try session.ours("list"), says: "the keyring is locked", hint: "unlock")
+            check(try session.ours("erase", "a.test"), says: "", hint: "unlock")
+            // What is not there is not there, locked or not: nobody is bothered for a public image.
+            let absent = try session.ours("get", "b.test")
+            #expect(absent.text == "credentials not found in native keychain\n")
+            #expect(absent.words.isEmpty)
+            #expect(try session.ours("erase", "b.test").status == 0)
+        }
+    }
+
+    @Test("there is no collection")
+    func noCollection() throws {
+        try withKeyringSession(.noCollection) { session in
+            #expect(try session.ours("get", "a.test").text == "credentials not found in native keychain\n")
+            #expect(try session.ours("list").text == "{}\n")
+            #expect(try session.ours("erase", "a.test").status == 0)
+            let text = "Object does not exist at path \u{201C}/org/freedesktop/secrets/collection/login\u{201D}"
+            check(try session.ours("store", credentials), says: text, hint: "no default keyring")
+        }
+    }
+
+    @Test("a fault's text cannot act on a terminal")
+    func controlCharacters() {
+        let fault = KeyringFault(.other, "a\u{1B}[31m\nb\u{9B}c\u{7F}")
+        #expect(fault.text == "a [31m b c ")
+    }
+
+    @Test("what libsecret reports and what it means", arguments: [
+        (nil, "Cannot autolaunch D-Bus without X11 $DISPLAY", true, KeyringFault.Kind.noBus),
+        (nil, "Timeout was reached", false, .noAnswer),
+        (nil, "The connection is closed", false, .other),
+        ("org.freedesktop.DBus.Error.ServiceUnknown", "x", false, .noProvider),
+        ("org.freedesktop.DBus.Error.ServiceUnknown", "x", true, .noProvider),
+        ("org.freedesktop.DBus.Error.Spawn.ChildExited", "x", true, .noProvider),
+        ("org.freedesktop.Secret.Error.IsLocked", "x", false, .locked),
+        ("org.freedesktop.Secret.Error.NoSuchObject", "x", false, .missingCollection),
+        ("org.freedesktop.DBus.Error.UnknownMethod", "x", false, .missingCollection),
+        ("org.freedesktop.DBus.Error.NoReply", "x", false, .noAnswer),
+        ("org.freedesktop.DBus.Error.Failed", "x", false, .other),
+    ] as [(String?, String, Bool, KeyringFault.Kind)])
+    func kinds(remote: String?, text: String, isStarting: Bool, kind: KeyringFault.Kind) {
+        let fault = KeyringFault(remoteError: remote, text, isStarting: isStarting)
+        #expect(fault.kind == kind)
+        #expect(fault.text == text)
+        #expect(!fault.hint.isEmpty)
+        #expect(fault.answer == "\(text)\nhint: \(fault.hint)")
+    }
+}

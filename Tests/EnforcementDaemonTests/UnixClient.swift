@@ -1,0 +1,124 @@
+@testable import EnforcementDaemon
+import Foundation
+import Glibc
+
+/// A plain client of a Unix socket, which sends exactly the bytes that it is given.
+final class UnixClient: Sendable {
+    private let descriptor: CInt
+
+    init(_ path: String) throws {
+        let address = try UnixSocketAddress(path)
+        descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
+            let code = errno
+            close(descriptor)
+            throw SocketFault.system("connect to", path, code)
+        }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Sends all bytes, or as many as the other side takes before it closes.
+    func send(_ bytes: some Collection<UInt8>) {
+        var rest = Array(bytes)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    func send(_ text: String) { send(Array(text.utf8)) }
+
+    /// Says that no more bytes will come.
+    func endSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
+
+    /// Reads until a condition holds, the other side has closed, or the time is over.
+    func read(for seconds: Double = 10, until isComplete: @Sendable ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {
+        var bytes: [UInt8] = []
+        let end = Date().addingTimeInterval(seconds)
+        while !isComplete(bytes) {
+            var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let rest = end.timeIntervalSinceNow
+            guard rest > 0, poll(&poller, 1, CInt(rest * 1000) + 1) > 0 else { break }
+            var buffer = [UInt8](repeating: 0, count: 1 << 16)
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            guard count > 0 else { break }
+            bytes += buffer[..<count]
+        }
+        return bytes
+    }
+
+    /// Whether the other side closes the connection within a time.
+    func isClosed(within seconds: Double) -> Bool {
+        let end = Date().addingTimeInterval(seconds)
+        while end.timeIntervalSinceNow > 0 {
+            var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&poller, 1, CInt(max(end.timeIntervalSinceNow, 0) * 1000) + 1) > 0 else { return false }
+            var buffer = [UInt8](repeating: 0, count: 1 << 16)
+            if recv(descriptor, &buffer, buffer.count, 0) <= 0 { return true }
+        }
+        return false
+    }
+
+    /// Reads one HTTP answer, whose head must have a `Content-Length`.
+    func readAnswer(for seconds: Double = 10) -> HTTPAnswer? {
+        HTTPAnswer(read(for: seconds) { HTTPAnswer($0) != nil })
+    }
+}
+
+/// The first HTTP answer in some bytes.
+struct HTTPAnswer: Equatable {
+    let status: Int
+    let headers: [String: String]
+    let body: String
+    /// How many bytes the answer has.
+    let count: Int
+
+    init?(_ bytes: [UInt8]) {
+        guard let range = Data(bytes).range(of: Data("\r\n\r\n".utf8)) else { return nil }
+        let head = String(decoding: bytes[..<range.lowerBound], as: UTF8.self).components(separatedBy: "\r\n")
+        let words = head[0].split(separator: " ")
+        guard words.count > 1, let status = Int(words[1]) else { return nil }
+        var headers: [String: String] = [:]
+        for line in head.dropFirst() {
+            guard let colon = line.firstIndex(of: ":") else { return nil }
+            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+        }
+        guard let length = headers["content-length"].flatMap({ Int($0) }), bytes.count >= range.upperBound + length
+        else { return nil }
+        self.status = status
+        self.headers = headers
+        body = String(decoding: bytes[range.upperBound..<(range.upperBound + length)], as: UTF8.self)
+        count = range.upperBound + length
+    }
+
+    /// All answers in some bytes.
+    static func all(in bytes: [UInt8]) -> [HTTPAnswer] {
+        var (answers, rest): ([HTTPAnswer], [UInt8]) = ([], bytes)
+        while let answer = HTTPAnswer(rest) {
+            answers.append(answer)
+            rest.removeFirst(answer.count)
+        }
+        return answers
+    }
+}
+
+/// Runs blocking code on a thread of its own, so that tests do not take the threads that the daemon needs.
+func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread {
+            continuation.resume(with: Swift.Result { try body() })
+        }
+    }
+}
+
+/// Waits until a condition holds, or some seconds are over.
+func eventually(within seconds: Double = 10, _ condition: () async throws -> Bool) async rethrows -> Bool {
+    let end = Date().addingTimeInterval(seconds)
+    while end.timeIntervalSinceNow > 0 {
+        if try await condition() { return true }
+        try? await Task.sleep(for: .milliseconds(20))
+    }
+    return false
+}
