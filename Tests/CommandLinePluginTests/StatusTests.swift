@@ -1,5 +1,6 @@
 import LocalInstallation
 import RegistryAccess
+import Synchronization
 import Testing
 
 @testable import CommandLinePlugin
@@ -37,6 +38,35 @@ struct StatusTests {
             let outcome = machine.run(["status"])
             #expect(outcome.code == 0)
             #expect(outcome.words.contains(words), "\(outcome.output)")
+        }
+    }
+
+    @Test(
+        "Whether docker-ramd was asked counts for more than the engine's list",
+        arguments: [
+            ("[\"docker-ram\"]", 1, "active: engine 28.2.2 asks"), ("null", 1, "active: engine 28.2.2 asks"),
+            ("[\"docker-ram\"]", 0, "unknown: engine 28.2.2 names \"docker-ram\", but"),
+            ("[]", 0, "not active: engine 28.2.2 does not ask"),
+        ]
+    )
+    func asked(plugins: String, step: Int, words: String) throws {
+        try Machine.with { (machine) throws in
+            try installDocker(
+                machine,
+                "echo '{\"ServerVersion\":\"28.2.2\",\"Plugins\":{\"Authorization\":\(plugins)}}'"
+            )
+            let requests = Mutex(12)
+            let answer: @Sendable (String) -> String? = { request in
+                guard request.contains("status") else { return "" }
+                let count = requests.withLock { count in
+                    count += step
+                    return count
+                }
+                return "{\"authorizationPlugin\":{\"requests\":\(count)}}\n"
+            }
+            try machine.withDaemon(answer: answer) { _ throws in
+                #expect(machine.run(["status"]).words.contains(words))
+            }
         }
     }
 
