@@ -90,6 +90,7 @@ let package = Package(
         .testTarget(
             name: "CommandLinePluginTests",
             dependencies: ["CommandLinePlugin", "LocalInstallation", "RegistryAccess", "TestSupport"],
+            exclude: ["Transcripts"],
             swiftSettings: settings
         ),
         .testTarget(
