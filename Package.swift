@@ -93,6 +93,13 @@ let package = Package(
             exclude: ["Transcripts"],
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: ["RegistryAccess", "TestSupport"],
+            path: "Tests/Benchmarks",
+            exclude: ["run"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "EndToEndTests",
             dependencies: ["LocalInstallation", "RegistryAccess", "TestSupport"],
