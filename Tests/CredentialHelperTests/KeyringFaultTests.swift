@@ -1,4 +1,5 @@
 import Glibc
+import LocalInstallation
 import Testing
 
 @testable import CredentialHelper
@@ -115,8 +116,11 @@ struct KeyringFaultTests {
                 ["UNIX-LISTEN:\(session.directory)/silent,fork", "EXEC:sleep 60"],
                 environment: session.environment
             )
-            defer { kill(bus.process, SIGTERM) }
-            while access("\(session.directory)/silent", F_OK) != 0 { usleep(10_000) }
+            defer {
+                kill(bus.process, SIGTERM)
+                _ = try? bus.end()
+            }
+            try session.wait("the silent bus") { access("\(session.directory)/silent", F_OK) == 0 }
             session.environment["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=\(session.directory)/silent"
             for ending in try endings(session, server: "a.test") {
                 check(ending, says: "Timeout was reached", hint: "does not answer")
@@ -131,7 +135,10 @@ struct KeyringFaultTests {
             try session.write(service, to: "services/org.gnome.keyring.SystemPrompter.service")
             let reloaded = try run(
                 "dbus-send",
-                ["--session", "--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.ReloadConfig"],
+                [
+                    "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/",
+                    "org.freedesktop.DBus.ReloadConfig",
+                ],
                 environment: session.environment
             )
             #expect(reloaded.status == 0, "\(reloaded)")
@@ -174,14 +181,57 @@ struct KeyringFaultTests {
         }
     }
 
-    @Test("there is no collection")
-    func noCollection() throws {
+    @Test("there is no collection", arguments: [false, true])
+    func noCollection(hasDisplay: Bool) throws {
         try withKeyringSession(.noCollection) { session in
+            if hasDisplay { session.environment["DISPLAY"] = ":93" }
             #expect(try session.ours("get", "a.test").text == "credentials not found in native keychain\n")
             #expect(try session.ours("list").text == "{}\n")
             #expect(try session.ours("erase", "a.test").status == 0)
             let text = "Object does not exist at path \u{201C}/org/freedesktop/secrets/collection/login\u{201D}"
             check(try session.ours("store", credentials), says: text, hint: "no default keyring")
+        }
+    }
+
+    @Test("libsecret is not installed")
+    func noLibrary() throws {
+        try withKeyringSession(.unlocked) { session in
+            // A library of that name that is none, where the loader looks first.
+            try session.write("not a library", to: "lib/libsecret-1.so.0", mode: 0o755)
+            session.environment["LD_LIBRARY_PATH"] = "\(session.directory)/lib"
+            let text = "\(session.directory)/lib/libsecret-1.so.0: file too short"
+            checkAbsent(try session.ours("get", "b.test"), says: text, hint: "install libsecret-1-0")
+            check(try session.ours("store", credentials), says: text, hint: "install libsecret-1-0")
+            check(try session.ours("list"), says: text, hint: "install libsecret-1-0")
+            check(try session.ours("erase", "b.test"), says: text, hint: "install libsecret-1-0")
+        }
+    }
+
+    @Test("a call that does not come back even when it is cancelled")
+    func lastWords() throws {
+        try withKeyringSession(.noProvider) { session in
+            // In the place of libsecret a library whose functions do nothing, but for one that sleeps.
+            let header = try Files.read("\(Built.sources)/CLibSecret/LibSecret.h", atMost: 1 << 20).bytes
+            let names = String(decoding: header, as: UTF8.self).matches(of: /typedef __typeof__\(&(\w+)\)/)
+                .map { String($0.1) }
+            #expect(names.count > 30)
+            let functions = names.map { name in
+                "long \(name)(void) { \(name == "secret_service_get_sync" ? "sleep(60); " : "")return 8; }"
+            }
+            try session.write("unsigned sleep(unsigned);\n" + functions.joined(separator: "\n"), to: "lib/fake.c")
+            let compiled = try run(
+                "cc",
+                [
+                    "-fno-builtin", "-shared", "-fPIC", "-o", "\(session.directory)/lib/libsecret-1.so.0",
+                    "\(session.directory)/lib/fake.c",
+                ],
+                environment: session.environment
+            )
+            #expect(compiled.status == 0, "\(compiled)")
+            session.environment["LD_LIBRARY_PATH"] = "\(session.directory)/lib"
+            for ending in try endings(session, server: "a.test") {
+                check(ending, says: "Timeout was reached", hint: "does not answer")
+            }
         }
     }
 

@@ -168,7 +168,8 @@ final class KeyringSession {
         }
     }
 
-    private func wait(_ what: String, for condition: () throws -> Bool) throws {
+    /// Waits for something that comes within seconds.
+    func wait(_ what: String, for condition: () throws -> Bool) throws {
         for _ in 0..<500 {
             if try condition() { return }
             usleep(10_000)

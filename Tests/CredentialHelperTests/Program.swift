@@ -115,12 +115,19 @@ enum Built {
     /// docker-credential-ram.
     static let helper = directory + "/docker-credential-ram"
 
+    /// The directory `Sources` of the package.
+    static let sources = directory(above: #filePath, levels: 3) + "/Sources"
+
     static let directory: String = {
         let program = CommandLine.arguments[0]
         // The test runner is the test bundle itself, or a program beside which the bundle is named as an argument.
         let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? program
-        return bundle.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        return directory(above: bundle, levels: 1)
     }()
+
+    private static func directory(above path: String, levels: Int) -> String {
+        path.split(separator: "/", omittingEmptySubsequences: false).dropLast(levels).joined(separator: "/")
+    }
 }
 
 /// Runs a program to its end.

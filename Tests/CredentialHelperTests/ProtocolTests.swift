@@ -1,5 +1,6 @@
 import LocalInstallation
 import RegistryAccess
+import TestSupport
 import Testing
 
 @testable import CredentialHelper
@@ -110,6 +111,35 @@ struct ProtocolTests {
     )
     func quoted(text: String, json: String) {
         #expect(GoText.quoted(Array(text.utf8)) == Array(json.utf8))
+    }
+
+    @Test("what is written reads back as the same text", arguments: 0..<20)
+    func quotedTexts(seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed)
+        for _ in 0..<100 {
+            var text = String.UnicodeScalarView()
+            for _ in 0..<Int.random(in: 0..<40, using: &generator) {
+                let limit: UInt32 = [0x80, 0x800, 0x3000, 0x110000].randomElement(using: &generator) ?? 0x80
+                if let scalar = Unicode.Scalar(UInt32.random(in: 0..<limit, using: &generator)) { text.append(scalar) }
+            }
+            let quoted = GoText.quoted(Array(String(text).utf8))
+            let read = try StrictJSON.parse(quoted).text
+            #expect(read.map { Array($0.utf8) } == Array(String(text).utf8))
+            #expect(quoted == Array(JSONValue.string(String(text)).text().utf8))
+        }
+    }
+
+    @Test("no bytes make it write what cannot be read", arguments: 0..<20)
+    func quotedBytes(seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed)
+        for _ in 0..<100 {
+            let bytes = (0..<Int.random(in: 0..<40, using: &generator)).map { _ in
+                UInt8.random(in: .min ... .max, using: &generator)
+            }
+            #expect(throws: Never.self) { try StrictJSON.parse(GoText.quoted(bytes)) }
+            #expect((GoText.validated(bytes) != nil) == (String(validating: bytes, as: UTF8.self) != nil))
+            #expect(GoText.trimmed(bytes[...]).count <= bytes.count)
+        }
     }
 
     @Test(

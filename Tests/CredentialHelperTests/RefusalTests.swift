@@ -150,9 +150,6 @@ struct HelperRefusalTests {
     @Test("what is declared of libsecret is what its own headers declare")
     func headers() throws {
         try withKeyringSession(.noProvider) { session in
-            let sources =
-                #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
-                + "/Sources/CLibSecret"
             try session.write(
                 """
                 #include <libsecret/secret.h>
@@ -166,7 +163,7 @@ struct HelperRefusalTests {
                 to: "check.c"
             )
             let command =
-                "cc -Wall -Werror -fsyntax-only -I'\(sources)' $(pkg-config --cflags libsecret-1) '\(session.directory)/check.c'"
+                "cc -Wall -Werror -fsyntax-only -I'\(Built.sources)/CLibSecret' $(pkg-config --cflags libsecret-1) '\(session.directory)/check.c'"
             let ending = try run("sh", ["-c", command], environment: session.environment)
             #expect(ending.status == 0, "\(ending.words)")
         }
