@@ -166,7 +166,19 @@ final class Keyring {
         }
     }
 
+    /// Finds items. One that another helper erases between being found and being looked at means to look again.
     private func search(_ attributes: [String: String]) throws(KeyringFault) -> [Item] {
+        for _ in 0..<20 {
+            do throws(KeyringFault) {
+                return try searchOnce(attributes)
+            } catch where error.isAbsent {
+                continue
+            }
+        }
+        return try searchOnce(attributes)
+    }
+
+    private func searchOnce(_ attributes: [String: String]) throws(KeyringFault) -> [Item] {
         // Not by schema: gnome-keyring does not find a locked item by its schema, only by its other attributes.
         let table = table(attributes)
         defer { library.unrefTable(table) }

@@ -65,7 +65,8 @@ public enum RegistryPacks {
         let hosts = pack.hosts.map { host in
             var name = host.name
             for (index, capture) in captures.enumerated() {
-                name = name.split(separator: "$\(index + 1)", omittingEmptySubsequences: false).joined(separator: capture)
+                let parts = name.split(separator: "$\(index + 1)", omittingEmptySubsequences: false)
+                name = parts.joined(separator: capture)
             }
             return Host(name, host.purpose, isShared: host.isShared)
         }

@@ -22,9 +22,8 @@ enum PolicyFaults {
         var faults: [PolicyFault] = []
         for member in parts.members {
             if member.name == "registries", let elements = member.elements {
-                for element in elements {
-                    faults += fault(in: bytes, element, before: "\"version\":1,\"organization\":\"a\",\"registries\":[", after: "]")
-                }
+                let before = "\"version\":1,\"organization\":\"a\",\"registries\":["
+                faults += elements.flatMap { fault(in: bytes, $0, before: before, after: "]") }
             } else {
                 let others = required.filter { $0.name != member.name }.map { ",\($0.text)" }.joined()
                 faults += fault(in: bytes, member.range, before: "", after: others)
