@@ -13,6 +13,11 @@ import RegistryAccess
 ///
 /// Errors go to standard output and the exit code is 1: that is Docker's rule. A registry that the organization has
 /// disallowed gets no credentials (`get`), takes none (`store`) and is not listed; its credentials can be erased.
+///
+/// A session that has no keyring at all (no bus, no provider, no libsecret, a helper that is not installed) has no
+/// credentials either: `get` then answers as if none were kept, so that Docker can go on without them, and tells the
+/// person on standard error why. A keyring that is there but locked or does not answer is a fault of every action:
+/// going on without credentials would look like a wrong password.
 struct CredentialCommand {
     /// Finds the policy; asked only where it matters.
     let policy: () -> PolicyInForce
