@@ -82,7 +82,8 @@ let package = Package(
                 "LocalInstallation",
                 "RegistryAccess",
                 "TestSupport",
-                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
@@ -90,6 +91,13 @@ let package = Package(
             name: "CommandLinePluginTests",
             dependencies: ["CommandLinePlugin", "LocalInstallation", "RegistryAccess", "TestSupport"],
             exclude: ["Transcripts"],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: ["RegistryAccess", "TestSupport"],
+            path: "Tests/Benchmarks",
+            exclude: ["run"],
             swiftSettings: settings
         ),
         .testTarget(
