@@ -70,7 +70,7 @@ public enum RegistryPacks {
         return own + hosts.filter { $0.name != address.description }
     }
 
-    /// The name with `$1`, `$2`, ... replaced.
+    /// The name with the text of the stars in the place of its marks.
     private static func filled(_ name: String, with captures: [String]) -> String {
         var filled = ""
         var isMark = false
