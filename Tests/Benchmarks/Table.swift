@@ -35,7 +35,7 @@ struct Table {
 
     /// The table.
     var text: String {
-        let header = ["what", "median", "ratio", "budget"]
+        let header = ["what", "median or figure", "ratio", "budget"]
         return ([header, header.map { _ in "---" }] + rows)
             .map { "| \($0.joined(separator: " | ")) |" }
             .joined(separator: "\n")
