@@ -57,11 +57,12 @@ public struct ImageReference: Hashable, Sendable, CustomStringConvertible {
     /// The full name: registry, repository, and tag and digest where they were written.
     ///
     /// A registry of one label is written in upper case, because in lower case it would be read as a namespace on
-    /// Docker Hub.
+    /// Docker Hub; one without a letter is written with its port.
     public var description: String {
         let host = registry.description
         let isClear = host == "localhost" || host.utf8.contains { $0 == ASCII.dot || $0 == ASCII.colon }
-        var text = "\(isClear ? host : host.uppercased())/\(repository)"
+        let hasLetter = host.utf8.contains(where: ASCII.isLetter)
+        var text = "\(isClear ? host : hasLetter ? host.uppercased() : "\(host):443")/\(repository)"
         if let tag { text += ":\(tag)" }
         if let digest { text += "@\(digest)" }
         return text

@@ -105,6 +105,19 @@ struct ControlClientTests {
     }
 
     @Test
+    func `without a daemon the log's file is shown to whoever may read it`() throws {
+        try Machine.with { (machine) throws in
+            let lines = "\(Machine.allowed)\n\(Machine.decision)\n{\"cut"
+            try machine.write(lines, "root/var/lib/docker-ram/decisions.jsonl")
+            let outcome = machine.run(["log", "--limit", "2"])
+            #expect(outcome.code == 0)
+            #expect(outcome.output.contains("7f3a9c") && !outcome.output.contains("000001"))
+            #expect(outcome.errors.contains("docker-ramd does not answer"))
+            #expect(machine.run(["log", "--follow"]).code == 1)
+        }
+    }
+
+    @Test
     func `a log that is empty shows nothing`() throws {
         try Machine.with { (machine) throws in
             try machine.withDaemon(answer: { _ in "" }) { _ throws in

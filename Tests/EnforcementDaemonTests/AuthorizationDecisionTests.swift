@@ -113,7 +113,7 @@ struct AuthorizationDecisionTests {
         Row(.enforce, "BREW", "/_ping", .refuse(opaque), ["deny not-inspected"]),
         // Imports of a stream
         Row(.enforce, "POST", stream, .refuse(opaque), ["deny not-inspected"]),
-        Row(.importsAllowed, "POST", stream, .allow, ["allow rule"]),
+        Row(.importsAllowed, "POST", stream, .allow, ["allow imports-allowed"]),
         Row(.audit, "POST", stream, .allow, ["would-deny not-inspected"]),
         Row(.unmanaged, "POST", stream, .allow, ["allow unmanaged"]),
         Row(.unavailable, "POST", stream, .refuse("Registries are refused"), ["deny policy-unavailable"]),

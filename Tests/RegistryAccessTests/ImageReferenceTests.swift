@@ -53,7 +53,7 @@ struct ImageReferenceTests {
             ("example.com/some_separator__underscore/myimage", "example.com/some_separator__underscore/myimage"),
             ("a.b/c.d/e.f:g.h", "a.b/c.d/e.f:g.h"), ("0101.com/x", "0101.com/x"),
             // An upper-case first part is a host.
-            ("EVILHOST/x", "EVILHOST/x"), ("Docker/docker", "DOCKER/docker"),
+            ("EVILHOST/x", "EVILHOST/x"), ("7-1:443/x", "7-1:443/x"), ("Docker/docker", "DOCKER/docker"),
             ("LOCALDOMAIN/debian", "LOCALDOMAIN/debian"),
             ("evilHost/x:1", "EVILHOST/x:1"), ("Localhost/x", "localhost/x"), ("A/b", "A/b"),
             // IPv6.

@@ -90,7 +90,7 @@ struct CheckResult {
             case .disabled: "the policy is switched off"
             case .unmanaged: "this machine has no policy"
             case .policyUnavailable: "the policy cannot be read"
-            case .notInspected, .ownPlugin: verdict.reason.rawValue
+            case .notInspected, .ownPlugin, .importsAllowed: verdict.reason.rawValue
             }
         return verdict.outcome == .wouldDeny ? "\(text); audit mode lets it pass" : text
     }
