@@ -166,12 +166,14 @@ final class Keyring {
         }
     }
 
-    /// Finds items. One that another helper erases between being found and being looked at means to look again.
+    /// Finds items.
+    ///
+    /// One that another helper erases between being found and being looked at means to look again.
     private func search(_ attributes: [String: String]) throws(KeyringFault) -> [Item] {
         for _ in 0..<20 {
             do throws(KeyringFault) {
                 return try searchOnce(attributes)
-            } catch where error.isAbsent {
+            } catch  where error.isAbsent {
                 continue
             }
         }
