@@ -324,7 +324,7 @@ have_programs() {
     done
 }
 build() {
-    set -- swift build --package-path "$source_directory" -c release --static-swift-stdlib --product "$1"
+    set -- swift build --package-path "$source_directory" -c release --static-swift-stdlib --disable-local-rpath --product "$1"
     # What a person's own checkout builds belongs to that person, and often only that person finds the toolchain.
     if is_root && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ] &&
         [ "$(stat -c %U "$source_directory")" = "$SUDO_USER" ]; then
