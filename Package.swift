@@ -82,13 +82,22 @@ let package = Package(
                 "LocalInstallation",
                 "RegistryAccess",
                 "TestSupport",
-                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings
         ),
         .testTarget(
             name: "CommandLinePluginTests",
             dependencies: ["CommandLinePlugin", "LocalInstallation", "RegistryAccess", "TestSupport"],
+            exclude: ["Transcripts"],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: ["RegistryAccess", "TestSupport"],
+            path: "Tests/Benchmarks",
+            exclude: ["run"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -13,6 +13,11 @@ import RegistryAccess
 ///
 /// Errors go to standard output and the exit code is 1: that is Docker's rule. A registry that the organization has
 /// disallowed gets no credentials (`get`), takes none (`store`) and is not listed; its credentials can be erased.
+///
+/// A session that has no keyring at all (no bus, no provider, no libsecret, a helper that is not installed) has no
+/// credentials either: `get` then answers as if none were kept, so that Docker can go on without them, and tells the
+/// person on standard error why. A keyring that is there but locked or does not answer is a fault of every action:
+/// going on without credentials would look like a wrong password.
 struct CredentialCommand {
     /// Finds the policy; asked only where it matters.
     let policy: () -> PolicyInForce
@@ -32,7 +37,8 @@ struct CredentialCommand {
     func run(_ arguments: [String], input: Input) -> Answer {
         guard arguments.count == 1 else { return .failure(ProtocolText.usage) }
         switch arguments[0] {
-        case "--version", "-v", HelperAction.version.rawValue: return .success(Array("\(ProtocolText.versionLine)\n".utf8))
+        case "--version", "-v", HelperAction.version.rawValue:
+            return .success(Array("\(ProtocolText.versionLine)\n".utf8))
         case "--help", "-h": return .success(Array("\(ProtocolText.usage)\n".utf8))
         case HelperAction.get.rawValue: return withServerURL(input, get)
         case HelperAction.erase.rawValue: return withServerURL(input, erase)
@@ -136,6 +142,8 @@ struct CredentialCommand {
         let gate = RegistryGate(policy: policy())
         var list = CredentialList()
         var answer = Answer()
+        // All other helpers together get this much time, because Docker waits for all of them.
+        let end = OtherHelper.now() + OtherHelper.listTime
         for store in routing.stores {
             let entries: [(server: String, username: String)]
             switch store {
@@ -148,7 +156,7 @@ struct CredentialCommand {
                     continue
                 }
             case .helper(let name):
-                switch listElsewhere(name) {
+                switch listElsewhere(name, milliseconds: max(end - OtherHelper.now(), 0)) {
                 case .success(let found): entries = found
                 case .failure(let fault):
                     answer.words.append("\"\(name.program)\" is left out: \(fault.text)")
@@ -226,7 +234,9 @@ struct CredentialCommand {
         if answer.exitCode != 0, isAbsent(line, from: name) { answer = .success() }
         guard answer.exitCode == 0, let key = ServerKey(serverURL) else { return answer }
         // Docker Hub has several names, and Docker may have kept the credentials under another one.
-        guard case .success(let entries) = listElsewhere(name) else { return answer }
+        guard case .success(let entries) = listElsewhere(name, milliseconds: OtherHelper.listTime) else {
+            return answer
+        }
         for (server, _) in entries where server != serverURL && ServerKey(server) == key {
             let other = handOn(name, .erase, Array("\(server)\n".utf8))
             if other.exitCode != 0 { return other }
@@ -238,15 +248,22 @@ struct CredentialCommand {
         guard let helper = try? OtherHelper(name, environment: environment),
             let answer = try? helper.run(.get, input: line, milliseconds: nil)
         else { return false }
-        return answer.exitCode != 0
-            && GoText.joinedAndTrimmed(answer.output).elementsEqual(ProtocolText.credentialsNotFound.utf8)
+        if answer.exitCode != 0 {
+            return GoText.joinedAndTrimmed(answer.output).elementsEqual(ProtocolText.credentialsNotFound.utf8)
+        }
+        // docker-credential-pass answers with a user and a secret that are empty.
+        let found = try? StrictJSON.parse(answer.output)
+        return found?.value(foldedName: "Username") == .string("") && found?.value(foldedName: "Secret") == .string("")
     }
 
-    private func listElsewhere(_ name: HelperName) -> Result<[(server: String, username: String)], Fault> {
+    private func listElsewhere(
+        _ name: HelperName,
+        milliseconds: Int
+    ) -> Result<[(server: String, username: String)], Fault> {
         do throws(OtherHelper.Fault) {
             let helper = try OtherHelper(name, environment: environment)
             // Docker's own client passes this word to `list`.
-            let answer = try helper.run(.list, input: Array("unused".utf8), milliseconds: OtherHelper.listTime)
+            let answer = try helper.run(.list, input: Array("unused".utf8), milliseconds: milliseconds)
             if answer.exitCode != 0 {
                 if Self.isNotImplemented(answer.output) { return .success([]) }
                 return .failure(Fault(text: "it ended with exit code \(answer.exitCode)"))
@@ -287,7 +304,7 @@ struct ServerURLInput {
 
     /// The text, unless it is not UTF-8 or holds a zero byte; the Secret Service takes neither.
     var text: String? { bytes.contains(0) ? nil : GoText.validated(bytes) }
-    /// The text for the policy. What is not UTF-8 in it becomes U+FFFD, which no address holds.
+    /// The text for the policy, in which what is not UTF-8 becomes U+FFFD: no address holds that.
     var shown: String { String(decoding: bytes, as: UTF8.self) }
     /// The input for another helper.
     var line: [UInt8] { bytes + [0x0A] }

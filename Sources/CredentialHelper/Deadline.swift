@@ -63,7 +63,7 @@ struct Deadline {
         _ = write(control, &value, MemoryLayout<CInt>.size)
     }
 
-    /// What the thread has. It lives as long as the process.
+    /// What the thread has; it lives as long as the process.
     private struct Watch {
         let control: CInt
         let milliseconds: CInt

@@ -126,6 +126,7 @@ final class Keyring {
     /// One item of the keyring.
     private final class Item {
         let handle: OpaquePointer
+        let schema: String
         let server: String
         let username: String
         let modified: UInt64
@@ -138,6 +139,7 @@ final class Keyring {
             self.library = library
             let attributes = library.attributes(handle)
             // A locked item shows only hashes of its attributes.
+            schema = Self.text(library, attributes, "xdg:schema")
             server = Self.text(library, attributes, "server")
             username = Self.text(library, attributes, "username")
             library.unrefTable(attributes)
@@ -164,7 +166,22 @@ final class Keyring {
         }
     }
 
+    /// Finds items.
+    ///
+    /// One that another helper erases between being found and being looked at means to look again.
     private func search(_ attributes: [String: String]) throws(KeyringFault) -> [Item] {
+        for _ in 0..<20 {
+            do throws(KeyringFault) {
+                return try searchOnce(attributes)
+            } catch  where error.isAbsent {
+                continue
+            }
+        }
+        return try searchOnce(attributes)
+    }
+
+    private func searchOnce(_ attributes: [String: String]) throws(KeyringFault) -> [Item] {
+        // Not by schema: gnome-keyring does not find a locked item by its schema, only by its other attributes.
         let table = table(attributes)
         defer { library.unrefTable(table) }
         let list = try checked { error in
@@ -173,7 +190,7 @@ final class Keyring {
         defer { library.freeList(list) }
         return (0..<library.length(list)).compactMap { index in
             library.element(list, index).map { Item(OpaquePointer($0), library) }
-        }
+        }.filter { $0.isLocked || $0.schema == Self.schema }
     }
 
     private func items(toErase server: String) throws(KeyringFault) -> [Item] {
@@ -258,7 +275,9 @@ final class Keyring {
             throw KeyringFault(.other, "libsecret does not take the secret")
         }
         defer { library.unrefValue(UnsafeMutableRawPointer(value)) }
-        let table = table(["server": credentials.serverURL, "username": credentials.username])
+        let table = table([
+            "xdg:schema": Self.schema, "server": credentials.serverURL, "username": credentials.username,
+        ])
         defer { library.unrefTable(table) }
         let isStored = try checked { error in
             library.store(service, nil, table, "default", credentials.serverURL, value, cancellable, error)
@@ -269,7 +288,7 @@ final class Keyring {
     private func delete(_ item: Item) throws(KeyringFault) {
         do throws(KeyringFault) {
             _ = try checked { error in library.delete(item.handle, cancellable, error) }
-        } catch where error.isAbsent {
+        } catch  where error.isAbsent {
             // Another helper was faster.
         }
     }
@@ -305,7 +324,7 @@ final class Keyring {
     /// A table of the attributes that all our items have, and of some more.
     private func table(_ attributes: [String: String]) -> OpaquePointer? {
         let table = library.newTable(library.hashText, library.equalTexts, { Glibc.free($0) }, { Glibc.free($0) })
-        let common = ["xdg:schema": Self.schema, "label": Self.label, "docker_cli": "1"]
+        let common = ["label": Self.label, "docker_cli": "1"]
         for (name, value) in common.merging(attributes, uniquingKeysWith: { $1 }) {
             _ = library.insert(table, strdup(name), strdup(value))
         }

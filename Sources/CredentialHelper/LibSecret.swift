@@ -52,69 +52,56 @@ struct LibSecret {
     /// - Throws: ``KeyringFault`` with the loader's own words.
     init() throws(KeyringFault) {
         guard let library = dlopen("libsecret-1.so.0", RTLD_LAZY | RTLD_LOCAL) else { throw Self.fault() }
-        func symbol(_ name: String) throws(KeyringFault) -> UnsafeMutableRawPointer {
-            guard let symbol = dlsym(library, name) else { throw Self.fault() }
-            return symbol
-        }
-        free = unsafeBitCast(try symbol("g_error_free"), to: ram_g_error_free.self)
-        unref = unsafeBitCast(try symbol("g_object_unref"), to: ram_g_object_unref.self)
-        newTable = unsafeBitCast(try symbol("g_hash_table_new_full"), to: ram_g_hash_table_new_full.self)
-        insert = unsafeBitCast(try symbol("g_hash_table_insert"), to: ram_g_hash_table_insert.self)
-        lookup = unsafeBitCast(try symbol("g_hash_table_lookup"), to: ram_g_hash_table_lookup.self)
-        unrefTable = unsafeBitCast(try symbol("g_hash_table_unref"), to: ram_g_hash_table_unref.self)
-        hashText = unsafeBitCast(try symbol("g_str_hash"), to: ram_g_str_hash.self)
-        equalTexts = unsafeBitCast(try symbol("g_str_equal"), to: ram_g_str_equal.self)
-        freeMemory = unsafeBitCast(try symbol("g_free"), to: ram_g_free.self)
-        append = unsafeBitCast(try symbol("g_list_append"), to: ram_g_list_append.self)
-        length = unsafeBitCast(try symbol("g_list_length"), to: ram_g_list_length.self)
-        element = unsafeBitCast(try symbol("g_list_nth_data"), to: ram_g_list_nth_data.self)
-        freeList = unsafeBitCast(try symbol("g_list_free"), to: ram_g_list_free.self)
-        newCancellable = unsafeBitCast(try symbol("g_cancellable_new"), to: ram_g_cancellable_new.self)
-        cancel = unsafeBitCast(try symbol("g_cancellable_cancel"), to: ram_g_cancellable_cancel.self)
-        isCancelled = unsafeBitCast(
-            try symbol("g_cancellable_is_cancelled"),
-            to: ram_g_cancellable_is_cancelled.self
-        )
-        stripRemoteError = unsafeBitCast(
-            try symbol("g_dbus_error_strip_remote_error"),
-            to: ram_g_dbus_error_strip_remote_error.self
-        )
-        remoteError = unsafeBitCast(
-            try symbol("g_dbus_error_get_remote_error"),
-            to: ram_g_dbus_error_get_remote_error.self
-        )
-        call = unsafeBitCast(try symbol("g_dbus_proxy_call_sync"), to: ram_g_dbus_proxy_call_sync.self)
-        newString = unsafeBitCast(try symbol("g_variant_new_string"), to: ram_g_variant_new_string.self)
-        newVariant = unsafeBitCast(try symbol("g_variant_new_variant"), to: ram_g_variant_new_variant.self)
-        newTuple = unsafeBitCast(try symbol("g_variant_new_tuple"), to: ram_g_variant_new_tuple.self)
-        child = unsafeBitCast(try symbol("g_variant_get_child_value"), to: ram_g_variant_get_child_value.self)
-        typeString = unsafeBitCast(try symbol("g_variant_get_type_string"), to: ram_g_variant_get_type_string.self)
-        fixedArray = unsafeBitCast(try symbol("g_variant_get_fixed_array"), to: ram_g_variant_get_fixed_array.self)
-        unrefVariant = unsafeBitCast(try symbol("g_variant_unref"), to: ram_g_variant_unref.self)
-        service = unsafeBitCast(try symbol("secret_service_get_sync"), to: ram_secret_service_get_sync.self)
-        search = unsafeBitCast(try symbol("secret_service_search_sync"), to: ram_secret_service_search_sync.self)
-        unlock = unsafeBitCast(try symbol("secret_service_unlock_sync"), to: ram_secret_service_unlock_sync.self)
-        store = unsafeBitCast(try symbol("secret_service_store_sync"), to: ram_secret_service_store_sync.self)
-        collection = unsafeBitCast(
-            try symbol("secret_collection_for_alias_sync"),
-            to: ram_secret_collection_for_alias_sync.self
-        )
-        isCollectionLocked = unsafeBitCast(
-            try symbol("secret_collection_get_locked"),
-            to: ram_secret_collection_get_locked.self
-        )
-        isItemLocked = unsafeBitCast(try symbol("secret_item_get_locked"), to: ram_secret_item_get_locked.self)
-        attributes = unsafeBitCast(try symbol("secret_item_get_attributes"), to: ram_secret_item_get_attributes.self)
-        modified = unsafeBitCast(try symbol("secret_item_get_modified"), to: ram_secret_item_get_modified.self)
-        loadSecret = unsafeBitCast(
-            try symbol("secret_item_load_secret_sync"),
-            to: ram_secret_item_load_secret_sync.self
-        )
-        secret = unsafeBitCast(try symbol("secret_item_get_secret"), to: ram_secret_item_get_secret.self)
-        delete = unsafeBitCast(try symbol("secret_item_delete_sync"), to: ram_secret_item_delete_sync.self)
-        newValue = unsafeBitCast(try symbol("secret_value_new"), to: ram_secret_value_new.self)
-        value = unsafeBitCast(try symbol("secret_value_get"), to: ram_secret_value_get.self)
-        unrefValue = unsafeBitCast(try symbol("secret_value_unref"), to: ram_secret_value_unref.self)
+        free = try Self.function("g_error_free", in: library)
+        unref = try Self.function("g_object_unref", in: library)
+        newTable = try Self.function("g_hash_table_new_full", in: library)
+        insert = try Self.function("g_hash_table_insert", in: library)
+        lookup = try Self.function("g_hash_table_lookup", in: library)
+        unrefTable = try Self.function("g_hash_table_unref", in: library)
+        hashText = try Self.function("g_str_hash", in: library)
+        equalTexts = try Self.function("g_str_equal", in: library)
+        freeMemory = try Self.function("g_free", in: library)
+        append = try Self.function("g_list_append", in: library)
+        length = try Self.function("g_list_length", in: library)
+        element = try Self.function("g_list_nth_data", in: library)
+        freeList = try Self.function("g_list_free", in: library)
+        newCancellable = try Self.function("g_cancellable_new", in: library)
+        cancel = try Self.function("g_cancellable_cancel", in: library)
+        isCancelled = try Self.function("g_cancellable_is_cancelled", in: library)
+        stripRemoteError = try Self.function("g_dbus_error_strip_remote_error", in: library)
+        remoteError = try Self.function("g_dbus_error_get_remote_error", in: library)
+        call = try Self.function("g_dbus_proxy_call_sync", in: library)
+        newString = try Self.function("g_variant_new_string", in: library)
+        newVariant = try Self.function("g_variant_new_variant", in: library)
+        newTuple = try Self.function("g_variant_new_tuple", in: library)
+        child = try Self.function("g_variant_get_child_value", in: library)
+        typeString = try Self.function("g_variant_get_type_string", in: library)
+        fixedArray = try Self.function("g_variant_get_fixed_array", in: library)
+        unrefVariant = try Self.function("g_variant_unref", in: library)
+        service = try Self.function("secret_service_get_sync", in: library)
+        search = try Self.function("secret_service_search_sync", in: library)
+        unlock = try Self.function("secret_service_unlock_sync", in: library)
+        store = try Self.function("secret_service_store_sync", in: library)
+        collection = try Self.function("secret_collection_for_alias_sync", in: library)
+        isCollectionLocked = try Self.function("secret_collection_get_locked", in: library)
+        isItemLocked = try Self.function("secret_item_get_locked", in: library)
+        attributes = try Self.function("secret_item_get_attributes", in: library)
+        modified = try Self.function("secret_item_get_modified", in: library)
+        loadSecret = try Self.function("secret_item_load_secret_sync", in: library)
+        secret = try Self.function("secret_item_get_secret", in: library)
+        delete = try Self.function("secret_item_delete_sync", in: library)
+        newValue = try Self.function("secret_value_new", in: library)
+        value = try Self.function("secret_value_get", in: library)
+        unrefValue = try Self.function("secret_value_unref", in: library)
+    }
+
+    /// Looks a function up; its type is that of the property that takes it, which the header ties to the name.
+    private static func function<Function>(
+        _ name: String,
+        in library: UnsafeMutableRawPointer
+    ) throws(KeyringFault) -> Function {
+        guard let symbol = dlsym(library, name) else { throw fault() }
+        return unsafeBitCast(symbol, to: Function.self)
     }
 
     private static func fault() -> KeyringFault {

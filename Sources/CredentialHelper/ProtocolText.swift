@@ -1,6 +1,8 @@
 import LocalInstallation
 
-/// The words of Docker's credential helper protocol. Clients compare some of them byte for byte.
+/// The words of Docker's credential helper protocol.
+///
+/// Clients compare some of them byte for byte.
 ///
 /// Source: docker-credential-helpers, `credentials/error.go` and `credentials/credentials.go`.
 enum ProtocolText {

@@ -1,4 +1,4 @@
-/// A password or token. Whatever prints it prints `<redacted>`; only ``bytes`` gives it away.
+/// A password or token: whatever prints it prints `<redacted>`, and only ``bytes`` gives it away.
 struct Secret: Equatable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     let bytes: [UInt8]
 

@@ -72,7 +72,10 @@ struct EnforcementDaemon: Sendable {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { await follow(orders, watcher) }
                 tasks.addTask { await watcher.run() }
-                tasks.addTask { try await controlServer.run() }
+                tasks.addTask {
+                    try await controlServer.run()
+                    throw DaemonFailure(description: "the control socket was closed")
+                }
                 tasks.addTask {
                     await pluginServer.listeningEnded()
                     throw DaemonFailure(description: "the socket of the authorization plugin was closed")

@@ -37,6 +37,9 @@ struct Run: AsyncParsableCommand {
         logger.logLevel = logLevel
         let paths = InstallationPaths(root: root ?? environment.root ?? "/")
         do {
+            guard paths.root.hasPrefix("/") else {
+                throw DaemonFailure(description: "the root must be an absolute path")
+            }
             try await Self.serve(paths, environment, logger)
         } catch {
             logger.critical("cannot go on", metadata: ["error": "\(error)"])

@@ -51,7 +51,7 @@ public struct DeveloperSetup: Sendable {
 
     // MARK: - Setting up
 
-    /// Wires Docker to docker-ram. Doing it twice changes nothing more.
+    /// Wires Docker to docker-ram; doing it twice changes nothing more.
     ///
     /// - Parameter isDryRun: whether to say only what would be done.
     /// - Returns: what was done.
@@ -121,7 +121,9 @@ public struct DeveloperSetup: Sendable {
         // From the last to the first, so that undoing puts them back in their order.
         for (registry, helper) in helpers.reversed() {
             guard !helper.isEmpty else {
-                report.notes.append("\"credHelpers\" keeps \"\(registry)\" in config.json itself; docker-ram is not asked")
+                report.notes.append(
+                    "\"credHelpers\" keeps \"\(registry)\" in config.json itself; docker-ram is not asked"
+                )
                 continue
             }
             guard helper != Self.helper else {

@@ -208,7 +208,7 @@ public struct UnusableFile: Error, Sendable, CustomStringConvertible {
         do throws(InvalidJSON) {
             document = try JSONFileEdit(file.bytes ?? [], indentation: indentation)
         } catch {
-            throw UnusableFile(path: file.path, reason: "it is not JSON that has only one reading (\(error))")
+            throw UnusableFile(path: file.path, reason: "it is not valid JSON: \(error)")
         }
         guard document.value.members != nil else {
             throw UnusableFile(path: file.path, reason: "it is JSON, but not an object")

@@ -67,7 +67,7 @@ public struct EngineSetup: Sendable {
         }
     }
 
-    /// Puts our plugin behind the others. Doing it twice changes nothing more.
+    /// Puts our plugin behind the others; doing it twice changes nothing more.
     ///
     /// The engine asks the plugins in their order and stops at the first that refuses, so the place does not matter
     /// for what is refused; the last one changes the least for those that were there.

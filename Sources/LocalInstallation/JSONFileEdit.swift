@@ -16,7 +16,7 @@ public struct JSONFileEdit: Sendable {
 
     private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
 
-    /// A document to change. A file of white space only is taken as an empty object, as Docker takes it.
+    /// A document to change; white space only is taken as an empty object, as Docker takes it.
     ///
     /// - Parameters:
     ///   - bytes: the document; a byte order mark is kept.
@@ -139,7 +139,7 @@ public struct JSONFileEdit: Sendable {
         let previousEnd = elements.count > 1 ? elements[elements.count - 2].range.upperBound : place.range.lowerBound
         var gap = gap(after: previousEnd + 1, before: last.range.lowerBound)
         var style = style(at: last.range.lowerBound)
-        if !gap.contains("\n") {
+        if !gap.utf8.contains(0x0A) {
             style.isMultiLine = false
             if elements.count == 1 { gap = style.space }
         }
@@ -192,7 +192,7 @@ public struct JSONFileEdit: Sendable {
         // Where there is more than one member the comma lies in between.
         var gap = gap(after: previousEnd + 1, before: last.nameRange.lowerBound)
         var style = style(at: last.nameRange.lowerBound)
-        if !gap.contains("\n") {
+        if !gap.utf8.contains(0x0A) {
             style.isMultiLine = false
             if members.count == 1 { gap = style.space }
         }

@@ -15,10 +15,9 @@ public struct JSONOutline: Sendable {
     /// The members in their order.
     public let members: [Member]
 
-    /// Reads a document.
+    /// Reads a document; `nil` if it is not a JSON object that has only one reading.
     ///
     /// - Parameter bytes: the document.
-    /// - Returns: `nil` if it is not a JSON object that has only one reading.
     public init?(_ bytes: [UInt8]) {
         guard (try? StrictJSON.parse(bytes, limits: .init(bytes: AccessPolicy.longestDocument))) != nil,
             case .object(let members) = JSONPlace.locate(in: bytes).content

@@ -23,7 +23,10 @@ struct JSONPlace: Sendable {
         guard case .object(let members) = content else { return nil }
         let exact = members.firstIndex { $0.name.utf8.elementsEqual(name.utf8) }
         // No two names of an object are the same to Go, so the folded one is the only one.
-        return exact ?? members.firstIndex { JSONValue.object([JSONMember($0.name, .null)]).value(foldedName: name) != nil }
+        return exact
+            ?? members.firstIndex { member in
+                JSONValue.object([JSONMember(member.name, .null)]).value(foldedName: name) != nil
+            }
     }
 
     func member(named name: String) -> Member? {
@@ -68,7 +71,7 @@ struct JSONPlace: Sendable {
                 let nameRange = string()
                 let name = (try? StrictJSON.parse(Array(bytes[nameRange])))?.text ?? ""
                 _ = next()
-                position += 1
+                position = min(position + 1, bytes.count)
                 members.append(Member(name: name, nameRange: nameRange, value: value()))
             }
             position = min(position + 1, bytes.count)

@@ -46,7 +46,11 @@ struct SetupRecord: Sendable, Equatable {
             for member in entry.members ?? [] where member.value == .string("") {
                 let path = ["auths", registry, member.name]
                 guard !moved.contains(where: { $0.path == path }) else { continue }
-                if let value = current.value(at: path) { config.replace(at: path, with: value) } else { config.forget(path) }
+                if let value = current.value(at: path) {
+                    config.replace(at: path, with: value)
+                } else {
+                    config.forget(path)
+                }
             }
         }
     }
@@ -65,7 +69,7 @@ struct SetupRecord: Sendable, Equatable {
         do {
             value = try StrictJSON.parse(bytes, limits: .init(bytes: SharedFile.longest))
         } catch {
-            throw UnusableFile(path: path, reason: "it is not JSON (\(error))")
+            throw UnusableFile(path: path, reason: "it is not valid JSON: \(error)")
         }
         guard value.value(named: "version") == .number("1"), let record = SetupRecord(json: value) else {
             throw UnusableFile(path: path, reason: "it is not a record that this version of docker-ram wrote")

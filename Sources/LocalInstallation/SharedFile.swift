@@ -26,7 +26,8 @@ public struct SharedFile: Sendable {
             let (bytes, status) = try Files.read(target, atMost: Self.longest)
             self.bytes = bytes
             self.status = status
-        } catch where error.code == ENOENT {
+        } catch {
+            guard error.code == ENOENT else { throw error }
             bytes = nil
             status = nil
         }

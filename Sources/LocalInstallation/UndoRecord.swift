@@ -68,7 +68,8 @@ public struct UndoRecord: Sendable, Equatable {
         changes = changes.map { change in
             if case .removed(path, _) = change { .removed(path, value) } else { change }
         }
-        guard let before, var document = try? JSONFileEdit(Array(before.utf8)), let old = document.value(at: path) else {
+        guard let before, var document = try? JSONFileEdit(Array(before.utf8)), let old = document.value(at: path)
+        else {
             return
         }
         do {
@@ -111,6 +112,7 @@ public struct UndoRecord: Sendable, Equatable {
     ///   - current: what it holds now.
     ///   - indentation: what one level is indented by where the document does not say it.
     /// - Returns: what it is to hold.
+    /// - Throws: what ``JSONFileEdit`` throws, if the file is not JSON any more.
     func undo(in current: [UInt8]?, indentation: String) throws -> Undone {
         if isExact, current.map(Self.fingerprint) == fingerprint {
             return Undone(content: before.map { Array($0.utf8) }, left: [], isExact: true)
@@ -199,6 +201,7 @@ struct RecordedEdit {
     /// - Parameters:
     ///   - file: the file before these changes.
     ///   - earlier: the record of what was done to it before.
+    /// - Returns: the record.
     func record(of file: SharedFile, after earlier: UndoRecord?) -> UndoRecord {
         let before = file.bytes.map { String(decoding: $0, as: UTF8.self) }
         let fingerprint = UndoRecord.fingerprint(of: document.bytes)
@@ -251,10 +254,9 @@ extension UndoRecord {
         return .object(members)
     }
 
-    /// A record that was kept in a file.
+    /// A record that was kept in a file, or `nil` if it is none.
     ///
     /// - Parameter json: what the file holds.
-    /// - Returns: `nil` if it is no record.
     init?(json: JSONValue) {
         guard let path = json.value(named: "path")?.text, let fingerprint = json.value(named: "fingerprint")?.text,
             case .bool(let isExact) = json.value(named: "exact") ?? .null,

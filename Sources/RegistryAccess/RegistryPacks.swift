@@ -63,15 +63,27 @@ public enum RegistryPacks {
     public static func hosts(for address: RegistryAddress) -> [Host] {
         guard let (pack, captures) = match(address) else { return [Host(address.description, .registry)] }
         let hosts = pack.hosts.map { host in
-            var name = host.name
-            for (index, capture) in captures.enumerated() {
-                name = name.split(separator: "$\(index + 1)", omittingEmptySubsequences: false).joined(separator: capture)
-            }
-            return Host(name, host.purpose, isShared: host.isShared)
+            Host(filled(host.name, with: captures), host.purpose, isShared: host.isShared)
         }
         // What Docker Hub is called and where it answers are two names.
         let own = address == .dockerHub ? [] : [Host(address.description, .registry)]
         return own + hosts.filter { $0.name != address.description }
+    }
+
+    /// The name with the text of the stars in the place of its marks.
+    private static func filled(_ name: String, with captures: [String]) -> String {
+        var filled = ""
+        var isMark = false
+        for scalar in name.unicodeScalars {
+            if isMark {
+                let index = Int(scalar.value) - 0x31
+                filled += captures.indices.contains(index) ? captures[index] : ""
+            } else if scalar != "$" {
+                filled.unicodeScalars.append(scalar)
+            }
+            isMark = !isMark && scalar == "$"
+        }
+        return filled
     }
 
     private static func match(_ address: RegistryAddress) -> (pack: Pack, captures: [String])? {

@@ -16,6 +16,8 @@ public struct Verdict: Sendable, Hashable {
         case allowedByRule = "rule"
         /// A rule denies it.
         case deniedByRule = "denied-by-rule"
+        /// The policy allows imports that cannot be inspected.
+        case importsAllowed = "imports-allowed"
         /// No rule speaks of the registry.
         case noRule = "no-rule"
         /// Rules allow the registry, but not this action.

@@ -1,9 +1,10 @@
 import Glibc
+import LocalInstallation
 import Testing
 
 @testable import CredentialHelper
 
-/// What happens when the session has no keyring that works. Every call must end within ten seconds.
+/// What happens when the session has no keyring that works: every call must end within ten seconds.
 @Suite(.serialized)
 struct KeyringFaultTests {
     private let credentials = KeyringSession.json("b.test", "u", "s")
@@ -37,12 +38,15 @@ struct KeyringFaultTests {
         #expect(ending.seconds < 10, "\(ending)", sourceLocation: location)
     }
 
-    @Test("no bus in any of the ways that there is none", arguments: [
-        (nil, "Cannot autolaunch D-Bus without X11 $DISPLAY"),
-        ("", "The given address is empty"),
-        ("unix:path=/nonexistent/bus", "Could not connect: No such file or directory"),
-        ("nonsense", "nonsense"),
-    ] as [(String?, String)])
+    @Test(
+        "no bus in any of the ways that there is none",
+        arguments: [
+            (nil, "Cannot autolaunch D-Bus without X11 $DISPLAY"),
+            ("", "The given address is empty"),
+            ("unix:path=/nonexistent/bus", "Could not connect: No such file or directory"),
+            ("nonsense", "nonsense"),
+        ] as [(String?, String)]
+    )
     func noBus(address: String?, text: String) throws {
         try withKeyringSession(.noProvider) { session in
             session.environment["DBUS_SESSION_BUS_ADDRESS"] = address
@@ -68,16 +72,27 @@ struct KeyringFaultTests {
         }
     }
 
-    @Test("the provider never comes up", arguments: ["get", "store", "list", "erase"])
-    func hangingProvider(action: String) throws {
-        try withKeyringSession(.hangingProvider) { session in
-            let ending = try session.ours(action, action == "store" ? credentials : "b.test")
-            check(
-                ending,
-                says: "Error calling StartServiceByName for org.freedesktop.secrets: Timeout was reached",
-                hint: "does not answer"
+    /// The four actions at once, because each of them waits.
+    private func endings(_ session: KeyringSession, server: String) throws -> [Ending] {
+        try ["get", "store", "list", "erase"].map { action in
+            let input = action == "store" ? credentials : server
+            return try RunningProgram(
+                Built.helper,
+                [action],
+                input: Array(input.utf8),
+                environment: session.environment
             )
-            #expect(ending.seconds > 4)
+        }.map { try $0.end() }
+    }
+
+    @Test("the provider never comes up")
+    func hangingProvider() throws {
+        try withKeyringSession(.hangingProvider) { session in
+            for ending in try endings(session, server: "b.test") {
+                let text = "Error calling StartServiceByName for org.freedesktop.secrets: Timeout was reached"
+                check(ending, says: text, hint: "does not answer")
+                #expect(ending.seconds > 4)
+            }
         }
     }
 
@@ -87,9 +102,62 @@ struct KeyringFaultTests {
             if hasDisplay { session.environment["WAYLAND_DISPLAY"] = "wayland-0" }
             try session.store("a.test", "u", "s")
             kill(try #require(session.keyring), SIGSTOP)
-            for (action, input) in [("get", "a.test"), ("store", credentials)] {
-                check(try session.ours(action, input), says: "Timeout was reached", hint: "does not answer")
+            for ending in try endings(session, server: "a.test") {
+                check(ending, says: "Timeout was reached", hint: "does not answer")
             }
+        }
+    }
+
+    @Test("a bus that takes connections and says nothing")
+    func silentBus() throws {
+        try withKeyringSession(.noProvider) { session in
+            let bus = try RunningProgram(
+                "socat",
+                ["UNIX-LISTEN:\(session.directory)/silent,fork", "EXEC:sleep 60"],
+                environment: session.environment
+            )
+            defer {
+                kill(bus.process, SIGTERM)
+                _ = try? bus.end()
+            }
+            try session.wait("the silent bus") { access("\(session.directory)/silent", F_OK) == 0 }
+            session.environment["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=\(session.directory)/silent"
+            for ending in try endings(session, server: "a.test") {
+                check(ending, says: "Timeout was reached", hint: "does not answer")
+            }
+        }
+    }
+
+    @Test("locked, and the window that asks for the password never opens", arguments: [false, true])
+    func hangingPrompter(hasDisplay: Bool) throws {
+        try withKeyringSession(.locked) { session in
+            let service = "[D-BUS Service]\nName=org.gnome.keyring.SystemPrompter\nExec=/bin/sleep 60\n"
+            try session.write(service, to: "services/org.gnome.keyring.SystemPrompter.service")
+            let reloaded = try run(
+                "dbus-send",
+                [
+                    "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/",
+                    "org.freedesktop.DBus.ReloadConfig",
+                ],
+                environment: session.environment
+            )
+            #expect(reloaded.status == 0, "\(reloaded)")
+            guard hasDisplay else {
+                let get = try session.ours("get", "a.test")
+                check(get, says: "Timeout was reached", hint: "does not answer")
+                #expect(get.seconds > 4)
+                return
+            }
+            // Where a window can be shown, a person gets the time to type.
+            session.environment["DISPLAY"] = ":93"
+            let patient = try RunningProgram(
+                "timeout",
+                ["8", Built.helper, "get"],
+                input: Array("a.test".utf8),
+                environment: session.environment
+            )
+            let ending = try patient.end()
+            #expect(ending.status == 124, "\(ending)")
         }
     }
 
@@ -113,14 +181,57 @@ struct KeyringFaultTests {
         }
     }
 
-    @Test("there is no collection")
-    func noCollection() throws {
+    @Test("there is no collection", arguments: [false, true])
+    func noCollection(hasDisplay: Bool) throws {
         try withKeyringSession(.noCollection) { session in
+            if hasDisplay { session.environment["DISPLAY"] = ":93" }
             #expect(try session.ours("get", "a.test").text == "credentials not found in native keychain\n")
             #expect(try session.ours("list").text == "{}\n")
             #expect(try session.ours("erase", "a.test").status == 0)
             let text = "Object does not exist at path \u{201C}/org/freedesktop/secrets/collection/login\u{201D}"
             check(try session.ours("store", credentials), says: text, hint: "no default keyring")
+        }
+    }
+
+    @Test("libsecret is not installed")
+    func noLibrary() throws {
+        try withKeyringSession(.unlocked) { session in
+            // A library of that name that is none, where the loader looks first.
+            try session.write("not a library", to: "lib/libsecret-1.so.0", mode: 0o755)
+            session.environment["LD_LIBRARY_PATH"] = "\(session.directory)/lib"
+            let text = "\(session.directory)/lib/libsecret-1.so.0: file too short"
+            checkAbsent(try session.ours("get", "b.test"), says: text, hint: "install libsecret-1-0")
+            check(try session.ours("store", credentials), says: text, hint: "install libsecret-1-0")
+            check(try session.ours("list"), says: text, hint: "install libsecret-1-0")
+            check(try session.ours("erase", "b.test"), says: text, hint: "install libsecret-1-0")
+        }
+    }
+
+    @Test("a call that does not come back even when it is cancelled")
+    func lastWords() throws {
+        try withKeyringSession(.noProvider) { session in
+            // In the place of libsecret a library whose functions do nothing, but for one that sleeps.
+            let header = try Files.read("\(Built.sources)/CLibSecret/LibSecret.h", atMost: 1 << 20).bytes
+            let names = String(decoding: header, as: UTF8.self).matches(of: /typedef __typeof__\(&(\w+)\)/)
+                .map { String($0.1) }
+            #expect(names.count > 30)
+            let functions = names.map { name in
+                "long \(name)(void) { \(name == "secret_service_get_sync" ? "sleep(60); " : "")return 8; }"
+            }
+            try session.write("unsigned sleep(unsigned);\n" + functions.joined(separator: "\n"), to: "lib/fake.c")
+            let compiled = try run(
+                "cc",
+                [
+                    "-fno-builtin", "-shared", "-fPIC", "-o", "\(session.directory)/lib/libsecret-1.so.0",
+                    "\(session.directory)/lib/fake.c",
+                ],
+                environment: session.environment
+            )
+            #expect(compiled.status == 0, "\(compiled)")
+            session.environment["LD_LIBRARY_PATH"] = "\(session.directory)/lib"
+            for ending in try endings(session, server: "a.test") {
+                check(ending, says: "Timeout was reached", hint: "does not answer")
+            }
         }
     }
 
@@ -130,19 +241,22 @@ struct KeyringFaultTests {
         #expect(fault.text == "a [31m b c ")
     }
 
-    @Test("what libsecret reports and what it means", arguments: [
-        (nil, "Cannot autolaunch D-Bus without X11 $DISPLAY", true, KeyringFault.Kind.noBus),
-        (nil, "Timeout was reached", false, .noAnswer),
-        (nil, "The connection is closed", false, .other),
-        ("org.freedesktop.DBus.Error.ServiceUnknown", "x", false, .noProvider),
-        ("org.freedesktop.DBus.Error.ServiceUnknown", "x", true, .noProvider),
-        ("org.freedesktop.DBus.Error.Spawn.ChildExited", "x", true, .noProvider),
-        ("org.freedesktop.Secret.Error.IsLocked", "x", false, .locked),
-        ("org.freedesktop.Secret.Error.NoSuchObject", "x", false, .missingCollection),
-        ("org.freedesktop.DBus.Error.UnknownMethod", "x", false, .missingCollection),
-        ("org.freedesktop.DBus.Error.NoReply", "x", false, .noAnswer),
-        ("org.freedesktop.DBus.Error.Failed", "x", false, .other),
-    ] as [(String?, String, Bool, KeyringFault.Kind)])
+    @Test(
+        "what libsecret reports and what it means",
+        arguments: [
+            (nil, "Cannot autolaunch D-Bus without X11 $DISPLAY", true, KeyringFault.Kind.noBus),
+            (nil, "Timeout was reached", false, .noAnswer),
+            (nil, "The connection is closed", false, .other),
+            ("org.freedesktop.DBus.Error.ServiceUnknown", "x", false, .noProvider),
+            ("org.freedesktop.DBus.Error.ServiceUnknown", "x", true, .noProvider),
+            ("org.freedesktop.DBus.Error.Spawn.ChildExited", "x", true, .noProvider),
+            ("org.freedesktop.Secret.Error.IsLocked", "x", false, .locked),
+            ("org.freedesktop.Secret.Error.NoSuchObject", "x", false, .missingCollection),
+            ("org.freedesktop.DBus.Error.UnknownMethod", "x", false, .missingCollection),
+            ("org.freedesktop.DBus.Error.NoReply", "x", false, .noAnswer),
+            ("org.freedesktop.DBus.Error.Failed", "x", false, .other),
+        ] as [(String?, String, Bool, KeyringFault.Kind)]
+    )
     func kinds(remote: String?, text: String, isStarting: Bool, kind: KeyringFault.Kind) {
         let fault = KeyringFault(remoteError: remote, text, isStarting: isStarting)
         #expect(fault.kind == kind)

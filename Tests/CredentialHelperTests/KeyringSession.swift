@@ -26,8 +26,10 @@ final class KeyringSession {
     init(_ kind: Kind, in directory: String) throws {
         self.directory = directory
         environment = [
-            "PATH": "\(Built.directory):/usr/local/bin:/usr/bin:/bin", "HOME": directory, "XDG_RUNTIME_DIR": "\(directory)/run",
-            "XDG_DATA_HOME": "\(directory)/data", "XDG_CONFIG_HOME": "\(directory)/config", "XDG_CACHE_HOME": "\(directory)/cache",
+            "PATH": "\(Built.directory):/usr/local/bin:/usr/bin:/bin", "HOME": directory,
+            "XDG_RUNTIME_DIR": "\(directory)/run",
+            "XDG_DATA_HOME": "\(directory)/data", "XDG_CONFIG_HOME": "\(directory)/config",
+            "XDG_CACHE_HOME": "\(directory)/cache",
             "DOCKER_RAM_ROOT": "\(directory)/root", "LC_ALL": "C.UTF-8", "GNUPGHOME": "\(directory)/gnupg",
         ]
         for name in ["run", "data", "config", "cache", "root", ".docker", "services", "gnupg"] {
@@ -166,7 +168,8 @@ final class KeyringSession {
         }
     }
 
-    private func wait(_ what: String, for condition: () throws -> Bool) throws {
+    /// Waits for something that comes within seconds.
+    func wait(_ what: String, for condition: () throws -> Bool) throws {
         for _ in 0..<500 {
             if try condition() { return }
             usleep(10_000)

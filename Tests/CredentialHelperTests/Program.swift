@@ -30,12 +30,20 @@ struct RunningProgram {
         posix_spawn_file_actions_adddup2(&actions, source, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_adddup2(&actions, words, 2)
+        // Threads of the test runner block most signals; what they start must not inherit that.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         let variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         let words = ([path] + arguments).map { strdup($0) } + [nil]
         defer { for text in variables + words { free(text) } }
         var process = pid_t()
         started = Self.now()
-        let failure = posix_spawnp(&process, path, &actions, nil, words, variables)
+        let failure = posix_spawnp(&process, path, &actions, &attributes, words, variables)
         guard failure == 0 else { throw TestFailure("cannot run \(path): \(String(cString: strerror(failure)))") }
         self.process = process
     }
@@ -107,12 +115,19 @@ enum Built {
     /// docker-credential-ram.
     static let helper = directory + "/docker-credential-ram"
 
+    /// The directory `Sources` of the package.
+    static let sources = directory(above: #filePath, levels: 3) + "/Sources"
+
     static let directory: String = {
         let program = CommandLine.arguments[0]
         // The test runner is the test bundle itself, or a program beside which the bundle is named as an argument.
         let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? program
-        return bundle.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        return directory(above: bundle, levels: 1)
     }()
+
+    private static func directory(above path: String, levels: Int) -> String {
+        path.split(separator: "/", omittingEmptySubsequences: false).dropLast(levels).joined(separator: "/")
+    }
 }
 
 /// Runs a program to its end.

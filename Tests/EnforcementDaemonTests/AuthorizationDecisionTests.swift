@@ -67,21 +67,41 @@ struct AuthorizationDecisionTests {
         Row(.audit, "POST", hub, .allow, ["allow rule"]),
         Row(.disabled, "POST", hub, .allow, ["allow disabled"]),
         Row(.unmanaged, "POST", hub, .allow, ["allow unmanaged"]),
-        Row(.unavailable, "POST", hub, .refuse("Registries are refused until the policy can be read"),
-            ["deny policy-unavailable"]),
+        Row(
+            .unavailable,
+            "POST",
+            hub,
+            .refuse("Registries are refused until the policy can be read"),
+            ["deny policy-unavailable"]
+        ),
         Row(.enforce, "POST", "/images/create?fromImage=ghcr.io/acme/api", .allow, ["allow rule"]),
         // Disallowed
         Row(.enforce, "POST", evil, .refuse(disallowed + "evil.test (acme, policy 7, 7f3a9c)"), ["deny no-rule"]),
         Row(.audit, "POST", evil, .allow, ["would-deny no-rule"]),
         Row(.disabled, "POST", evil, .allow, ["allow disabled"]),
         Row(.unmanaged, "POST", evil, .allow, ["allow unmanaged"]),
-        Row(.enforce, "POST", "/images/create?fromImage=ghcr.io/other/api", .refuse(disallowed + "ghcr.io"),
-            ["deny repository"]),
+        Row(
+            .enforce,
+            "POST",
+            "/images/create?fromImage=ghcr.io/other/api",
+            .refuse(disallowed + "ghcr.io"),
+            ["deny repository"]
+        ),
         Row(.enforce, "POST", "/images/ghcr.io/acme/api/push?tag=1", .refuse(disallowed + "ghcr.io"), ["deny action"]),
-        Row(.enforce, "POST", "/v1.41/%69mages/create?fromImage=evil.test/x", .refuse(disallowed + "evil.test"),
-            ["deny no-rule"]),
-        Row(.enforce, "POST", "http://x/images%2Fcreate?fromImage=evil.test/x", .refuse(disallowed + "evil.test"),
-            ["deny no-rule"]),
+        Row(
+            .enforce,
+            "POST",
+            "/v1.41/%69mages/create?fromImage=evil.test/x",
+            .refuse(disallowed + "evil.test"),
+            ["deny no-rule"]
+        ),
+        Row(
+            .enforce,
+            "POST",
+            "http://x/images%2Fcreate?fromImage=evil.test/x",
+            .refuse(disallowed + "evil.test"),
+            ["deny no-rule"]
+        ),
         // What cannot be inspected
         Row(.enforce, "POST", unreadable, .refuse(opaque), ["deny not-inspected"]),
         Row(.audit, "POST", unreadable, .allow, ["would-deny not-inspected"]),
@@ -93,7 +113,7 @@ struct AuthorizationDecisionTests {
         Row(.enforce, "BREW", "/_ping", .refuse(opaque), ["deny not-inspected"]),
         // Imports of a stream
         Row(.enforce, "POST", stream, .refuse(opaque), ["deny not-inspected"]),
-        Row(.importsAllowed, "POST", stream, .allow, ["allow rule"]),
+        Row(.importsAllowed, "POST", stream, .allow, ["allow imports-allowed"]),
         Row(.audit, "POST", stream, .allow, ["would-deny not-inspected"]),
         Row(.unmanaged, "POST", stream, .allow, ["allow unmanaged"]),
         Row(.unavailable, "POST", stream, .refuse("Registries are refused"), ["deny policy-unavailable"]),

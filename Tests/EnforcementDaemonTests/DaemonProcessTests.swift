@@ -99,7 +99,11 @@ struct DaemonProcessTests {
             // Somebody calls before the program has even started.
             let early = try UnixClient(plugin.path)
             early.send(RunningDaemon.post("/AuthZPlugin.AuthZReq", pull("evil.test/x")))
-            let daemon = try DaemonProcess(["run", "--root", paths.root], sockets: sockets.map(\.descriptor), names: names)
+            let daemon = try DaemonProcess(
+                ["run", "--root", paths.root],
+                sockets: sockets.map(\.descriptor),
+                names: names
+            )
             #expect(try await onThread { early.readAnswer()?.body.hasPrefix(#"{"Allow":false"#) } == true)
             #expect(try await onThread { try Self.status(control.path).contains(plugin.path) })
             // Nothing is opened beside them.
@@ -109,7 +113,11 @@ struct DaemonProcessTests {
             // They belong to the service manager, for which they stay: a caller now waits for the next start.
             let late = try UnixClient(plugin.path)
             late.send(RunningDaemon.post("/AuthZPlugin.AuthZReq", pull("evil.test/x")))
-            let next = try DaemonProcess(["run", "--root", paths.root], sockets: sockets.map(\.descriptor), names: names)
+            let next = try DaemonProcess(
+                ["run", "--root", paths.root],
+                sockets: sockets.map(\.descriptor),
+                names: names
+            )
             #expect(try await onThread { late.readAnswer()?.body.hasPrefix(#"{"Allow":false"#) } == true)
             next.signal(SIGTERM)
             #expect(try await next.ending() == 0)
@@ -135,8 +143,11 @@ struct DaemonProcessTests {
 
             let plugin = try ListeningSocket.open(at: "\(paths.root)/p.sock", mode: 0o600)
             defer { close(plugin.descriptor) }
-            let named = try DaemonProcess(["run", "--root", paths.root], sockets: [plugin.descriptor, plugin.descriptor],
-                names: ["plugin", "plugin"])
+            let named = try DaemonProcess(
+                ["run", "--root", paths.root],
+                sockets: [plugin.descriptor, plugin.descriptor],
+                names: ["plugin", "plugin"]
+            )
             #expect(try await named.ending() == 1)
             #expect(named.errors.contains("descriptor 4 has the name \"plugin\""))
         }
@@ -145,8 +156,10 @@ struct DaemonProcessTests {
     @Test
     func `sockets that are meant for another process are left alone`() async throws {
         try await withInstallation { paths in
-            let daemon = try DaemonProcess(["run", "--root", paths.root],
-                environment: ["LISTEN_PID": "1", "LISTEN_FDS": "2"])
+            let daemon = try DaemonProcess(
+                ["run", "--root", paths.root],
+                environment: ["LISTEN_PID": "1", "LISTEN_FDS": "2"]
+            )
             #expect(try await daemon.becomesReady(paths))
             daemon.signal(SIGTERM)
             #expect(try await daemon.ending() == 0)
@@ -161,8 +174,10 @@ struct DaemonProcessTests {
             let receiver = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
             defer { close(receiver) }
             #expect(address.withPointer { bind(receiver, $0, $1) } == 0)
-            let daemon = try DaemonProcess(["run", "--root", paths.root],
-                environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"])
+            let daemon = try DaemonProcess(
+                ["run", "--root", paths.root],
+                environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"]
+            )
             let messages = try await onThread { (0..<4).map { _ in Self.receive(receiver) } }
             #expect(messages == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"])
             daemon.signal(SIGTERM)

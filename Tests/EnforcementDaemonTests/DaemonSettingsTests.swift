@@ -29,11 +29,17 @@ struct DaemonSettingsTests {
         ("", "line 1, column 1: expected an object"),
         ("[]", "line 1, column 1: expected an object"),
         (#"{"decisionlog": {}}"#, #"line 1, column 2: unknown key "decisionlog"; known here: "decisionLog""#),
-        ("{\n  \"decisionLog\": {\n    \"fils\": 3}}", #"line 3, column 5: unknown key "fils"; known here: "maximumBytes", "files", "logAllowed""#),
+        (
+            "{\n  \"decisionLog\": {\n    \"fils\": 3}}",
+            #"line 3, column 5: unknown key "fils"; known here: "maximumBytes", "files", "logAllowed""#
+        ),
         (#"{"decisionLog": {"files": 0}}"#, "line 1, column 27: expected a whole number from 1 to 100"),
         (#"{"decisionLog": {"files": 1.5}}"#, "line 1, column 27: expected a whole number from 1 to 100"),
         (#"{"decisionLog": {"files": "5"}}"#, "line 1, column 27: expected a value"),
-        (#"{"decisionLog": {"maximumBytes": 4095}}"#, "line 1, column 34: expected a whole number from 4096 to 1073741824"),
+        (
+            #"{"decisionLog": {"maximumBytes": 4095}}"#,
+            "line 1, column 34: expected a whole number from 4096 to 1073741824"
+        ),
         (#"{"decisionLog": {"logAllowed": 1}}"#, "line 1, column 32: expected true or false"),
         (#"{"decisionLog": {}, "decisionLog": {}}"#, #"line 1, column 21: the key "decisionLog" comes twice"#),
         ("{} x", "line 1, column 4: there is something after the end of the document"),

@@ -124,7 +124,8 @@ struct DecisionLogTests {
     @Test
     func `the file holds no more and no less than the records`() async throws {
         try await RunningDaemon.with { daemon in
-            let secret = #"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=evil.test/x&message=hunter2","#
+            let secret =
+                #"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=evil.test/x&message=hunter2","#
                 + #""RequestHeaders":{"X-Secret":"hunter2"}}"#
             _ = try await daemon.call("/AuthZPlugin.AuthZReq", Array(secret.utf8))
             _ = try await daemon.call("/AuthZPlugin.AuthZReq", Array("hunter2".utf8))

@@ -21,7 +21,10 @@ struct PluginCallTests {
         (#"{"RequestMethod":"GET","RequestUri":"/_ping","RequestUri":"/images/create"}"#, .notJSON),
         (#"{"RequestMethod":"GET","RequestUri":"/_ping","requesturi":"/images/create"}"#, .notJSON),
         (#"{"RequestMethod":"GET","RequestUri":"/","RequestHeaders":{"A":"1","A":"2"}}"#, .notJSON),
-        (#"{"RequestMethod":"GET","RequestUri":"/","RequestHeaders":{"Content-Type":"a","content-type":"b"}}"#, .notJSON),
+        (
+            #"{"RequestMethod":"GET","RequestUri":"/","RequestHeaders":{"Content-Type":"a","content-type":"b"}}"#,
+            .notJSON
+        ),
         (#"{"RequestMethod":"GET","RequestUri":"/_ping\ud800"}"#, .notJSON),
         // Missing or of another type
         ("{}", .incomplete("RequestMethod")),
@@ -64,7 +67,8 @@ struct PluginCallTests {
 
     @Test
     func `no text of a call shows what it holds`() throws {
-        let json = #"{"RequestMethod":"POST","RequestUri":"/auth?secret","RequestHeaders":{"A":"secret"},"RequestBody":"c2VjcmV0"}"#
+        let json =
+            #"{"RequestMethod":"POST","RequestUri":"/auth?secret","RequestHeaders":{"A":"secret"},"RequestBody":"c2VjcmV0"}"#
         let call = try PluginCall(json: Array(json.utf8))
         var dumped = ""
         dump(call, to: &dumped)
@@ -93,7 +97,8 @@ struct StrictBase64Tests {
     }
 
     @Test(arguments: [
-        "Zg", "Zg=", "Zg===", "=", "==", "====", "Z===", "Zm9v=", "Zm9vZg", "Z g=", "Zg==\n", "\nZg==", "Zm\n9v", "Zh==",
+        "Zg", "Zg=", "Zg===", "=", "==", "====", "Z===", "Zm9v=", "Zm9vZg", "Z g=", "Zg==\n", "\nZg==", "Zm\n9v",
+        "Zh==",
         "Zm9=", "-_-_", "Zg==Zg==", "Zm=v", "Zm8=Zm8=", "Zg=a", "Zm9v Zm9v", "Zg\u{0}=", "é===",
     ])
     func `anything else is refused`(_ text: String) {

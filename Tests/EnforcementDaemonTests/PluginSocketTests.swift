@@ -23,7 +23,11 @@ struct PluginSocketTests {
             #expect(allowed.status == 200 && allowed.body == Self.allow)
             let refused = try #require(try await daemon.call(Self.request, pull("evil.test/x")))
             #expect(refused.status == 200)
-            #expect(refused.body.hasPrefix(#"{"Allow":false,"Msg":"Your organization has disallowed this registry: evil.test (acme, policy 7, "#))
+            #expect(
+                refused.body.hasPrefix(
+                    #"{"Allow":false,"Msg":"Your organization has disallowed this registry: evil.test (acme, policy 7, "#
+                )
+            )
             #expect(refused.body.hasSuffix(#"). Ask platform@acme.test for access."}"#))
             #expect(refused.headers["content-type"] == "application/vnd.docker.plugins.v1.1+json")
             let response = try #require(try await daemon.call("/AuthZPlugin.AuthZRes", Array("{broken".utf8)))
@@ -64,7 +68,7 @@ struct PluginSocketTests {
                 let answer = try #require(client.readAnswer())
                 #expect(answer.body.contains("more than 8 MiB"))
                 #expect(answer.headers["connection"] == "close")
-                #expect(client.isClosed(within: 5))
+                #expect(client.isClosed(within: 30))
             }
             #expect(try await daemon.status().authorizationPlugin.refused == 1)
         }
@@ -81,20 +85,48 @@ struct PluginSocketTests {
         return [
             ("pipelined", post + post + post, [200, 200, 200], false),
             ("HTTP/1.0", http("POST \(request) HTTP/1.0\nContent-Length: \(size)", ping), [200], true),
-            ("HTTP/1.0 that asks to keep", http("POST \(request) HTTP/1.0\nConnection: keep-alive\nContent-Length: \(size)", ping), [200], true),
-            ("Connection: close", http("POST \(request) HTTP/1.1\nHost: x\nConnection: close\nContent-Length: \(size)", ping), [200], true),
+            (
+                "HTTP/1.0 that asks to keep",
+                http("POST \(request) HTTP/1.0\nConnection: keep-alive\nContent-Length: \(size)", ping), [200], true
+            ),
+            (
+                "Connection: close",
+                http("POST \(request) HTTP/1.1\nHost: x\nConnection: close\nContent-Length: \(size)", ping), [200], true
+            ),
             ("no Host", http("POST \(request) HTTP/1.1\nContent-Length: \(size)", ping), [200], false),
             ("an empty Host", http("POST \(request) HTTP/1.1\nHost:\nContent-Length: \(size)", ping), [200], false),
-            ("Docker's newer Host", http("POST \(request) HTTP/1.1\nHost: plugin.moby.localhost\nContent-Length: \(size)", ping), [200], false),
-            ("chunked", http("POST \(request) HTTP/1.1\nHost: x\nTransfer-Encoding: chunked", "\(String(size, radix: 16))\r\n\(ping)\r\n0\r\n\r\n"), [200], false),
+            (
+                "Docker's newer Host",
+                http("POST \(request) HTTP/1.1\nHost: plugin.moby.localhost\nContent-Length: \(size)", ping), [200],
+                false
+            ),
+            (
+                "chunked",
+                http(
+                    "POST \(request) HTTP/1.1\nHost: x\nTransfer-Encoding: chunked",
+                    "\(String(size, radix: 16))\r\n\(ping)\r\n0\r\n\r\n"
+                ), [200], false
+            ),
             ("GET", http("GET \(request) HTTP/1.1\nHost: x"), [405], false),
             ("PUT with a body", http("PUT \(request) HTTP/1.1\nHost: x\nContent-Length: 3", "abc"), [405], false),
-            ("another path", http("POST /NetworkDriver.Join HTTP/1.1\nHost: x\nContent-Length: 3", "abc"), [404], false),
+            (
+                "another path", http("POST /NetworkDriver.Join HTTP/1.1\nHost: x\nContent-Length: 3", "abc"), [404],
+                false
+            ),
             ("a good call behind a bad one", http("GET / HTTP/1.1\nHost: x") + post, [404, 200], false),
-            ("two lengths", http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nContent-Length: 0", ping), [400], true),
-            ("length and chunks", http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nTransfer-Encoding: chunked", ping), [400], true),
+            (
+                "two lengths", http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nContent-Length: 0", ping),
+                [400], true
+            ),
+            (
+                "length and chunks",
+                http("POST \(request) HTTP/1.1\nContent-Length: \(size)\nTransfer-Encoding: chunked", ping), [400], true
+            ),
             ("a length that is none", http("POST \(request) HTTP/1.1\nContent-Length: x", ping), [400], true),
-            ("a header that is folded", http("POST \(request) HTTP/1.1\nA: b\n c\nContent-Length: \(size)", ping), [400], true),
+            (
+                "a header that is folded", http("POST \(request) HTTP/1.1\nA: b\n c\nContent-Length: \(size)", ping),
+                [400], true
+            ),
             ("no HTTP", "hello\r\n\r\n", [400], true),
             ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400], true),
             ("a long header", http("POST \(request) HTTP/1.1\nA: \(String(repeating: "a", count: 9000))"), [400], true),
@@ -114,7 +146,7 @@ struct PluginSocketTests {
                 let answers = HTTPAnswer.all(in: bytes)
                 #expect(answers.map(\.status) == exchange.statuses, "\(exchange.name)")
                 for answer in answers where answer.status == 200 { #expect(answer.body == Self.allow) }
-                #expect(client.isClosed(within: exchange.closes ? 5 : 0.05) == exchange.closes, "\(exchange.name)")
+                #expect(client.isClosed(within: exchange.closes ? 30 : 0.05) == exchange.closes, "\(exchange.name)")
             }
         }
     }
@@ -122,7 +154,8 @@ struct PluginSocketTests {
     @Test
     func `headers that repeat are not read in two ways`() async throws {
         // The engine hands on one value for each header, so a call with two is not from it.
-        let call = #"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=alpine","#
+        let call =
+            #"{"RequestMethod":"POST","RequestUri":"/images/create?fromImage=alpine","#
             + #""RequestHeaders":{"Content-Type":"text/plain","content-type":"application/x-www-form-urlencoded"}}"#
         try await RunningDaemon.with { daemon in
             let answer = try await daemon.call(Self.request, Array(call.utf8))
@@ -132,7 +165,7 @@ struct PluginSocketTests {
 
     @Test(arguments: ["", "POST /AuthZ", "POST /AuthZPlugin.AuthZReq HTTP/1.1\r\nContent-Length: 90\r\n"])
     func `a head that does not end is not waited for`(_ beginning: String) async throws {
-        var limits = PluginLimits()
+        var limits = RunningDaemon.patientPlugin
         limits.call = .milliseconds(300)
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
@@ -144,14 +177,14 @@ struct PluginSocketTests {
                     usleep(50_000)
                     client.send("x")
                 }
-                #expect(client.isClosed(within: 1) == !beginning.isEmpty)
+                #expect(client.isClosed(within: beginning.isEmpty ? 0.6 : 30) == !beginning.isEmpty)
             }
         }
     }
 
     @Test
     func `a body that trickles is answered with a fault at the deadline`() async throws {
-        var limits = PluginLimits()
+        var limits = RunningDaemon.patientPlugin
         limits.call = .milliseconds(300)
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
@@ -164,10 +197,10 @@ struct PluginSocketTests {
                     client.send("{")
                 }
                 let answer = try #require(client.readAnswer())
-                #expect((0.2...2).contains(Date().timeIntervalSince(start)))
+                #expect((0.2...10).contains(Date().timeIntervalSince(start)))
                 #expect(answer.status == 500)
                 #expect(answer.body == #"{"Err":"docker-ram could not decide in time; try again"}"#)
-                #expect(client.isClosed(within: 5))
+                #expect(client.isClosed(within: 30))
             }
             // Nothing was decided, so nothing was counted.
             #expect(try await daemon.status().authorizationPlugin.requests == 0)
@@ -176,22 +209,22 @@ struct PluginSocketTests {
 
     @Test
     func `a connection that rests too long is closed`() async throws {
-        var limits = PluginLimits()
-        limits.rest = .milliseconds(200)
+        var limits = RunningDaemon.patientPlugin
+        limits.rest = .seconds(1)
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
             try await onThread {
                 let client = try UnixClient(socket)
                 client.send(RunningDaemon.post(Self.request, pull("alpine")))
                 #expect(client.readAnswer()?.body == Self.allow)
-                #expect(client.isClosed(within: 5))
+                #expect(client.isClosed(within: 30))
             }
         }
     }
 
     @Test
     func `more connections than there may be wait for their turn`() async throws {
-        var limits = PluginLimits()
+        var limits = RunningDaemon.patientPlugin
         limits.connections = 4
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
@@ -205,6 +238,20 @@ struct PluginSocketTests {
             }
             for client in idle { client.endSending() }
             #expect(try await onThread { late.readAnswer()?.body } == Self.allow)
+        }
+    }
+
+    @Test
+    func `a caller that takes no answers is cut off`() async throws {
+        try await RunningDaemon.with { daemon in
+            let socket = daemon.paths.pluginSocket
+            let isCutOff = try await onThread {
+                let client = try UnixClient(socket)
+                let calls = (0..<500).flatMap { _ in RunningDaemon.post("/Plugin.Activate", []) }
+                for _ in 0..<200 where !client.send(calls, within: 10) { return true }
+                return false
+            }
+            #expect(isCutOff)
         }
     }
 
@@ -246,9 +293,11 @@ struct PluginSocketTests {
                 // And noise in the place of HTTP.
                 for _ in 0..<200 {
                     let client = try UnixClient(socket)
-                    client.send((0..<Int.random(in: 1..<300, using: &random)).map { _ in
-                        UInt8.random(in: .min ... .max, using: &random)
-                    })
+                    client.send(
+                        (0..<Int.random(in: 1..<300, using: &random)).map { _ in
+                            UInt8.random(in: .min ... .max, using: &random)
+                        }
+                    )
                     client.endSending()
                     #expect(!String(decoding: client.read(), as: UTF8.self).contains("true"))
                 }
@@ -259,8 +308,8 @@ struct PluginSocketTests {
 
     @Test
     func `stopping lets a call in flight end and closes what rests`() async throws {
-        var limits = PluginLimits()
-        limits.call = .seconds(3)
+        var limits = RunningDaemon.patientPlugin
+        limits.call = .seconds(30)
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
             let call = RunningDaemon.post(Self.request, pull("evil.test/x"))
@@ -276,11 +325,11 @@ struct PluginSocketTests {
             }
             daemon.orders.yield(.stop)
             try await onThread {
-                #expect(resting.isClosed(within: 2))
+                #expect(resting.isClosed(within: 30))
                 calling.send(call[120...])
                 let answer = calling.readAnswer()
                 #expect(answer?.body.hasPrefix(#"{"Allow":false"#) == true)
-                #expect(calling.isClosed(within: 2))
+                #expect(calling.isClosed(within: 30))
                 #expect(throws: SocketFault.self) { try UnixClient(socket) }
             }
         }

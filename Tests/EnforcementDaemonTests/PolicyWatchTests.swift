@@ -9,7 +9,8 @@ import Testing
 /// The policy file while docker-ramd runs, seen from the plugin's socket.
 struct PolicyWatchTests {
     private static let evil = "/images/create?fromImage=evil.test/x"
-    private static let stricter = #"{"version":8,"organization":"acme","registries":[{"address":"quay.io","allowed":true}]}"#
+    private static let stricter =
+        #"{"version":8,"organization":"acme","registries":[{"address":"quay.io","allowed":true}]}"#
 
     @Test
     func `a new policy is in force at once`() async throws {
@@ -44,7 +45,8 @@ struct PolicyWatchTests {
         (stricter.replacing("allowed", with: "alowed"), "line 1, column 71: unknown key \"alowed\""),
         ("", "line 1, column 1: "),
     ])
-    func `a broken new file keeps the old policy in force and says why`(_ text: String, _ problem: String) async throws {
+    func `a broken new file keeps the old policy in force and says why`(_ text: String, _ problem: String) async throws
+    {
         try await RunningDaemon.with { daemon in
             try Files.replace(daemon.paths.policyFile, with: Array(text.utf8), mode: 0o644)
             #expect(await Self.becomes(daemon) { $0.policy.problem?.contains(problem) == true })

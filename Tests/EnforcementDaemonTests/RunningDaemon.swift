@@ -18,12 +18,26 @@ struct RunningDaemon: Sendable {
           {"address": "ghcr.io", "allowed": true, "actions": ["pull"], "repositories": ["acme/**"]}]}
         """
 
+    /// Limits for tests of something else: without optimization and on a busy machine, everything takes its time.
+    static let patientPlugin: PluginLimits = {
+        var limits = PluginLimits()
+        limits.call = .seconds(60)
+        return limits
+    }()
+
+    /// The same for the control socket.
+    static let patientControl: ControlServer.Limits = {
+        var limits = ControlServer.Limits()
+        limits.patience = .seconds(60)
+        return limits
+    }()
+
     /// Runs a daemon while the body runs.
     static func with(
         policy: String? = Self.policy,
         settings: DaemonSettings = DaemonSettings(),
-        pluginLimits: PluginLimits = PluginLimits(),
-        controlLimits: ControlServer.Limits = ControlServer.Limits(),
+        pluginLimits: PluginLimits = Self.patientPlugin,
+        controlLimits: ControlServer.Limits = Self.patientControl,
         _ body: @Sendable @escaping (RunningDaemon) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { root in
@@ -47,7 +61,7 @@ struct RunningDaemon: Sendable {
                 tasks.addTask { try await daemon.run(orders: orders) }
                 defer { continuation.finish() }
                 // The sockets take connections before anybody serves them; the policy is read before the first answer.
-                _ = try await running.status()
+                guard await eventually(within: 30, { (try? await running.status()) != nil }) else { throw NotServing() }
                 try await body(running)
             }
         }
@@ -102,6 +116,9 @@ struct RunningDaemon: Sendable {
         Array("POST \(path) HTTP/1.1\r\nHost: \r\n\(headers)Content-Length: \(body.count)\r\n\r\n".utf8) + Array(body)
     }
 }
+
+/// docker-ramd did not begin to serve.
+struct NotServing: Error {}
 
 /// A pull as the engine hands it over.
 func pull(_ image: String) -> [UInt8] {

@@ -10,22 +10,25 @@ final class UnixClient: Sendable {
         let address = try UnixSocketAddress(path)
         descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard address.withPointer({ connect(descriptor, $0, $1) }) == 0 else {
-            let code = errno
-            close(descriptor)
-            throw SocketFault.system("connect to", path, code)
+            // All members have their values, so `deinit` runs and closes.
+            throw SocketFault.system("connect to", path, errno)
         }
     }
 
     deinit { close(descriptor) }
 
-    /// Sends all bytes, or as many as the other side takes before it closes.
-    func send(_ bytes: some Collection<UInt8>) {
+    /// Sends bytes; gives whether the other side has taken them all within a time.
+    @discardableResult
+    func send(_ bytes: some Collection<UInt8>, within seconds: Int = 30) -> Bool {
+        var patience = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var rest = Array(bytes)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
-            guard count > 0 else { return }
+            guard count > 0 else { return false }
             rest = rest.dropFirst(count)
         }
+        return true
     }
 
     func send(_ text: String) { send(Array(text.utf8)) }
@@ -34,7 +37,7 @@ final class UnixClient: Sendable {
     func endSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
 
     /// Reads until a condition holds, the other side has closed, or the time is over.
-    func read(for seconds: Double = 10, until isComplete: @Sendable ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {
+    func read(for seconds: Double = 60, until isComplete: @Sendable ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {
         var bytes: [UInt8] = []
         let end = Date().addingTimeInterval(seconds)
         while !isComplete(bytes) {
@@ -62,7 +65,7 @@ final class UnixClient: Sendable {
     }
 
     /// Reads one HTTP answer, whose head must have a `Content-Length`.
-    func readAnswer(for seconds: Double = 10) -> HTTPAnswer? {
+    func readAnswer(for seconds: Double = 60) -> HTTPAnswer? {
         HTTPAnswer(read(for: seconds) { HTTPAnswer($0) != nil })
     }
 }
@@ -83,7 +86,9 @@ struct HTTPAnswer: Equatable {
         var headers: [String: String] = [:]
         for line in head.dropFirst() {
             guard let colon = line.firstIndex(of: ":") else { return nil }
-            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
+                in: .whitespaces
+            )
         }
         guard let length = headers["content-length"].flatMap({ Int($0) }), bytes.count >= range.upperBound + length
         else { return nil }
@@ -114,7 +119,7 @@ func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result)
 }
 
 /// Waits until a condition holds, or some seconds are over.
-func eventually(within seconds: Double = 10, _ condition: () async throws -> Bool) async rethrows -> Bool {
+func eventually(within seconds: Double = 60, _ condition: () async throws -> Bool) async rethrows -> Bool {
     let end = Date().addingTimeInterval(seconds)
     while end.timeIntervalSinceNow > 0 {
         if try await condition() { return true }

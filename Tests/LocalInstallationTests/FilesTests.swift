@@ -6,7 +6,7 @@ import Testing
 struct FilesTests {
     @Test("A file is replaced as a whole, with its mode, and nothing is left behind")
     func replace() throws {
-        try withTemporaryDirectory { directory in
+        try withTemporaryDirectory { (directory) throws in
             let path = "\(directory)/a"
             try Files.replace(path, with: [1, 2, 3], mode: 0o600)
             try Files.replace(path, with: Array(repeating: 7, count: 1 << 20), mode: 0o640)
@@ -19,7 +19,7 @@ struct FilesTests {
 
     @Test("What cannot be replaced stays as it was")
     func replaceFails() throws {
-        try withTemporaryDirectory { directory in
+        try withTemporaryDirectory { (directory) throws in
             try Files.makeDirectory("\(directory)/a/b")
             #expect(throws: FileError.self) { try Files.replace("\(directory)/a", with: [1], mode: 0o600) }
             #expect(throws: FileError.self) { try Files.replace("\(directory)/none/a", with: [1], mode: 0o600) }
@@ -29,7 +29,7 @@ struct FilesTests {
 
     @Test("Reading stops at the limit")
     func limit() throws {
-        try withTemporaryDirectory { directory in
+        try withTemporaryDirectory { (directory) throws in
             let path = "\(directory)/a"
             try Files.replace(path, with: [1, 2, 3], mode: 0o600)
             #expect(try Files.read(path, atMost: 3).bytes == [1, 2, 3])
@@ -40,7 +40,7 @@ struct FilesTests {
 
     @Test("A missing file is told from one that cannot be read")
     func missing() throws {
-        try withTemporaryDirectory { directory in
+        try withTemporaryDirectory { (directory) throws in
             let missing = #expect(throws: FileError.self) { try Files.read("\(directory)/a", atMost: 1) }
             #expect(missing?.isNotFound == true)
             #expect("\(missing.map(String.init(describing:)) ?? "")".contains("no such file"))
@@ -51,7 +51,7 @@ struct FilesTests {
 
     @Test("The state of a file changes with its content")
     func identity() throws {
-        try withTemporaryDirectory { directory in
+        try withTemporaryDirectory { (directory) throws in
             let path = "\(directory)/a"
             try Files.replace(path, with: [1], mode: 0o600)
             let before = try Files.status(path).identity

@@ -13,7 +13,7 @@ struct PolicyInForceTests {
     /// A root with a policy file and, if it is given, a last valid policy.
     private func withRoot(policy: String?, lastValid: String? = nil, _ body: (InstallationPaths) throws -> Void) throws
     {
-        try withTemporaryDirectory { root in
+        try withTemporaryDirectory { (root) throws in
             let paths = InstallationPaths(root: root)
             try Files.makeDirectory(Files.directory(of: paths.policyFile))
             try Files.makeDirectory(paths.stateDirectory)

@@ -14,7 +14,8 @@ struct CheckResults: CommandResult {
         let rows = results.map { [$0.verdictWord, $0.name, $0.reason] }
         return zip(TerminalText.table(rows), results).map { line, result in
             let word = result.verdictWord
-            return context.terminal.colored(word, result.color) + TerminalText.printable(String(line.dropFirst(word.count)))
+            return context.terminal.colored(word, result.color)
+                + TerminalText.printable(String(line.dropFirst(word.count)))
         }.joined(separator: "\n")
     }
 }
@@ -72,8 +73,8 @@ struct CheckResult {
     }
 
     private var rule: RegistryRule? {
-        guard let index = verdict.rule, let rules = policy.policy?.rules, rules.indices.contains(index) else { return nil }
-        return rules[index]
+        guard let index = verdict.rule, let rules = policy.policy?.rules else { return nil }
+        return rules.indices.contains(index) ? rules[index] : nil
     }
 
     var reason: String {
@@ -89,7 +90,7 @@ struct CheckResult {
             case .disabled: "the policy is switched off"
             case .unmanaged: "this machine has no policy"
             case .policyUnavailable: "the policy cannot be read"
-            case .notInspected, .ownPlugin: verdict.reason.rawValue
+            case .notInspected, .ownPlugin, .importsAllowed: verdict.reason.rawValue
             }
         return verdict.outcome == .wouldDeny ? "\(text); audit mode lets it pass" : text
     }
@@ -98,8 +99,9 @@ struct CheckResult {
 
     func explanation(for context: CommandContext) -> String {
         let column = 24
-        var lines = [TerminalText.printable(name) + " is " + context.terminal.colored(verdictWord, color) + ":"]
-        let head = name.count + " is \(verdictWord): ".count
+        let verb = verdict.outcome == .wouldDeny ? " " : " is "
+        var lines = [TerminalText.printable(name) + verb + context.terminal.colored(verdictWord, color) + ":"]
+        let head = name.count + "\(verb)\(verdictWord): ".count
         lines[0] += (head + reason.count > context.terminal.width ? "\n  " : " ") + TerminalText.printable(reason)
         func add(_ label: String, _ text: String) {
             let gap = String(repeating: " ", count: max(0, column - 2 - label.count))

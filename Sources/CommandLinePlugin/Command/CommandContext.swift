@@ -93,6 +93,6 @@ struct Terminal: Sendable {
     }
 
     func colored(_ text: String, _ color: Color) -> String {
-        hasColor ? "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m" : text
+        hasColor && !text.isEmpty ? "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m" : text
     }
 }

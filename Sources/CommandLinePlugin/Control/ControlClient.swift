@@ -24,11 +24,13 @@ struct ControlClient {
     ///   - request: the request.
     ///   - isEndless: whether lines may come at any time.
     ///   - body: gets each line as it was sent, and its value.
+    /// - Throws: ``Unanswered``, or what the body throws.
     func ask(_ request: JSONValue, isEndless: Bool = false, _ body: (String, JSONValue) throws -> Void) throws {
         guard let socket = UnixSocket(connectingTo: path) else {
             let code = errno
+            let reason = String(cString: strerror(code)).lowercased()
             throw Unanswered(
-                description: "docker-ramd does not answer on \"\(path)\": \(String(cString: strerror(code)).lowercased())",
+                description: "docker-ramd does not answer on \"\(path)\": \(reason)",
                 isAbsent: code == ENOENT
             )
         }

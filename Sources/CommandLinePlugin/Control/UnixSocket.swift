@@ -64,6 +64,7 @@ struct UnixSocket: Sendable {
     /// Waits for the next bytes.
     ///
     /// - Parameter milliseconds: how long at most; negative means for ever.
+    /// - Returns: what became of it.
     func receive(within milliseconds: Int32) -> Received {
         var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         let ready = poll(&wait, 1, milliseconds)

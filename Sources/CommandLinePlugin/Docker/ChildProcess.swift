@@ -45,6 +45,8 @@ struct ChildProcess {
     ///   - input: what it reads.
     ///   - milliseconds: how long it may take; then it is killed.
     ///   - limit: how much output is kept.
+    /// - Returns: what became of it.
+    /// - Throws: ``Trouble`` if it did not come to its end.
     func run(input: [UInt8] = [], within milliseconds: Int, limit: Int = 4 << 20) throws(Trouble) -> Result {
         guard let stdin = Pipe(), let stdout = Pipe(), let stderr = Pipe() else { throw .notStarted(errno) }
         let pid = try spawn(stdin, stdout, stderr)
@@ -75,7 +77,9 @@ struct ChildProcess {
             _ = poll(&descriptors, nfds_t(descriptors.count), Int32(min(left, 1000)))
             for descriptor in descriptors where descriptor.revents != 0 {
                 if descriptor.fd == stdin.writing, isWriting {
-                    let count = input.withUnsafeBytes { write(stdin.writing, $0.baseAddress, $0.count) }
+                    let count = input.withUnsafeBytes {
+                        send(stdin.writing, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                    }
                     if count > 0 { input = input.dropFirst(count) }
                     if input.isEmpty || (count < 0 && errno != EAGAIN && errno != EINTR) {
                         stdin.closeWriting()
@@ -150,8 +154,10 @@ struct ChildProcess {
 
         init?() {
             var ends: [CInt] = [0, 0]
-            guard pipe(&ends) == 0 else { return nil }
-            for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+            // Unlike a pipe, a pair of sockets is closed on exec from the first moment, and writing to one whose other
+            // end is gone can be an error and no signal.
+            let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+            guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { return nil }
             reading = ends[0]
             writing = ends[1]
         }

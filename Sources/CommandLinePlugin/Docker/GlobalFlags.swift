@@ -25,6 +25,7 @@ struct GlobalFlags: Sendable, Equatable {
     /// Takes the flags from the front of a command line.
     ///
     /// - Parameter rest: the command line; what is not a flag or its value stays.
+    /// - Throws: ``Unreadable`` if one of them is not Docker's.
     mutating func take(from rest: inout ArraySlice<String>) throws(Unreadable) {
         while let argument = rest.first, argument.hasPrefix("-"), argument != "-", argument != "--" {
             rest = rest.dropFirst()

@@ -72,12 +72,12 @@ struct RefusedRegistry: Equatable {
 
     private static func between(_ before: String, _ after: String, in text: String) -> String? {
         let bytes = Array(text.utf8)
-        guard let start = bytes.indices.first(where: { bytes[$0...].starts(with: Array(before.utf8)) }) else { return nil }
-        let from = start + before.utf8.count
-        guard let end = bytes[from...].indices.first(where: { bytes[$0...].starts(with: Array(after.utf8)) }) else {
-            return nil
+        func find(_ words: String, from index: Int) -> Int? {
+            (index..<bytes.count).first { bytes[$0...].starts(with: words.utf8) }
         }
-        return harmless(bytes[from..<end])
+        guard let start = find(before, from: 0) else { return nil }
+        let from = start + before.utf8.count
+        return find(after, from: from).flatMap { harmless(bytes[from..<$0]) }
     }
 
     /// Text that neither a terminal nor a template takes for a command.

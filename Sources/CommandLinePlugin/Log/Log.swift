@@ -18,6 +18,13 @@ struct Log: PluginCommand {
 
     @OptionGroup var common: CommonOptions
 
+    /// The end of the log's file, for those who may read it when docker-ramd does not answer.
+    private static func records(in path: String, limit: Int) -> [JSONValue]? {
+        guard let bytes = try? Files.read(path, atMost: 64 << 20).bytes else { return nil }
+        // A last line without an end is one that docker-ramd did not finish.
+        return bytes.split(separator: 0x0A).suffix(limit).compactMap { try? StrictJSON.parse(Array($0)) }
+    }
+
     func validate() throws {
         guard (0...100_000).contains(limit) else { throw ValidationError("--limit is a number from 0 to 100000") }
     }
@@ -32,6 +39,11 @@ struct Log: PluginCommand {
                 context.output.line(common.format == .json ? line : LogLine(value).text)
             }
         } catch let error as ControlClient.Unanswered {
+            if !follow, let records = Self.records(in: context.paths.decisionLog, limit: limit) {
+                context.note("note: \(error)")
+                context.note("note: this is what \"\(context.paths.decisionLog)\" holds")
+                return context.show(LogLines(records: records), as: common.format)
+            }
             throw Failure(
                 error.description,
                 hints: ["run as root: systemctl status docker-ramd.socket docker-ramd"]

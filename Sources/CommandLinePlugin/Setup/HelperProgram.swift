@@ -29,6 +29,21 @@ struct HelperProgram: Sendable {
     /// Why the helper did not do what it was asked, in its own words.
     struct Refused: Error, CustomStringConvertible {
         let description: String
+
+        /// - Parameter words: what the helper said; hints for other commands stand on further lines.
+        init(_ words: String) {
+            description = words.split(whereSeparator: \.isNewline).first.map(String.init) ?? "it gave no reason"
+        }
+    }
+
+    /// Why the store cannot be used now, if it cannot.
+    var storeFault: String? {
+        do {
+            let result = try call("list", "unused")
+            return result.exitCode == 0 ? nil : Refused(result.words).description
+        } catch {
+            return "\(error)"
+        }
     }
 
     var stores: CredentialStores {
@@ -41,12 +56,12 @@ struct HelperProgram: Sendable {
     }
 
     private func call(_ action: String, _ input: String) throws -> ChildProcess.Result {
-        guard let path else { throw Refused(description: "docker-credential-ram is not installed") }
+        guard let path else { throw Refused("docker-credential-ram is not installed") }
         let process = ChildProcess(path: path, arguments: [action], environment: environment)
         do throws(ChildProcess.Trouble) {
             return try process.run(input: Array(input.utf8), within: Self.patience)
         } catch {
-            throw Refused(description: error == .timeout ? "the store did not answer" : "\"\(path)\" does not start")
+            throw Refused(error == .timeout ? "the store did not answer" : "\"\(path)\" does not start")
         }
     }
 
@@ -54,11 +69,11 @@ struct HelperProgram: Sendable {
         let result = try call("get", registry)
         guard result.exitCode == 0 else {
             if result.words == "credentials not found in native keychain" { return nil }
-            throw Refused(description: result.words)
+            throw Refused(result.words)
         }
         guard let json = try? StrictJSON.parse(result.output), let username = json.value(named: "Username")?.text,
             let secret = json.value(named: "Secret")?.text
-        else { throw Refused(description: "docker-credential-ram did not answer as a helper does") }
+        else { throw Refused("docker-credential-ram did not answer as a helper does") }
         return (username, Secret(secret))
     }
 
@@ -68,12 +83,12 @@ struct HelperProgram: Sendable {
             JSONMember("Secret", .string(secret.text)),
         ])
         let result = try call("store", input.text())
-        guard result.exitCode == 0 else { throw Refused(description: result.words) }
+        guard result.exitCode == 0 else { throw Refused(result.words) }
     }
 
     private func erase(_ registry: String) throws {
         let result = try call("erase", registry)
-        guard result.exitCode == 0 else { throw Refused(description: result.words) }
+        guard result.exitCode == 0 else { throw Refused(result.words) }
     }
 
     private func holdsCredentials(_ name: String) -> Bool {

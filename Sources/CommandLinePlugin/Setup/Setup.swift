@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import LocalInstallation
 import RegistryAccess
 
@@ -22,6 +23,7 @@ struct Setup: PluginCommand {
         guard let directory = context.dockerConfigDirectory else {
             throw Failure("there is no Docker configuration directory", hints: ["set HOME or DOCKER_CONFIG"])
         }
+        try refuseForeign(directory)
         let helper = HelperProgram(context: context, configDirectory: directory)
         let setup = DeveloperSetup(directory: directory, stores: helper.stores)
         if undo {
@@ -35,7 +37,23 @@ struct Setup: PluginCommand {
             )
         }
         if !helper.isOnPath { context.note("docker-credential-ram is not on PATH, where Docker looks for it") }
-        show(try setup.setUp(isDryRun: dryRun), directory, context)
+        let report = try setup.setUp(isDryRun: dryRun)
+        show(report, directory, context)
+        if !dryRun, !report.changes.isEmpty, let fault = helper.storeFault {
+            context.note("note: the store cannot be used from here: \(fault)")
+            context.note("hint: sign in to a desktop session, or name another store in \(directory)/ram.json")
+        }
+    }
+
+    /// Root in somebody else's home would leave files there that their owner cannot change, or follow their links.
+    private func refuseForeign(_ directory: String) throws {
+        guard geteuid() == 0 else { return }
+        let nearest = [directory, Files.directory(of: directory)].lazy.compactMap { try? Files.status($0).owner }.first
+        guard let owner = nearest, owner != 0 else { return }
+        throw Failure(
+            "\"\(directory)\" belongs to user \(owner), and this is root; nothing was changed",
+            hints: ["run it as that user, without sudo"]
+        )
     }
 
     private func nothingToUndo(_ directory: String, _ context: CommandContext) throws {

@@ -8,7 +8,8 @@ struct EngineInfo {
     /// Why the engine could not be asked.
     private(set) var fault: String?
 
-    var asksPlugin: Bool { plugins.contains(EngineSetup.plugin) }
+    /// Whether the engine's list of authorization plugins holds ours.
+    var namesPlugin: Bool { plugins.contains(EngineSetup.plugin) }
 
     /// An engine whose plugin hangs would hang us too.
     private static let patience = 5000

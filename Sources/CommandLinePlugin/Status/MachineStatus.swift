@@ -9,6 +9,7 @@ struct MachineStatus {
     let daemon: JSONValue?
     let daemonSilence: String?
     let engine: EngineInfo
+    let plugin: PluginState
     let helper: HelperState
     let refused: [JSONValue]
     private(set) var problems: [Problem] = []
@@ -17,6 +18,12 @@ struct MachineStatus {
     struct Problem {
         let text: String
         let hint: String?
+    }
+
+    /// Whether the engine asks the authorization plugin; `isAsked` is `nil` where that cannot be known.
+    struct PluginState {
+        let isAsked: Bool?
+        let detail: String
     }
 
     /// What the developer's `config.json` says.
@@ -47,6 +54,7 @@ struct MachineStatus {
         let recent = daemon == nil ? [] : (try? control.log(limit: 200)) ?? []
         refused = Array(recent.filter { $0.value(named: "verdict")?.text != "allow" }.suffix(3))
         engine = EngineInfo(asking: context)
+        plugin = Self.pluginState(engine, before: daemon, after: daemon.flatMap { _ in try? control.status() })
         helper = Self.helperState(of: context)
         problems = findProblems(context)
     }
@@ -55,6 +63,31 @@ struct MachineStatus {
     var isUnreadable: Bool {
         guard case .unavailable = policy else { return false }
         return daemon == nil && engine.fault != nil && helper.isSetUp == nil
+    }
+
+    /// Judges by whether docker-ramd was asked about our own question to the engine.
+    ///
+    /// The list in `docker info` is that of the engine's start: measured with 20.10, a plugin that was added or taken
+    /// out on SIGHUP does not change it. It decides only where docker-ramd does not answer.
+    private static func pluginState(_ engine: EngineInfo, before: JSONValue?, after: JSONValue?) -> PluginState {
+        if let fault = engine.fault { return PluginState(isAsked: nil, detail: "unknown: \(fault)") }
+        let name = "engine \(engine.version ?? "")"
+        func count(_ status: JSONValue?) -> Int? {
+            guard case .number(let text) = status?.value(named: "authorizationPlugin")?.value(named: "requests") else {
+                return nil
+            }
+            return Int(text)
+        }
+        if let before = count(before), let after = count(after) {
+            if after > before { return PluginState(isAsked: true, detail: "active: \(name) asks \"docker-ram\"") }
+            if engine.namesPlugin {
+                let detail = "unknown: \(name) names \"docker-ram\", but this machine's docker-ramd was not asked"
+                return PluginState(isAsked: nil, detail: detail)
+            }
+        } else if engine.namesPlugin {
+            return PluginState(isAsked: true, detail: "active: \(name) asks \"docker-ram\"")
+        }
+        return PluginState(isAsked: false, detail: "not active: \(name) does not ask \"docker-ram\"")
     }
 
     private static func helperState(of context: CommandContext) -> HelperState {
@@ -82,7 +115,8 @@ struct MachineStatus {
             if case .unavailable = policy { hint = "every registry is refused until then; \(hint)" }
             problems.append(Problem(text: problem, hint: hint))
         }
-        if case .unmanaged = policy {} else {
+        if case .unmanaged = policy {
+        } else {
             problems += enforcementProblems(context)
         }
         if let fault = helper.fault { problems.append(Problem(text: fault, hint: nil)) }
@@ -124,7 +158,7 @@ struct MachineStatus {
         {
             problems.append(Problem(text: "docker-ramd has not taken over policy \(policy.version) yet", hint: nil))
         }
-        if engine.fault == nil, !engine.asksPlugin {
+        if plugin.isAsked == false {
             problems.append(
                 Problem(
                     text: "the engine does not ask the authorization plugin, so pulls and pushes are not refused",
@@ -211,17 +245,9 @@ extension MachineStatus: CommandResult {
     }
 
     private var points: [(name: String, state: (isActive: Bool?, detail: String))] {
-        let plugin: (Bool?, String)
-        if let fault = engine.fault {
-            plugin = (nil, "unknown: \(fault)")
-        } else if engine.asksPlugin {
-            plugin = (true, "active: engine \(engine.version ?? "") asks \"docker-ram\"")
-        } else {
-            plugin = (false, "not active: engine \(engine.version ?? "") does not ask \"docker-ram\"")
-        }
-        return [
+        [
             ("credential helper", (helper.isSetUp, helper.detail)),
-            ("authorization plugin", plugin),
+            ("authorization plugin", (plugin.isAsked, plugin.detail)),
             ("egress proxy", (false, "not part of this version")),
         ]
     }
@@ -259,14 +285,15 @@ extension MachineStatus {
                     JSONMember(
                         "authorizationPlugin",
                         .object([
-                            JSONMember("active", engine.fault == nil ? .bool(engine.asksPlugin) : .null),
-                            JSONMember("detail", .string(points[1].state.detail)),
+                            JSONMember("active", plugin.isAsked.map(JSONValue.bool) ?? .null),
+                            JSONMember("detail", .string(plugin.detail)),
                         ])
                     ),
                     JSONMember(
                         "egressProxy",
                         .object([
-                            JSONMember("active", .bool(false)), JSONMember("detail", .string("not part of this version")),
+                            JSONMember("active", .bool(false)),
+                            JSONMember("detail", .string("not part of this version")),
                         ])
                     ),
                 ])

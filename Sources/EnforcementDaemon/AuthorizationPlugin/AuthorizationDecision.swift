@@ -59,7 +59,7 @@ struct AuthorizationDecision: Sendable, Hashable {
             self.init(refusing: .ownPlugin, as: .ownPlugin, under: policy, id, time)
         case .notInspected(let obstacle):
             let isAcceptedImport = obstacle == .importFromStream && policy.policy?.imports == .allow
-            let verdict = isAcceptedImport ? Verdict(.allow, .allowedByRule) : policy.verdict(refusing: .notInspected)
+            let verdict = isAcceptedImport ? Verdict(.allow, .importsAllowed) : policy.verdict(refusing: .notInspected)
             let subject: Refusal.Subject =
                 verdict.reason == .policyUnavailable ? .policyUnavailable : .notInspected("\(obstacle)")
             self.init([(nil, verdict)], refusing: subject, under: policy, id, time)

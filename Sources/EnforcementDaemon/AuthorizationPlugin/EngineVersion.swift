@@ -12,10 +12,9 @@ struct EngineVersion: Hashable, Sendable {
     /// Whether the engine takes HTTP/2 on its socket (moby, `daemon/command/httphandler.go`, from 29.2 on).
     var servesHTTP2: Bool { (major, minor) >= (29, 2) }
 
-    /// Reads a `Server` header.
+    /// Reads a `Server` header; gives `nil` if it does not begin with Docker's name and two numbers.
     ///
     /// - Parameter server: for example `Docker/28.2.2 (linux)`.
-    /// - Returns: `nil` if it does not begin with Docker's name and two numbers.
     init?(server: String) {
         let prefix = "Docker/"
         guard server.utf8.starts(with: prefix.utf8) else { return nil }
@@ -31,10 +30,9 @@ struct EngineVersion: Hashable, Sendable {
         self.minor = minor
     }
 
-    /// Reads the body of an `AuthZRes` call.
+    /// Reads the body of an `AuthZRes` call; gives `nil` if it does not tell the version.
     ///
     /// - Parameter json: the body.
-    /// - Returns: `nil` if it does not tell the version.
     init?(authorizationResponse json: [UInt8]) {
         let limits = StrictJSON.Limits(bytes: PluginConnection.largestCall, depth: 8)
         guard let call = try? StrictJSON.parse(json, limits: limits),

@@ -32,6 +32,11 @@ struct PluginConnection {
     /// makes 5.6 MiB of base64, and the headers.
     static let largestCall = 8 << 20
 
+    /// The largest call that something is learned from, in bytes.
+    ///
+    /// The answer to a ping has some hundred bytes. What is larger would hold up decisions while it is read.
+    static let largestObservation = 64 << 10
+
     private enum State {
         case resting
         /// The first bytes of a call have come.
@@ -71,7 +76,7 @@ struct PluginConnection {
     }
 
     /// A part of the body has come.
-    mutating func body(_ bytes: some Collection<UInt8>) -> [Action] {
+    mutating func body(_ bytes: [UInt8]) -> [Action] {
         guard case .receivingBody(let purpose, let closesAfter) = state else { return [] }
         // One reference to the bytes, or every part would copy them all.
         state = .closed
@@ -85,7 +90,7 @@ struct PluginConnection {
                 state = .receivingBody(.decision(.success(call)), closesAfter: closesAfter)
             }
         case .observation(var call?):
-            let isTooLarge = call.count + bytes.count > Self.largestCall
+            let isTooLarge = call.count + bytes.count > Self.largestObservation
             if !isTooLarge { call.append(contentsOf: bytes) }
             state = .receivingBody(.observation(isTooLarge ? nil : call), closesAfter: closesAfter)
         case .decision(.failure), .observation(nil), .nothing:

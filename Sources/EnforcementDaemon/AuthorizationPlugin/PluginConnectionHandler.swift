@@ -42,7 +42,7 @@ final class PluginConnectionHandler: ChannelInboundHandler {
             let keepsAlive = head.isKeepAlive && head.version == .http1_1
             perform(connection.head(method: head.method.rawValue, target: head.uri, keepsAlive: keepsAlive), context)
         case .body(let part):
-            perform(connection.body(part.readableBytesView), context)
+            perform(connection.body(Array(buffer: part)), context)
         case .end:
             perform(connection.end(), context)
         }
@@ -109,6 +109,8 @@ final class PluginConnectionHandler: ChannelInboundHandler {
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         let sent = context.writeAndFlush(wrapOutboundOut(.end(nil)))
+        // A caller that sends calls and takes no answers is not the engine.
+        guard context.channel.isWritable else { return context.close(promise: nil) }
         guard closing else { return }
         timer?.cancel()
         let context = context.loopBound

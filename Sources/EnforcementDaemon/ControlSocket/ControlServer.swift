@@ -117,9 +117,15 @@ struct ControlServer: Sendable {
 
     private static func send(_ lines: [String], _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
         // Not one write for all, so that a slow reader holds few of them in memory.
+        var buffer = ByteBuffer()
         for line in lines {
-            try await outbound.write(ByteBuffer(string: line + "\n"))
+            buffer.writeString(line)
+            buffer.writeString("\n")
+            guard buffer.readableBytes >= 32 << 10 else { continue }
+            try await outbound.write(buffer)
+            buffer = ByteBuffer()
         }
+        if buffer.readableBytes > 0 { try await outbound.write(buffer) }
     }
 
     /// The first line, cut at one byte more than may be; `nil` if the connection ends before anything has come.

@@ -15,6 +15,7 @@ actor PolicyWatcher {
     private var seen: PolicyFileState
     /// The hash of the content that is in force, to tell a new policy of the same version from the same policy.
     private var contentHash: Int?
+    private var readings = 0
 
     /// Reads the policy for the first time.
     init(_ paths: InstallationPaths, logger: Logger, now: @escaping @Sendable () -> UTCTime = UTCTime.now) {
@@ -57,10 +58,16 @@ actor PolicyWatcher {
         let state = PolicyFileState(paths, now: now())
         guard always || state != seen || seen.isFresh else { return }
         seen = state
-        let paths = paths
+        readings += 1
+        let (paths, logger, reading) = (paths, logger, readings)
         // A policy of a million rules takes seconds to read.
-        let file = try? await NIOThreadPool.singleton.runIfActive { PolicyInForce.readPolicyFile(paths) }
-        if let file { take(file) }
+        let file = try? await NIOThreadPool.singleton.runIfActive {
+            let file = PolicyInForce.readPolicyFile(paths)
+            if case .policy(_, let bytes) = file { Self.keep(bytes, paths, logger) }
+            return file
+        }
+        // What another reading has overtaken may be older than what is in force.
+        if let file, reading == readings { take(file) }
     }
 
     private func take(_ file: PolicyInForce.PolicyFile) {
@@ -72,7 +79,6 @@ actor PolicyWatcher {
         case .policy(let policy, let bytes):
             contentHash = bytes.hashValue
             new.inForce = .policy(policy, source: PolicySource(path: paths.policyFile))
-            Self.keep(bytes, paths, logger)
         case .faulty(let problem):
             new = old
             new.problem = problem

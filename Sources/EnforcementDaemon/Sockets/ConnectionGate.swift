@@ -54,8 +54,9 @@ final class ConnectionGate: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is ChannelShouldQuiesceEvent { quiesce(context.eventLoop) }
+        // First to the handler behind, which ends listening.
         context.fireUserInboundEventTriggered(event)
+        if event is ChannelShouldQuiesceEvent { quiesce(context.eventLoop) }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {

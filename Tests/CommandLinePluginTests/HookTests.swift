@@ -1,0 +1,94 @@
+import RegistryAccess
+import Testing
+
+@testable import CommandLinePlugin
+
+struct HookTests {
+    private func request(_ error: String, after command: String = "pull") -> String {
+        JSONValue.object([
+            JSONMember("RootCmd", .string(command)), JSONMember("Flags", .object([])),
+            JSONMember("CommandError", .string(error)),
+        ]).text()
+    }
+
+    private func template(_ error: String, after command: String = "pull") throws -> [String]? {
+        guard let answer = Hook.answer(to: request(error, after: command)) else { return nil }
+        let json = try StrictJSON.parse(Array(answer.utf8))
+        #expect(json.value(named: "Type") == .number("0"))
+        return json.value(named: "Template")?.text?.split(separator: "\n").map(String.init)
+    }
+
+    static let sentence = "Your organization has disallowed this registry: ghcr.io (acme, policy 42, 7f3a9c)."
+
+    @Test(
+        "The sentence is found wherever Docker puts it",
+        arguments: [
+            sentence,
+            "Error response from daemon: authorization denied by plugin docker-ram: \(sentence)",
+            "error getting credentials - err: exit status 1, out: `\(sentence)`",
+            "Error response from daemon: Get \"https://ghcr.io/v2/\": \(sentence)",
+            "line\nline \(sentence)\nline",
+        ]
+    )
+    func found(error: String) throws {
+        let lines = try #require(try template(error))
+        #expect(lines[0] == "ghcr.io is not allowed here (acme, policy 42, 7f3a9c).")
+        #expect(lines.contains("See the rules for it: docker ram check --explain {{arg . 0}}"))
+    }
+
+    @Test
+    func `the contact is named`() throws {
+        let lines = try #require(try template("\(Self.sentence) Ask platform@acme.test for access."))
+        #expect(lines.contains("Ask platform@acme.test for access."))
+    }
+
+    @Test
+    func `what the enforcement points say is understood, whatever the policy holds`() throws {
+        let policy = try AccessPolicy(json: Array(Machine.policy.utf8))
+        for text in ["ghcr.io", "registry.acme.test:5001", "[2001:db8::1]:5000", "10.0.0.1"] {
+            let address = try RegistryAddress(text)
+            let refusal = Refusal(.registry(address, .noRule), id: DecisionID(), policy: policy)
+            let found = try #require(RefusedRegistry(foundIn: "x: \(refusal.sentence)"))
+            #expect(found.registry == address)
+            #expect(found.origin == "acme, policy 42, \(refusal.id)")
+            #expect(found.contact == "platform@acme.test")
+        }
+    }
+
+    @Test(arguments: ["login", "build", "search", "import", "image build"])
+    func `no operand is asked for where it is no image`(command: String) throws {
+        let lines = try #require(try template(Self.sentence, after: command))
+        #expect(!lines.contains { $0.contains("{{") })
+    }
+
+    @Test(arguments: [
+        "", "pull access denied", "Your organization has disallowed this registry: ",
+        "Your organization has disallowed this registry: {{.}}", "your organization has disallowed this registry: a.b",
+    ])
+    func `nothing is said about other errors`(error: String) throws {
+        #expect(try template(error) == nil)
+    }
+
+    @Test(arguments: ["", "x", "{}", "[]", "{\"CommandError\":1}", "{\"RootCmd\":\"pull\""])
+    func `nothing is said to what is no request`(request: String) {
+        #expect(Hook.answer(to: request) == nil)
+    }
+
+    @Test
+    func `nothing in an error becomes a template or a control character`() throws {
+        let error =
+            "Your organization has disallowed this registry: ghcr.io ({{ command }}\u{1B}[31m, policy 1). "
+            + "Ask {{.}}\u{7} for access."
+        let lines = try #require(try template(error, after: "login"))
+        #expect(lines[0] == "ghcr.io is not allowed here ( command [31m, policy 1).")
+        #expect(lines[1] == "Ask . for access.")
+    }
+
+    @Test(arguments: [
+        "Registries are refused until the policy can be read: run docker ram status (7f3a9c).",
+        "This request could not be inspected: the body is too large (acme, policy 42, 7f3a9c).",
+    ])
+    func `other refusals lead to status`(error: String) throws {
+        #expect(try template(error) == ["See what is wrong with this machine: docker ram status"])
+    }
+}

@@ -1,0 +1,163 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// install.sh, into roots and homes that are thrown away.
+    @Suite(.serialized)
+    struct InstallerTests {
+        private let installer = "\(Programs.package)/install.sh"
+
+        /// A machine's directory with accounts, Docker settings and a file that is in the way.
+        private func withScratchRoot<Result>(_ body: (String) async throws -> Result) async throws -> Result {
+            try await withTemporaryDirectory { (root: String) async throws -> Result in
+                let files = FileManager.default
+                for directory in ["etc/docker", "usr/local/bin"] {
+                    try files.createDirectory(atPath: "\(root)/\(directory)", withIntermediateDirectories: true)
+                }
+                for (name, text) in [
+                    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("etc/group", "root:x:0:\n"),
+                    ("etc/shadow", "root:*:19000:0:99999:7:::\n"), ("etc/gshadow", "root:*::\n"),
+                    ("etc/docker/daemon.json", "{\r\n\t\"log-level\" :  \"warn\",\"future\":[1.50, 1e3]}"),
+                    ("usr/local/bin/docker-credential-ram", "somebody else's\n"),
+                ] {
+                    try text.write(toFile: "\(root)/\(name)", atomically: true, encoding: .utf8)
+                }
+                return try await body(root)
+            }
+        }
+
+        /// Every file with its mode and contents; the account tools' own backups and locks are theirs.
+        private func contents(of root: String) async throws -> String {
+            try await runProgram([
+                "sh", "-euc",
+                """
+                cd "$1"
+                find . ! -name '*-' ! -name .pwd.lock -printf '%p %M %l\\n' | sort
+                find . -type f ! -name '*-' ! -name .pwd.lock | sort | xargs sha256sum
+                """, "sh", root,
+            ]).expecting(0).output
+        }
+
+        private func install(_ arguments: [String], environment: [String: String] = [:]) async throws -> EndedProgram {
+            try await runProgram([installer] + arguments, environment: environment)
+        }
+
+        private func programs() throws -> String {
+            let path = try Programs.path("docker-ramd")
+            for name in ["docker-ram", "docker-credential-ram"] { _ = try Programs.path(name) }
+            return URL(fileURLWithPath: path).deletingLastPathComponent().path
+        }
+
+        @Test("what is installed is taken back byte for byte")
+        func uninstall() async throws {
+            try await withScratchRoot { root in
+                let before = try await contents(of: root)
+                let options = ["--root", root, "--prebuilt", try programs()]
+                try await install(options + ["--dry-run"]).expecting(0)
+                #expect(try await contents(of: root) == before, "a dry run changes nothing")
+
+                try await install(options).expecting(0)
+                let installed = try await contents(of: root)
+                for path in [
+                    "usr/local/lib/docker/cli-plugins/docker-ram", "usr/local/bin/docker-credential-ram",
+                    "usr/local/libexec/docker-ramd", "etc/systemd/system/docker-ramd.service",
+                    "etc/systemd/system/sockets.target.wants/docker-ramd-plugin.socket",
+                ] {
+                    #expect(installed.contains("./\(path) "), "\(path)")
+                }
+                let settings = try String(contentsOfFile: "\(root)/etc/docker/daemon.json", encoding: .utf8)
+                #expect(settings.contains("docker-ram"))
+                #expect(settings.contains("\t\"log-level\" :  \"warn\",\"future\":[1.50, 1e3]"))
+
+                let again = try await install(options).expecting(0)
+                #expect(again.output.contains("unchanged"))
+                #expect(!again.output.contains("installed  "))
+                #expect(try await contents(of: root) == installed, "a second run changes nothing")
+
+                try await install(["--root", root, "--uninstall", "--dry-run"]).expecting(0)
+                #expect(try await contents(of: root) == installed, "a dry run changes nothing")
+                try await install(["--root", root, "--uninstall"]).expecting(0)
+                #expect(try await contents(of: root) == before)
+                try await install(["--root", root, "--uninstall"]).expecting(0)
+            }
+        }
+
+        @Test("what others changed since, and a policy, stay")
+        func changedSince() async throws {
+            try await withScratchRoot { root in
+                try await install(["--root", root, "--prebuilt", try programs()]).expecting(0)
+                let unit = "\(root)/etc/systemd/system/docker-ramd.service"
+                let mine = try String(contentsOfFile: unit, encoding: .utf8) + "# ours\n"
+                try mine.write(toFile: unit, atomically: true, encoding: .utf8)
+                let policy = "\(root)/etc/docker-ram/policy.json"
+                try PrivateDocker.policy(version: 1, allowing: []).write(
+                    toFile: policy,
+                    atomically: true,
+                    encoding: .utf8
+                )
+                let ended = try await install(["--root", root, "--uninstall"]).expecting(0)
+                #expect(ended.errors.contains("was changed since it was installed and is left as it is"))
+                #expect(ended.output.contains("kept       \(root)/etc/docker-ram"))
+                #expect(try String(contentsOfFile: unit, encoding: .utf8) == mine)
+                #expect(FileManager.default.fileExists(atPath: policy))
+            }
+        }
+
+        @Test("settings of Docker that are not JSON are left untouched, and it says so")
+        func brokenSettings() async throws {
+            try await withScratchRoot { root in
+                let settings = "\(root)/etc/docker/daemon.json"
+                try "{ no".write(toFile: settings, atomically: true, encoding: .utf8)
+                let ended = try await install(["--root", root, "--prebuilt", try programs()])
+                #expect(ended.status == 1)
+                #expect(ended.errors.contains("was left as it is"), "\(ended)")
+                #expect(try String(contentsOfFile: settings, encoding: .utf8) == "{ no")
+            }
+        }
+
+        @Test("one developer's installation, and back")
+        func oneDeveloper() async throws {
+            try await withTemporaryDirectory { (home: String) async throws in
+                let config = "{\n  \"psFormat\": \"x\", \"credHelpers\": {\"a.test\": \"pass\"} }"
+                try FileManager.default.createDirectory(atPath: "\(home)/.docker", withIntermediateDirectories: true)
+                try config.write(toFile: "\(home)/.docker/config.json", atomically: true, encoding: .utf8)
+                let before = try await contents(of: home)
+                let variables = ["HOME": home, "XDG_DATA_HOME": "", "XDG_CONFIG_HOME": ""]
+                try await install(["--user", "--prebuilt", try programs()], environment: variables).expecting(0)
+                let settings = try String(contentsOfFile: "\(home)/.docker/config.json", encoding: .utf8)
+                #expect(settings.contains(#""credsStore": "ram""#), "\(settings)")
+                let version = try await runProgram(
+                    ["/usr/bin/docker", "ram", "version"],
+                    environment: variables.merging(["PATH": "\(home)/.local/bin:/usr/bin:/bin"]) { _, new in new }
+                )
+                #expect(version.status == 0, "\(version)")
+                try await install(["--user", "--uninstall"], environment: variables).expecting(0)
+                #expect(try await contents(of: home) == before)
+            }
+        }
+
+        @Test("the demo does what it says and leaves nothing")
+        func demo() async throws {
+            let ended = try await runProgram(
+                [installer, "--demo", "--prebuilt", try programs()],
+                within: .seconds(180)
+            ).expecting(0)
+            #expect(ended.output.contains("the demo did what it should"))
+            let work = try FileManager.default.contentsOfDirectory(atPath: "/tmp")
+            #expect(!work.contains { $0.hasPrefix("docker-ram-demo") })
+        }
+
+        @Test(
+            "wrong options are said to be wrong",
+            arguments: [
+                ["--frobnicate"], ["--root"], ["--purge"], ["--user", "--root", "/tmp"], ["--demo", "--dry-run"],
+            ]
+        )
+        func wrongOptions(arguments: [String]) async throws {
+            let ended = try await install(arguments)
+            #expect(ended.status == 64)
+            #expect(ended.errors.hasPrefix("install.sh: error: "))
+        }
+    }
+}

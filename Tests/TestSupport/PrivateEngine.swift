@@ -1,0 +1,250 @@
+import Foundation
+public import Glibc
+import Synchronization
+
+/// Debian's Docker Engine under a directory of its own, with docker-ramd as its authorization plugin.
+///
+/// The machine's own Docker is not touched: the engine has its own data, sockets and settings, and a mount namespace
+/// in which `/run/docker/plugins` and `/etc/docker` are ours.
+public final class PrivateEngine: Sendable {
+    /// The root of docker-ramd and of the engine.
+    public let root: String
+    /// The developer's `DOCKER_CONFIG`.
+    public var config: String { "\(root)/config" }
+    /// The engine's socket.
+    public var socket: String { "\(root)/run/docker.sock" }
+    /// What a Docker client needs to talk to this engine, and our programs to find this root.
+    public var environment: [String: String] {
+        [
+            "DOCKER_HOST": "unix://\(socket)",
+            "DOCKER_CONFIG": config,
+            "DOCKER_RAM_ROOT": root,
+            "DOCKER_BUILDKIT": "0",
+            "PATH": "\(root)/programs:/usr/sbin:/usr/bin:/sbin:/bin",
+        ]
+    }
+
+    private let daemon = Mutex<RunningProgram?>(nil)
+
+    private init(root: String) {
+        self.root = root
+    }
+
+    /// Runs an engine while a body runs.
+    ///
+    /// - Parameters:
+    ///   - directory: an existing directory in which it keeps everything.
+    ///   - policy: the policy file, if there is one.
+    ///   - hasPlugin: whether docker-ramd runs and the engine asks it.
+    ///   - body: gets the engine.
+    /// - Returns: what the body returns.
+    /// - Throws: what the body throws, or why the engine does not start.
+    public static func with<Result>(
+        in directory: String,
+        policy: String?,
+        hasPlugin: Bool = true,
+        _ body: (PrivateEngine) async throws -> Result
+    ) async throws -> Result {
+        let engine = PrivateEngine(root: directory)
+        try await engine.prepare(policy: policy, hasPlugin: hasPlugin)
+        var dockerd: RunningProgram?
+        do {
+            if hasPlugin { try await engine.startDaemon() }
+            let started = try engine.startEngine()
+            dockerd = started
+            try await engine.waitForEngine(started)
+            let result = try await body(engine)
+            try await started.stop()
+            try await engine.stopDaemon()
+            return result
+        } catch {
+            // Why the body failed is what matters, and docker-ramd's log often says it.
+            let log = engine.daemonLog
+            try await dockerd?.stop()
+            try await engine.stopDaemon()
+            throw log.isEmpty ? error : UnexpectedEnd(description: "\(error)\ndocker-ramd said:\n\(log.suffix(4000))")
+        }
+    }
+
+    /// Replaces the policy file as an administrator does: in one step.
+    ///
+    /// - Parameters:
+    ///   - json: the document.
+    ///   - mode: the permissions.
+    /// - Throws: if it cannot be written.
+    public func write(policy json: String, mode: mode_t = 0o644) throws {
+        let path = "\(root)/etc/docker-ram/policy.json"
+        try json.write(toFile: "\(path).new", atomically: false, encoding: .utf8)
+        chmod("\(path).new", mode)
+        guard rename("\(path).new", path) == 0 else { throw CocoaError(.fileWriteUnknown) }
+    }
+
+    /// Starts docker-ramd and waits until it answers.
+    ///
+    /// - Throws: ``UnexpectedEnd`` if it does not start.
+    public func startDaemon() async throws {
+        let program = try RunningProgram([try Programs.path("docker-ramd"), "run", "--root", root])
+        daemon.withLock { $0 = program }
+        try await waitUntil("docker-ramd answers\n\(program.errors)") {
+            guard program.status == nil else {
+                throw UnexpectedEnd(description: "docker-ramd ended\n\(program.errors)")
+            }
+            let answer = try await runProgram([
+                "curl", "-s", "-m", "2", "--unix-socket", "\(root)/run/docker/plugins/docker-ram.sock",
+                "-X", "POST", "http://plugin/Plugin.Activate",
+            ])
+            return answer.output.contains("authz")
+        }
+    }
+
+    /// Ends docker-ramd.
+    ///
+    /// - Parameter signal: how; SIGTERM if nothing is said.
+    /// - Returns: its exit status.
+    /// - Throws: ``UnexpectedEnd`` if it does not end.
+    @discardableResult
+    public func stopDaemon(_ signal: Int32? = nil) async throws -> Int32? {
+        guard let program = daemon.withLock({ $0 }) else { return nil }
+        program.send(signal ?? SIGTERM)
+        try await program.stop()
+        return program.status
+    }
+
+    /// What docker-ramd has said since its last start.
+    public var daemonLog: String { daemon.withLock { $0 }?.errors ?? "" }
+
+    /// Runs a Docker client's command on this engine.
+    ///
+    /// - Parameters:
+    ///   - client: the client's path.
+    ///   - arguments: the command.
+    ///   - input: what it reads.
+    ///   - more: what to add to ``environment``.
+    /// - Returns: the ended client.
+    /// - Throws: ``UnexpectedEnd`` if it does not end in time.
+    public func docker(
+        _ client: String,
+        _ arguments: [String],
+        input: String = "",
+        environment more: [String: String] = [:]
+    ) async throws -> EndedProgram {
+        try await runProgram(
+            [client] + arguments,
+            environment: environment.merging(more) { _, new in new },
+            input: input
+        )
+    }
+
+    /// Runs a command of Debian's Docker client on this engine.
+    ///
+    /// - Parameter arguments: the command.
+    /// - Returns: the ended client.
+    /// - Throws: ``UnexpectedEnd`` if it does not end in time.
+    public func docker(_ arguments: [String]) async throws -> EndedProgram {
+        try await docker(DockerClients.debian, arguments)
+    }
+
+    /// Sends bytes to the engine's socket and reads the answer to its end.
+    ///
+    /// - Parameter request: a whole HTTP request, with `Connection: close`.
+    /// - Returns: the whole answer.
+    /// - Throws: ``UnexpectedEnd`` if the engine does not answer in time.
+    public func raw(_ request: String) async throws -> String {
+        try await runProgram(
+            ["socat", "-t", "30", "-T", "30", "-", "UNIX-CONNECT:\(socket)"],
+            input: request
+        ).expecting(0).output
+    }
+
+    private func prepare(policy: String?, hasPlugin: Bool) async throws {
+        let files = FileManager.default
+        for directory in ["etc/docker-ram", "etc/docker", "run/docker/plugins", "config/cli-plugins", "programs"] {
+            try files.createDirectory(atPath: "\(root)/\(directory)", withIntermediateDirectories: true)
+        }
+        for (name, place) in [
+            ("docker-ram", "config/cli-plugins/docker-ram"),
+            ("docker-credential-ram", "programs/docker-credential-ram"),
+        ] {
+            try files.createSymbolicLink(
+                atPath: "\(root)/\(place)",
+                withDestinationPath: try Programs.path(name)
+            )
+        }
+        // An entry keeps the clients from choosing a credential store by themselves.
+        try #"{"auths":{"unused.test":{"auth":"YTpi"}}}"#
+            .write(toFile: "\(config)/config.json", atomically: true, encoding: .utf8)
+        if let policy { try write(policy: policy) }
+        try (hasPlugin ? #"{"authorization-plugins":["docker-ram"]}"# : "{}")
+            .write(toFile: "\(root)/etc/docker/daemon.json", atomically: true, encoding: .utf8)
+    }
+
+    private func startEngine() throws -> RunningProgram {
+        try files(exist: ["/etc/docker"])
+        let script = """
+            mount --bind "$1/etc/docker" /etc/docker
+            mount -t tmpfs -o mode=0755 tmpfs /run
+            mkdir -p /run/docker/plugins
+            mount --bind "$1/run/docker/plugins" /run/docker/plugins
+            exec dockerd --config-file /etc/docker/daemon.json --host "unix://$1/run/docker.sock" \
+                --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/run/docker.pid" \
+                --bridge=none --iptables=false --ip6tables=false --userland-proxy=false
+            """
+        return try RunningProgram(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", root]
+        )
+    }
+
+    private func waitForEngine(_ program: RunningProgram) async throws {
+        try await waitUntil("the engine answers", within: .seconds(60)) {
+            guard program.status == nil else {
+                throw UnexpectedEnd(description: "dockerd ended\n\(program.errors.suffix(4000))")
+            }
+            return try await docker(["version"]).status == 0
+        }
+    }
+
+    private func files(exist paths: [String]) throws {
+        for path in paths where !FileManager.default.fileExists(atPath: path) {
+            throw UnexpectedEnd(description: "\"\(path)\" is missing; Tests/run installs what the tests need")
+        }
+    }
+}
+
+/// The programs that this package builds.
+public enum Programs {
+    /// Where one of them is: in `DOCKER_RAM_PROGRAMS`, or beside the running test.
+    ///
+    /// - Parameter name: its name.
+    /// - Returns: its absolute path.
+    /// - Throws: ``UnexpectedEnd`` if it was not built.
+    public static func path(_ name: String) throws -> String {
+        let directory: String
+        if let given = ProcessInfo.processInfo.environment["DOCKER_RAM_PROGRAMS"] {
+            directory = given
+        } else {
+            let test = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+            // `swift test` runs the bundle itself, or a helper of the toolchain that gets the bundle as an argument.
+            let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? test
+            directory = URL(fileURLWithPath: bundle).deletingLastPathComponent().path
+        }
+        let path = "\(directory)/\(name)"
+        guard FileManager.default.isExecutableFile(atPath: path) else {
+            throw UnexpectedEnd(description: "\"\(path)\" is missing: build it first")
+        }
+        return path
+    }
+
+    /// The root of the package.
+    public static var package: String {
+        URL(fileURLWithPath: #filePath)
+            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    }
+}
+
+/// The Docker clients of this machine.
+public enum DockerClients {
+    /// Debian's own, which `Tests/run` installs.
+    public static let debian = "/usr/bin/docker"
+    /// Debian's own and, where there is another one on the machine, that one too.
+    public static let all: [String] = [debian] + ["/usr/local/bin/docker"].filter(FileManager.default.isExecutableFile)
+}

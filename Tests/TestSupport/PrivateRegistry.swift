@@ -1,0 +1,148 @@
+import Foundation
+
+/// Debian's `docker-registry` on loopback, with one tiny image, `acme/hello:1`.
+public struct PrivateRegistry: Sendable {
+    /// Who may use it, if not everybody.
+    public struct Account: Sendable {
+        /// The name.
+        public let name = "alice"
+        /// The password.
+        public let password = "open-sesame"
+        /// bcrypt of the password: the only kind that the registry takes.
+        let line = "alice:$2y$05$abcdefghijklmnopqrstuutXu9KzOt.1yBoZUeFWoT/914/JfszCO\n"
+
+        /// The one account.
+        public init() {}
+    }
+
+    /// Host and port, as image names begin.
+    public let address: String
+    /// The image in it.
+    public var image: String { "\(address)/acme/hello:1" }
+    /// What the image's only program prints.
+    public static let greeting = "hello from a container"
+
+    /// The registry's access log so far.
+    public var log: String { program.errors }
+
+    private let program: RunningProgram
+
+    /// Runs a registry while a body runs.
+    ///
+    /// - Parameters:
+    ///   - directory: an existing directory in which it keeps everything.
+    ///   - account: who may use it, if not everybody.
+    ///   - body: gets the registry.
+    /// - Returns: what the body returns.
+    /// - Throws: what the body throws, or why the registry does not start.
+    public static func with<Result>(
+        in directory: String,
+        account: Account? = nil,
+        _ body: (PrivateRegistry) async throws -> Result
+    ) async throws -> Result {
+        let registry = try await start(in: directory, account: account)
+        do {
+            try await registry.push(from: directory, account: account)
+            let result = try await body(registry)
+            try await registry.program.stop()
+            return result
+        } catch {
+            try await registry.program.stop()
+            throw error
+        }
+    }
+
+    private static func start(in directory: String, account: Account?) async throws -> PrivateRegistry {
+        var auth = ""
+        if let account {
+            try account.line.write(toFile: "\(directory)/htpasswd", atomically: true, encoding: .utf8)
+            auth = "auth: { htpasswd: { realm: private, path: \(directory)/htpasswd } }"
+        }
+        for _ in 0..<50 {
+            let address = "127.0.0.1:\(Int.random(in: 20000..<32000))"
+            let settings = """
+                version: 0.1
+                log: { level: info }
+                storage: { filesystem: { rootdirectory: \(directory)/registry }, delete: { enabled: true } }
+                http: { addr: "\(address)" }
+                \(auth)
+                """
+            try settings.write(toFile: "\(directory)/registry.yml", atomically: true, encoding: .utf8)
+            let program = try RunningProgram(["docker-registry", "serve", "\(directory)/registry.yml"])
+            for _ in 0..<100 {
+                if try await program.status(within: .milliseconds(20)) != nil { break }
+                let answer = try await runProgram(["curl", "-s", "-o", "/dev/null", "http://\(address)/v2/"])
+                if answer.status == 0, program.status == nil {
+                    return PrivateRegistry(address: address, program: program)
+                }
+            }
+            if program.status == nil || !program.errors.contains("address already in use") {
+                try await program.stop()
+                throw UnexpectedEnd(description: "docker-registry does not start\n\(program.errors)")
+            }
+        }
+        throw UnexpectedEnd(description: "no free port for docker-registry")
+    }
+
+    /// Makes the image and puts it into the registry, over HTTP, without any engine.
+    private func push(from directory: String, account: Account?) async throws {
+        let scratch = "\(directory)/image"
+        try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
+        let source = """
+            int puts(const char *);
+            int main(void) { puts("\(Self.greeting)"); return 0; }
+            """
+        try source.write(toFile: "\(scratch)/hello.c", atomically: true, encoding: .utf8)
+        try await sh("gcc -static -Os -o hello hello.c && tar -cf layer.tar hello && gzip -kn layer.tar", in: scratch)
+        let layer = try await blob("layer.tar.gz", in: scratch)
+        let contents = try await blob("layer.tar", in: scratch)
+        let architecture = try await sh("dpkg --print-architecture", in: scratch)
+        let config = """
+            {"architecture":"\(architecture)","os":"linux","config":{"Cmd":["/hello"]},
+             "rootfs":{"type":"layers","diff_ids":["\(contents.digest)"]}}
+            """
+        try config.write(toFile: "\(scratch)/config.json", atomically: true, encoding: .utf8)
+        let settings = try await blob("config.json", in: scratch)
+        let manifest = """
+            {"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",
+             "config":{"mediaType":"application/vnd.docker.container.image.v1+json",
+                       "size":\(settings.size),"digest":"\(settings.digest)"},
+             "layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip",
+                        "size":\(layer.size),"digest":"\(layer.digest)"}]}
+            """
+        try manifest.write(toFile: "\(scratch)/manifest.json", atomically: true, encoding: .utf8)
+
+        let user = account.map { "-u \($0.name):\($0.password)" } ?? ""
+        let base = "http://\(address)/v2/acme/hello"
+        for (file, blob) in [("layer.tar.gz", layer), ("config.json", settings)] {
+            try await sh(
+                """
+                place=$(curl -sSf \(user) -X POST -o /dev/null -w '%header{location}' \(base)/blobs/uploads/)
+                curl -sSf \(user) -X PUT -H 'Content-Type: application/octet-stream' --data-binary @\(file) \
+                    "$place&digest=\(blob.digest)"
+                """,
+                in: scratch
+            )
+        }
+        try await sh(
+            """
+            curl -sSf \(user) -X PUT -H 'Content-Type: application/vnd.docker.distribution.manifest.v2+json' \
+                --data-binary @manifest.json \(base)/manifests/1
+            """,
+            in: scratch
+        )
+    }
+
+    private func blob(_ file: String, in directory: String) async throws -> (digest: String, size: Int) {
+        let sum = try await sh("sha256sum <\(file) | cut -d ' ' -f 1", in: directory)
+        let attributes = try FileManager.default.attributesOfItem(atPath: "\(directory)/\(file)")
+        guard let size = attributes[.size] as? Int else { throw CocoaError(.fileReadUnknown) }
+        return ("sha256:\(sum)", size)
+    }
+
+    @discardableResult
+    private func sh(_ script: String, in directory: String) async throws -> String {
+        let ended = try await runProgram(["sh", "-euc", "cd '\(directory)'\n\(script)"]).expecting(0)
+        return ended.output.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}

@@ -1,0 +1,775 @@
+#!/bin/sh
+# Installs docker-ram: for all users (as root), for one developer (--user), or not at all (--demo, --dry-run).
+# Everything that is put on the machine is written down with its checksum, and --uninstall takes back exactly that.
+set -eu
+umask 022
+
+usage() {
+    cat <<'EOF'
+Usage: ./install.sh [OPTION]...
+
+Without options, as root: builds docker-ram and installs it for all users of this machine.
+
+  --user            install the Docker CLI plugin and the credential helper for you alone, without root
+  --uninstall       take everything back (with --user: what --user installed)
+  --purge           with --uninstall: remove /etc/docker-ram too, the policy included
+  --demo            show on a private engine, without touching this machine's Docker, what docker-ram does
+  --dry-run         say what would be done, and do nothing
+  --prebuilt DIR    take the three programs from DIR instead of building them
+  --no-setup        do not run "docker ram setup" for the person who calls
+  --root DIR        install under DIR instead of / (for images and tests)
+  -h, --help        show this text
+EOF
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Words
+
+program=install.sh
+say() { printf '%s\n' "$*"; }
+step() { printf '==> %s\n' "$*"; }
+warn() { printf '%s: %s\n' "$program" "$*" >&2; }
+hint() { printf '%s: hint: %s\n' "$program" "$*" >&2; }
+fail() {
+    warn "error: $1"
+    shift
+    for text in "$@"; do hint "$text"; done
+    exit 1
+}
+wrong_usage() {
+    warn "error: $1"
+    hint "run ./install.sh --help"
+    exit 64
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is asked for
+
+mode=system
+uninstall=no purge=no dry_run=no setup=yes prebuilt='' root=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --user) mode=user ;;
+        --demo) mode=demo ;;
+        --uninstall) uninstall=yes ;;
+        --purge) purge=yes ;;
+        --dry-run) dry_run=yes ;;
+        --no-setup) setup=no ;;
+        --prebuilt | --root)
+            [ $# -ge 2 ] && [ -n "$2" ] || wrong_usage "$1 needs a directory"
+            if [ "$1" = --prebuilt ]; then prebuilt=$2; else root=$2; fi
+            shift
+            ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        *) wrong_usage "unknown option \"$1\"" ;;
+    esac
+    shift
+done
+[ $purge = no ] || [ $uninstall = yes ] || wrong_usage "--purge goes with --uninstall"
+[ $purge = no ] || [ $mode = system ] || wrong_usage "--purge goes with an installation for all users"
+[ -z "$root" ] || [ $mode = system ] || wrong_usage "--root goes with an installation for all users"
+[ $mode != demo ] || [ $uninstall = no ] || wrong_usage "--demo leaves nothing to uninstall"
+[ $mode != demo ] || [ $dry_run = no ] || wrong_usage "--demo has no dry run"
+
+source_directory=$(cd -- "$(dirname -- "$0")" && pwd -P)
+metadata=$source_directory/plugin-metadata
+if [ -n "$prebuilt" ]; then
+    prebuilt=$(cd -- "$prebuilt" 2>/dev/null && pwd -P) || fail "the directory given with --prebuilt does not exist"
+fi
+if [ -n "$root" ]; then
+    root=$(cd -- "$root" 2>/dev/null && pwd -P) || fail "the directory given with --root does not exist"
+    [ "$root" != / ] || root=''
+fi
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+has() { command -v "$1" >/dev/null 2>&1; }
+# Whether the machine itself is meant, and systemd runs it.
+systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ] && has systemctl; }
+# Does something, or says that it would.
+act() {
+    if [ $dry_run = yes ]; then say "would run: $*"; else "$@"; fi
+}
+
+# Says what was done, if it was.
+did() { [ $dry_run = yes ] || say "$*"; }
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What was installed: one line each, fields separated by tabs
+#
+#   file       PATH  SHA256  SAVED     SAVED is what was there before, or -
+#   link       PATH  TARGET
+#   directory  PATH
+#   account    NAME
+#   setup      NAME
+#
+# Paths are without the root.
+
+undo_directory='' record=''
+tab=$(printf '\t')
+
+checksum() { sha256sum <"$1" | cut -d ' ' -f 1; }
+recorded() { [ -f "$record" ] && awk -F '\t' -v k="$1" -v p="$2" '$1 == k && $2 == p { found = 1 } END { exit !found }' "$record"; }
+recorded_field() {
+    [ -f "$record" ] && awk -F '\t' -v k="$1" -v p="$2" -v n="$3" '$1 == k && $2 == p { print $n }' "$record"
+}
+# Makes the directory of the record, and writes down which directories above it were missing.
+make_undo_directory() {
+    [ ! -d "$undo_directory" ] || return 0
+    above=$(dirname "$undo_directory") lines=''
+    while [ ! -d "$above" ]; do
+        lines="directory$tab${above#"$root"}
+$lines"
+        above=$(dirname "$above")
+    done
+    mkdir -p "$(dirname "$undo_directory")"
+    mkdir -m 0700 "$undo_directory"
+    printf '%s' "$lines" >"$record"
+}
+# Writes one line down, in place of an earlier one about the same thing.
+write_down() {
+    [ $dry_run = no ] || return 0
+    make_undo_directory
+    new=$record.new
+    {
+        if [ -f "$record" ]; then
+            awk -F '\t' -v k="$1" -v p="$2" '!($1 == k && $2 == p)' "$record"
+        fi
+        line=$1
+        shift
+        for field in "$@"; do line=$line$tab$field; done
+        printf '%s\n' "$line"
+    } >"$new"
+    mv -f "$new" "$record"
+}
+
+# Makes a directory and those above it that are missing.
+make_directory() {
+    [ ! -d "$root$1" ] || return 0
+    make_directory "$(dirname "$1")"
+    if [ $dry_run = yes ]; then return 0; fi
+    write_down directory "$1"
+    mkdir -m 0755 "$root$1"
+}
+
+# Puts a file in its place: SOURCE MODE PATH. What others changed since is left alone.
+put_file() {
+    new_sum=$(checksum "$1")
+    saved=-
+    if [ -e "$root$3" ] || [ -L "$root$3" ]; then
+        [ -f "$root$3" ] && [ ! -L "$root$3" ] || fail "\"$root$3\" is in the way and not a plain file"
+        old_sum=$(checksum "$root$3")
+        if recorded file "$3"; then
+            saved=$(recorded_field file "$3" 4)
+            if [ "$old_sum" = "$new_sum" ]; then
+                say "unchanged  $root$3"
+                return 0
+            fi
+            if [ "$old_sum" != "$(recorded_field file "$3" 3)" ]; then
+                warn "\"$root$3\" was changed since it was installed and is left as it is"
+                return 0
+            fi
+        elif [ "$old_sum" = "$new_sum" ]; then
+            say "found      $root$3"
+            return 0
+        else
+            saved=saved-$(printf '%s' "$3" | tr / _)
+            if [ $dry_run = no ]; then
+                make_undo_directory
+                cp -p "$root$3" "$undo_directory/$saved"
+            fi
+        fi
+    fi
+    if [ $dry_run = yes ]; then
+        say "would put  $root$3"
+        return 0
+    fi
+    make_directory "$(dirname "$3")"
+    cp "$1" "$root$3.new"
+    chmod "$2" "$root$3.new"
+    write_down file "$3" "$new_sum" "$saved"
+    mv -f "$root$3.new" "$root$3"
+    say "installed  $root$3"
+}
+
+# Makes a symbolic link: TARGET PATH.
+put_link() {
+    if [ "$(readlink "$root$2" 2>/dev/null || true)" = "$1" ]; then return 0; fi
+    if [ $dry_run = yes ]; then
+        say "would link $root$2"
+        return 0
+    fi
+    make_directory "$(dirname "$2")"
+    write_down link "$2" "$1"
+    ln -sf "$1" "$root$2"
+}
+
+# Takes back what is written down, the last first.
+take_back_files() {
+    [ -f "$record" ] || return 0
+    backwards=$(awk '{ line[NR] = $0 } END { for (i = NR; i > 0; i--) print line[i] }' "$record")
+    kept=no
+    while IFS=$tab read -r kind path detail saved; do
+        case $kind in
+            file)
+                [ -e "$root$path" ] || continue
+                if [ "$(checksum "$root$path")" != "$detail" ]; then
+                    warn "\"$root$path\" was changed since it was installed and is left as it is"
+                    if [ "$saved" != - ]; then
+                        kept=yes
+                        warn "what it held before is in \"$undo_directory/$saved\""
+                    fi
+                elif [ "$saved" != - ]; then
+                    act cp -p "$undo_directory/$saved" "$root$path"
+                    act rm -f "$undo_directory/$saved"
+                    did "gave back  $root$path"
+                else
+                    act rm -f "$root$path"
+                    did "removed    $root$path"
+                fi
+                ;;
+            link)
+                [ "$(readlink "$root$path" 2>/dev/null || true)" != "$detail" ] || act rm -f "$root$path"
+                ;;
+        esac
+    done <<EOF
+$backwards
+EOF
+    act rm -f "$record"
+    [ $dry_run = no ] || return 0
+    if [ $kept = no ] && [ -d "$undo_directory" ]; then
+        rmdir "$undo_directory" 2>/dev/null || warn "\"$undo_directory\" still holds something and is left"
+    fi
+    # Directories last, and only those in which nobody else put anything.
+    while IFS=$tab read -r kind path detail saved; do
+        if [ "$kind" = directory ] && [ -d "$root$path" ]; then
+            rmdir "$root$path" 2>/dev/null || true
+        fi
+    done <<EOF
+$backwards
+EOF
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Debian packages, and the three programs
+
+# Installs missing packages as root, else says what to do. Services of the packages do not start.
+need_packages() {
+    missing=''
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    if [ $dry_run = yes ]; then
+        say "would install the Debian packages:$missing"
+        return 0
+    fi
+    is_root || fail "these Debian packages are missing:$missing" "run: sudo apt-get install$missing"
+    step "installing Debian packages:$missing"
+    install_packages_without_starting $missing
+}
+
+# invoke-rc.d asks this program before it starts a service; 101 means no.
+policy_rc=/usr/sbin/policy-rc.d
+install_packages_without_starting() {
+    policy_rc_before=no
+    if [ -e $policy_rc ] || [ -L $policy_rc ]; then
+        policy_rc_before=yes
+        mv $policy_rc $policy_rc.docker-ram
+    fi
+    trap give_back_policy_rc EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' >$policy_rc
+    chmod 0755 $policy_rc
+    status=0
+    apt_get "$@" || { apt-get update -q </dev/null && apt_get "$@"; } || status=$?
+    trap - EXIT INT TERM HUP
+    give_back_policy_rc
+    [ $status -eq 0 ] || fail "the packages could not be installed" "look at what apt-get said above"
+}
+give_back_policy_rc() {
+    rm -f $policy_rc
+    if [ $policy_rc_before = yes ]; then mv $policy_rc.docker-ram $policy_rc; fi
+}
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-remove --no-install-recommends "$@" </dev/null
+}
+
+# Builds the three programs, or takes those of --prebuilt. Sets $binaries.
+programs='docker-ram docker-credential-ram docker-ramd'
+have_programs() {
+    if [ -n "$prebuilt" ]; then
+        for name in $programs; do
+            [ -f "$prebuilt/$name" ] && [ -x "$prebuilt/$name" ] ||
+                fail "there is no program \"$prebuilt/$name\""
+        done
+        binaries=$prebuilt
+        return 0
+    fi
+    if has dpkg-query; then
+        need_packages libsecret-1-dev pkg-config
+    elif ! { has pkg-config && pkg-config --exists libsecret-1; }; then
+        fail "the headers of libsecret are missing" "install pkg-config and your system's libsecret-1 development package"
+    fi
+    binaries=$source_directory/.build/release
+    if [ $dry_run = yes ]; then
+        say "would build $programs in $source_directory"
+        return 0
+    fi
+    for name in $wanted_programs; do
+        step "building $name (the first build takes some minutes)"
+        build "$name" || fail "$name could not be built"
+    done
+}
+build() {
+    set -- swift build --package-path "$source_directory" -c release --static-swift-stdlib --disable-local-rpath --product "$1"
+    # What a person's own checkout builds belongs to that person, and often only that person finds the toolchain.
+    if is_root && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ] &&
+        [ "$(stat -c %U "$source_directory")" = "$SUDO_USER" ]; then
+        line=''
+        for word in "$@"; do line="$line '$(printf '%s' "$word" | sed "s/'/'\\\\''/g")'"; done
+        runuser -l "$SUDO_USER" -c "$line" </dev/null
+    else
+        has swift || fail "the Swift toolchain is missing" "see https://www.swift.org/install, or give built programs with --prebuilt"
+        "$@" </dev/null
+    fi
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# For all users
+
+libexec=/usr/local/libexec
+plugin=/usr/local/lib/docker/cli-plugins/docker-ram
+helper=/usr/local/bin/docker-credential-ram
+units=/etc/systemd/system
+account=docker-ram
+
+# Runs the installed docker-ram on the files under the root.
+docker_ram() { DOCKER_RAM_ROOT=${root:-/} "$root$plugin" ram "$@"; }
+
+# The person who called, also through sudo.
+caller() {
+    if [ -n "${SUDO_USER:-}" ]; then printf '%s\n' "$SUDO_USER"; else id -un; fi
+}
+# Runs a command as somebody, in that person's home: NAME COMMAND...
+run_as() {
+    name=$1
+    shift
+    home=$(getent passwd "$name" | cut -d : -f 6)
+    [ -n "$home" ] && [ -d "$home" ] || return 1
+    if [ "$(id -un)" = "$name" ]; then
+        (cd "$home" && HOME=$home "$@")
+    else
+        (cd "$home" && runuser -u "$name" -- env -i "HOME=$home" "USER=$name" "LOGNAME=$name" \
+            "PATH=/usr/local/bin:/usr/bin:/bin" "$@")
+    fi
+}
+
+make_account() {
+    if [ -n "$root" ] && [ ! -f "$root/etc/passwd" ]; then
+        say "skipped    account $account: there is no $root/etc/passwd"
+        return 0
+    fi
+    if grep -q "^$account:" "$root/etc/passwd" 2>/dev/null; then
+        say "unchanged  account $account"
+        return 0
+    fi
+    write_down account "$account"
+    if has systemd-sysusers; then
+        act systemd-sysusers --root="${root:-/}" "$root/etc/sysusers.d/docker-ram.conf"
+    else
+        act useradd --prefix "${root:-/}" --system --user-group --no-create-home \
+            --home-dir /var/lib/docker-ram --shell /usr/sbin/nologin "$account"
+    fi
+    did "made       account $account"
+}
+
+install_for_all() {
+    is_root || fail "only root can install for all users" "run: sudo ./install.sh" "or, for yourself alone: ./install.sh --user"
+    undo_directory=$root/var/lib/docker-ram-undo record=$root/var/lib/docker-ram-undo/installed
+    wanted_programs=$programs
+    have_programs
+    step "installing under ${root:-/}"
+    for name in $programs; do
+        case $name in
+            docker-ram) place=$plugin ;;
+            docker-credential-ram) place=$helper ;;
+            docker-ramd) place=$libexec/docker-ramd ;;
+        esac
+        if [ $dry_run = yes ] && [ ! -f "$binaries/$name" ]; then
+            say "would put  $root$place"
+        else
+            put_file "$binaries/$name" 0755 "$place"
+        fi
+    done
+    put_file "$metadata/systemd/sysusers.conf" 0644 /etc/sysusers.d/docker-ram.conf
+    put_file "$metadata/systemd/docker-ramd.service" 0644 $units/docker-ramd.service
+    for socket in docker-ramd-plugin.socket docker-ramd-control.socket; do
+        put_file "$metadata/systemd/$socket" 0644 $units/$socket
+        put_link ../$socket $units/sockets.target.wants/$socket
+    done
+    put_file "$metadata/systemd/docker.service.conf" 0644 $units/docker.service.d/50-docker-ram.conf
+    for example in policy.json daemon.json ram.json; do
+        put_file "$metadata/examples/$example" 0644 /usr/local/share/docker-ram/examples/$example
+    done
+    make_account
+    make_directory /etc/docker-ram
+    make_directory /var/lib/docker-ram
+    if [ $dry_run = no ] && grep -q "^$account:" "$root/etc/passwd" 2>/dev/null; then
+        chown "$(awk -F : -v n=$account '$1 == n { print $3 ":" $4 }' "$root/etc/passwd")" "$root/var/lib/docker-ram"
+    fi
+
+    if systemd_runs; then
+        act systemctl daemon-reload
+        act systemctl start docker-ramd-plugin.socket docker-ramd-control.socket
+        act systemctl try-restart docker-ramd.service
+    fi
+    # Only now, so that Docker never finds a plugin that is not there.
+    make_directory /etc/docker
+    if [ $dry_run = yes ]; then
+        say "would add  docker-ram to authorization-plugins in $root/etc/docker/daemon.json"
+    else
+        docker_ram engine enable || fail "$root/etc/docker/daemon.json was left as it is" "correct it, then run this again"
+    fi
+    if [ $setup = yes ] && [ -z "$root" ]; then
+        name=$(caller)
+        if [ $dry_run = yes ]; then
+            say "would run  \"docker ram setup\" for $name"
+        else
+            write_down setup "$name"
+            run_as "$name" "$plugin" ram setup || warn "\"docker ram setup\" failed for $name"
+        fi
+    fi
+
+    step "done"
+    [ $dry_run = no ] || return 0
+    [ -f "$root/etc/docker-ram/policy.json" ] ||
+        say "There is no policy yet, so everything is allowed. Write $root/etc/docker-ram/policy.json;" \
+            "an example is $root/usr/local/share/docker-ram/examples/policy.json."
+    if [ -n "$root" ]; then
+        say "Nothing was started: this is not the machine itself."
+    elif systemd_runs; then
+        say "Docker asks docker-ram from its next start on. To begin now, without stopping a container:"
+        say "    systemctl reload docker"
+    else
+        say "systemd does not run here. Start the daemon as root before Docker, and let Docker read its settings again:"
+        say "    $libexec/docker-ramd run &"
+        say "    kill -HUP \$(cat /run/docker.pid)"
+    fi
+    say "Each developer runs once:"
+    say "    docker ram setup"
+}
+
+# Lets a running engine forget the plugin before the plugin goes; SIGHUP stops no container.
+let_engine_read_settings() {
+    [ -z "$root" ] || return 0
+    if systemd_runs && systemctl -q is-active docker.service; then
+        act systemctl reload docker.service || warn "Docker did not reload; run: systemctl restart docker"
+    elif [ -f /run/docker.pid ] && kill -0 "$(cat /run/docker.pid)" 2>/dev/null; then
+        act kill -HUP "$(cat /run/docker.pid)"
+    else
+        return 0
+    fi
+    [ $dry_run = yes ] || sleep 1
+}
+
+# Everybody whose Docker asks our helper: those written down, and those who ran "docker ram setup" themselves.
+people_set_up() {
+    {
+        if [ -f "$record" ]; then awk -F '\t' '$1 == "setup" { print $2 }' "$record"; fi
+        getent passwd | while IFS=: read -r name _ _ _ _ home _; do
+            [ -d "$home/.docker" ] || continue
+            # shellcheck disable=SC2016
+            if run_as "$name" sh -c '[ -f .docker/config.json ] && grep -q "\"ram\"" .docker/config.json' 2>/dev/null; then
+                printf '%s\n' "$name"
+            fi
+        done
+    } | sort -u
+}
+
+uninstall_for_all() {
+    is_root || fail "only root can take back an installation for all users" "run: sudo ./install.sh --uninstall"
+    undo_directory=$root/var/lib/docker-ram-undo record=$root/var/lib/docker-ram-undo/installed
+    [ -f "$record" ] || {
+        say "Nothing is installed under ${root:-/}."
+        return 0
+    }
+    step "uninstalling from ${root:-/}"
+    if [ -x "$root$plugin" ]; then
+        if [ -z "$root" ]; then
+            people_set_up | while read -r name; do
+                act run_as "$name" "$plugin" ram setup --undo </dev/null ||
+                    warn "the Docker settings of $name still name docker-credential-ram"
+            done
+        fi
+        if [ $dry_run = yes ]; then
+            say "would take docker-ram out of authorization-plugins in $root/etc/docker/daemon.json"
+        else
+            docker_ram engine disable ||
+                fail "$root/etc/docker/daemon.json still names docker-ram, so nothing was removed" "correct it, then run this again"
+        fi
+        let_engine_read_settings
+    fi
+    if systemd_runs; then
+        act systemctl stop docker-ramd-plugin.socket docker-ramd-control.socket docker-ramd.service ||
+            warn "docker-ramd could not be stopped"
+    fi
+    if [ -d "$root/var/lib/docker-ram" ] && recorded directory /var/lib/docker-ram; then
+        act find "$root/var/lib/docker-ram" -mindepth 1 -delete
+        did "removed    $root/var/lib/docker-ram with the decision log"
+    fi
+    if [ $purge = yes ] && [ -d "$root/etc/docker-ram" ]; then
+        act find "$root/etc/docker-ram" -mindepth 1 -delete
+    fi
+    had_account=no
+    if recorded account "$account"; then had_account=yes; fi
+    take_back_files
+    if [ $had_account = yes ] && grep -q "^$account:" "$root/etc/passwd" 2>/dev/null; then
+        act userdel --prefix "${root:-/}" "$account"
+        if [ $dry_run = no ] && grep -q "^$account:" "$root/etc/group"; then
+            groupdel --prefix "${root:-/}" "$account"
+        fi
+        did "removed    account $account"
+    fi
+    if systemd_runs; then
+        act systemctl daemon-reload
+        if [ $dry_run = no ]; then
+            systemctl -q reset-failed docker-ramd.service docker-ramd-plugin.socket 2>/dev/null || true
+        fi
+    fi
+    if [ -d "$root/etc/docker-ram" ] && [ -n "$(ls -A "$root/etc/docker-ram")" ]; then
+        say "kept       $root/etc/docker-ram, which an administrator wrote (--purge removes it)"
+    fi
+    step "done"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# For one developer
+
+user_paths() {
+    [ -n "${HOME:-}" ] && [ -d "$HOME" ] || fail "HOME is not set"
+    plugin=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins/docker-ram
+    helper=$HOME/.local/bin/docker-credential-ram
+    undo_directory=${XDG_DATA_HOME:-$HOME/.local/share}/docker-ram record=$undo_directory/installed
+}
+
+install_for_one() {
+    user_paths
+    wanted_programs='docker-ram docker-credential-ram'
+    have_programs
+    step "installing for $(id -un)"
+    for name in $wanted_programs; do
+        if [ "$name" = docker-ram ]; then place=$plugin; else place=$helper; fi
+        if [ $dry_run = yes ] && [ ! -f "$binaries/$name" ]; then
+            say "would put  $place"
+        else
+            put_file "$binaries/$name" 0755 "$place"
+        fi
+    done
+    if [ $setup = yes ]; then
+        if [ $dry_run = yes ]; then
+            say "would run  \"docker ram setup\""
+        else
+            PATH=$HOME/.local/bin:$PATH "$plugin" ram setup || fail "\"docker ram setup\" failed"
+        fi
+    fi
+    step "done"
+    case :$PATH: in
+        *:"$HOME/.local/bin":*) ;;
+        *) warn "\"$HOME/.local/bin\" is not in PATH, so Docker does not find the credential helper yet" ;;
+    esac
+    [ $dry_run = yes ] ||
+        say "This explains refusals and keeps credentials; only an installation for all users enforces the policy."
+}
+
+uninstall_for_one() {
+    user_paths
+    [ -f "$record" ] || {
+        say "Nothing is installed for $(id -un)."
+        return 0
+    }
+    step "uninstalling for $(id -un)"
+    if [ -x "$plugin" ]; then
+        act "$plugin" ram setup --undo || fail "your Docker settings still name docker-credential-ram, so nothing was removed"
+    fi
+    take_back_files
+    step "done"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The demo: a private engine, registry and docker-ramd on loopback, all of it under one temporary directory
+
+demo_work='' demo_pids=''
+
+demo_clean_up() {
+    status=$?
+    trap - EXIT INT TERM HUP
+    for pid in $demo_pids; do kill "$pid" 2>/dev/null || true; done
+    for pid in $demo_pids; do
+        waited=0
+        while kill -0 "$pid" 2>/dev/null && [ $waited -lt 100 ]; do
+            sleep 0.1
+            waited=$((waited + 1))
+        done
+        kill -9 "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    if [ -n "$demo_work" ]; then rm -rf "$demo_work"; fi
+    if [ "${demo_made_etc_docker:-no}" = yes ]; then rmdir /etc/docker 2>/dev/null || true; fi
+    if [ $status -eq 0 ]; then say "Everything the demo started or made is gone again."; fi
+    exit $status
+}
+
+# Waits until a command succeeds: SECONDS WHAT LOG COMMAND...
+demo_wait() {
+    tries=$(($1 * 10)) what=$2 log=$3
+    shift 3
+    while ! "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        if [ $tries -le 0 ]; then
+            tail -n 20 "$log" >&2
+            fail "$what did not start"
+        fi
+        [ $((tries % 20)) -ne 0 ] || say "    waiting for $what"
+        sleep 0.1
+    done
+}
+
+# Shows a command and what it says, and keeps both: EXPECTED-STATUS COMMAND...
+demo_run() {
+    expected=$1
+    shift
+    say "\$ $*"
+    status=0
+    "$@" >"$demo_work/said" 2>&1 </dev/null || status=$?
+    sed 's/^/    /' "$demo_work/said"
+    [ $status -eq "$expected" ] || fail "this should have ended with $expected, but ended with $status"
+}
+demo_said() { grep -q -e "$1" "$demo_work/said" || fail "this should have said \"$1\""; }
+demo_did_not_say() { ! grep -q -e "$1" "$demo_work/said" || fail "this should not have said \"$1\""; }
+
+demo() {
+    is_root || fail "the demo starts a private Docker Engine, which only root can" "run: sudo ./install.sh --demo"
+    packages=''
+    has dockerd || packages="$packages docker.io"
+    has docker-registry || packages="$packages docker-registry"
+    has unshare || packages="$packages util-linux"
+    if [ -n "$packages" ]; then
+        has apt-get || fail "these programs are missing: $packages" "install them, or run the demo on Debian"
+        # shellcheck disable=SC2086
+        need_packages $packages
+    fi
+    has docker || fail "the docker command is missing" "install docker.io or docker-ce-cli"
+    wanted_programs=$programs
+    have_programs
+
+    trap demo_clean_up EXIT
+    trap 'exit 130' INT TERM HUP
+    demo_work=$(mktemp -d /tmp/docker-ram-demo.XXXXXX)
+    chmod 0755 "$demo_work"
+    mkdir -p "$demo_work/etc/docker-ram" "$demo_work/etc/docker" "$demo_work/run/docker/plugins" \
+        "$demo_work/config/cli-plugins" "$demo_work/image" "$demo_work/programs"
+    cp "$binaries/docker-ram" "$demo_work/config/cli-plugins/"
+    unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_DEFAULT_PLATFORM \
+        HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
+    export DOCKER_HOST="unix://$demo_work/run/docker.sock" DOCKER_CONFIG="$demo_work/config" DOCKER_BUILDKIT=0 \
+        DOCKER_RAM_ROOT="$demo_work"
+
+    step "starting a private registry"
+    port=5100
+    while :; do
+        cat >"$demo_work/registry.yml" <<EOF
+version: 0.1
+log: { accesslog: { disabled: true }, level: warn }
+storage: { filesystem: { rootdirectory: $demo_work/registry } }
+http: { addr: "127.0.0.1:$port" }
+EOF
+        docker-registry serve "$demo_work/registry.yml" >"$demo_work/registry.log" 2>&1 &
+        pid=$!
+        sleep 0.5
+        if kill -0 $pid 2>/dev/null; then break; fi
+        port=$((port + 1))
+        [ $port -lt 5200 ] || fail "the private registry did not start" "$(tail -n 1 "$demo_work/registry.log")"
+    done
+    demo_pids=$pid
+    allowed=127.0.0.1:$port/acme/hello:1
+    refused=ghcr.io/acme/hello:1
+
+    step "starting docker-ramd with a policy that allows 127.0.0.1:$port and nothing else"
+    cat >"$demo_work/etc/docker-ram/policy.json" <<EOF
+{
+  "version": 1,
+  "organization": "acme",
+  "enabled": true,
+  "mode": "enforce",
+  "contact": "platform@acme.test",
+  "registries": [
+    { "address": "127.0.0.1:$port", "nickname": "The demo's registry", "allowed": true }
+  ]
+}
+EOF
+    "$binaries/docker-ramd" run --root "$demo_work" >"$demo_work/docker-ramd.log" 2>&1 &
+    demo_pids="$! $demo_pids"
+    demo_wait 10 docker-ramd "$demo_work/docker-ramd.log" test -S "$demo_work/run/docker/plugins/docker-ram.sock"
+
+    step "starting a private Docker Engine that asks docker-ramd"
+    printf '{ "authorization-plugins": ["docker-ram"] }\n' >"$demo_work/etc/docker/daemon.json"
+    # Docker looks for plugins in /run/docker/plugins and nowhere else, so this engine gets a /run of its own.
+    demo_made_etc_docker=no
+    if [ ! -d /etc/docker ]; then
+        mkdir /etc/docker
+        demo_made_etc_docker=yes
+    fi
+    # shellcheck disable=SC2016
+    unshare --mount --propagation private sh -c '
+        set -eu
+        mount --bind "$1/etc/docker" /etc/docker
+        mount -t tmpfs -o mode=0755 tmpfs /run
+        mkdir -p /run/docker/plugins
+        mount --bind "$1/run/docker/plugins" /run/docker/plugins
+        exec dockerd --config-file /etc/docker/daemon.json --host "unix://$1/run/docker.sock" \
+            --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/run/docker.pid" \
+            --bridge=none --iptables=false --ip6tables=false --userland-proxy=false
+    ' sh "$demo_work" >"$demo_work/dockerd.log" 2>&1 &
+    demo_pids="$! $demo_pids"
+    demo_wait 60 "the engine" "$demo_work/dockerd.log" docker version
+
+    step "making a tiny image and pushing it to the allowed registry"
+    echo "Hello from an allowed registry." >"$demo_work/image/hello"
+    printf 'FROM scratch\nCOPY hello /hello\n' >"$demo_work/image/Dockerfile"
+    demo_run 0 docker build --quiet --tag "$allowed" "$demo_work/image"
+    demo_run 0 docker push --quiet "$allowed"
+    demo_run 0 docker image rm "$allowed"
+
+    step "pulling from the allowed registry"
+    demo_run 0 docker pull "$allowed"
+    demo_said "Downloaded newer image for $allowed"
+    demo_run 0 docker image inspect --format 'here: {{index .RepoTags 0}}' "$allowed"
+    demo_said "here: $allowed"
+
+    step "pulling from a registry that the organization does not allow"
+    demo_run 1 docker pull "$refused"
+    demo_said 'Your organization has disallowed this registry: ghcr\.io (acme, policy 1, [0-9a-f]\{6\})\. Ask platform@acme\.test for access\.'
+    demo_did_not_say 'Downloaded'
+
+    step "asking docker-ram"
+    demo_run 0 docker ram status
+    demo_said acme
+    demo_run 0 docker ram check "$allowed"
+    demo_run 3 docker ram check "$refused"
+    demo_said ghcr.io
+
+    step "the demo did what it should: one pull allowed, one refused"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+case $mode-$uninstall in
+    system-no) install_for_all ;;
+    system-yes) uninstall_for_all ;;
+    user-no) install_for_one ;;
+    user-yes) uninstall_for_one ;;
+    demo-*) demo ;;
+esac
