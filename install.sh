@@ -672,6 +672,8 @@ demo() {
     mkdir -p "$demo_work/etc/docker-ram" "$demo_work/etc/docker" "$demo_work/run/docker/plugins" \
         "$demo_work/config/cli-plugins" "$demo_work/image" "$demo_work/programs"
     cp "$binaries/docker-ram" "$demo_work/config/cli-plugins/"
+    cp "$binaries/docker-credential-ram" "$demo_work/programs/"
+    PATH=$demo_work/programs:$PATH
     unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_DEFAULT_PLATFORM \
         HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
     export DOCKER_HOST="unix://$demo_work/run/docker.sock" DOCKER_CONFIG="$demo_work/config" DOCKER_BUILDKIT=0 \
@@ -753,6 +755,11 @@ EOF
     demo_run 1 docker pull "$refused"
     demo_said 'Your organization has disallowed this registry: ghcr\.io (acme, policy 1, [0-9a-f]\{6\})\. Ask platform@acme\.test for access\.'
     demo_did_not_say 'Downloaded'
+
+    step "having Docker ask the credential helper, and asking it for credentials of that registry"
+    demo_run 0 docker ram setup
+    demo_run 1 sh -c 'echo ghcr.io | docker-credential-ram get'
+    demo_said 'Your organization has disallowed this registry: ghcr\.io (acme, policy 1, [0-9a-f]\{6\})'
 
     step "asking docker-ram"
     demo_run 0 docker ram status
