@@ -143,7 +143,8 @@ final class KeyringSession {
             environment: environment
         )
         processes.append(bus.process)
-        try wait("the bus") { access("\(directory)/bus", F_OK) == 0 }
+        // Its socket is there a moment before it takes connections.
+        try wait("the bus") { try askBus("GetId").status == 0 }
     }
 
     private func startKeyring(password: String?) throws {
@@ -156,16 +157,19 @@ final class KeyringSession {
         processes.append(daemon.process)
         keyring = daemon.process
         try wait("the keyring") {
-            let ending = try run(
-                "dbus-send",
-                [
-                    "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus",
-                    "org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.secrets",
-                ],
-                environment: environment
-            )
-            return ending.text.contains("boolean true")
+            try askBus("NameHasOwner", "string:org.freedesktop.secrets").text.contains("boolean true")
         }
+    }
+
+    private func askBus(_ method: String, _ arguments: String...) throws -> Ending {
+        try run(
+            "dbus-send",
+            [
+                "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus",
+                "org.freedesktop.DBus.\(method)",
+            ] + arguments,
+            environment: environment
+        )
     }
 
     /// Waits for something that comes within seconds.

@@ -30,7 +30,14 @@ public struct PrivateKeyring: Sendable {
         var service: RunningProgram?
         do {
             try await waitUntil("the session bus is there") {
-                FileManager.default.fileExists(atPath: "\(home)/bus")
+                // Its socket is there a moment before it takes connections.
+                try await runProgram(
+                    [
+                        "dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus",
+                        "/org/freedesktop/DBus", "org.freedesktop.DBus.GetId",
+                    ],
+                    environment: variables
+                ).status == 0
             }
             let keyring = try RunningProgram(
                 ["gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets"],
