@@ -36,6 +36,8 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
     public var policyVersion: Int?
     /// The organization; `nil` if there is no policy.
     public var organization: String?
+    /// What was in the way of inspecting the request, in few words; `nil` if nothing was.
+    public var obstacle: String?
 
     /// A record.
     ///
@@ -47,6 +49,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
     ///   - image: the image or what else is wanted of the registry, if it is known.
     ///   - verdict: what was decided.
     ///   - policy: the policy that decided, if there is one.
+    ///   - obstacle: what was in the way of inspecting the request, if something was.
     public init(
         id: DecisionID,
         time: String,
@@ -54,7 +57,8 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
         request: AccessRequest?,
         image: String?,
         verdict: Verdict,
-        policy: AccessPolicy?
+        policy: AccessPolicy?,
+        obstacle: String? = nil
     ) {
         self.id = id.description
         self.time = time
@@ -69,6 +73,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
         }
         policyVersion = policy?.version
         organization = policy?.organization
+        self.obstacle = obstacle
     }
 
     /// The record as a JSON object.
@@ -85,6 +90,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
             JSONMember("rule", .text(rule)),
             JSONMember("policyVersion", .integer(policyVersion)),
             JSONMember("organization", .text(organization)),
+            JSONMember("obstacle", .text(obstacle)),
         ])
     }
 }

@@ -167,9 +167,13 @@ struct AuthorizationDecisionTests {
             record.json.text() == """
                 {"id":"7f3a9c","time":"1970-01-01T00:00:00.000Z","point":"authorization-plugin","action":"pull",\
                 "registry":"evil.test","image":"evil.test/x/y:1","verdict":"deny","reason":"no-rule","rule":null,\
-                "policyVersion":7,"organization":"acme"}
+                "policyVersion":7,"organization":"acme","obstacle":null}
                 """
         )
+        let unknown = Array(#"{"RequestMethod":"POST","RequestUri":"/something/new"}"#.utf8)
+        let opaque = try #require(try decide(unknown, .audit).records.first)
+        #expect(opaque.obstacle == "this engine call is unknown to docker-ram")
+        #expect(opaque.verdict == .wouldDeny)
         let allowed = try #require(try decide(pull("ghcr.io/acme/y"), .enforce).records.first)
         #expect(allowed.rule == "ghcr.io")
     }

@@ -79,7 +79,8 @@ struct LogLine {
         let time = text("time")
         let shown = now.flatMap { Timestamp.age(time, now: $0) } ?? time
         let image = record.value(named: "image")?.text.map(TerminalText.printable) ?? text("registry")
-        return [shown, text("id"), text("verdict"), text("action"), image, text("reason")]
+        let reason = record.value(named: "obstacle")?.text.map(TerminalText.printable) ?? text("reason")
+        return [shown, text("id"), text("verdict"), text("action"), image, reason]
     }
 
     var text: String { cells().joined(separator: "  ") }

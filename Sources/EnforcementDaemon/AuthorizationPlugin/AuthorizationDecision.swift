@@ -97,6 +97,8 @@ struct AuthorizationDecision: Sendable, Hashable {
         self.time = time
         let allowed = verdicts.filter { $0.verdict.outcome == .allow }
         let others = verdicts.filter { $0.verdict.outcome != .allow }
+        var obstacle: String?
+        if case .notInspected(let text) = subject { obstacle = text }
         records = (others + allowed).prefix(Self.mostRecords).map { contact, verdict in
             DecisionRecord(
                 id: id,
@@ -105,7 +107,8 @@ struct AuthorizationDecision: Sendable, Hashable {
                 request: contact?.access,
                 image: contact?.subject,
                 verdict: verdict,
-                policy: policy.policy
+                policy: policy.policy,
+                obstacle: verdict.reason == .notInspected ? obstacle : nil
             )
         }
     }
