@@ -203,6 +203,8 @@ public enum Obstacle: Error, Equatable, Sendable, CustomStringConvertible {
     case unreadableParameter(String)
     /// A rollback: the image is in an older version of the service.
     case rollback
+    /// A push of a plugin under what may be its identifier, which does not tell the registry.
+    case pluginIdentifier
 
     /// What is in the way, in few words.
     public var description: String {
@@ -222,6 +224,7 @@ public enum Obstacle: Error, Equatable, Sendable, CustomStringConvertible {
         case .missingBody: "Docker did not show its body"
         case .unreadableBody: "its body is not JSON with a single reading"
         case .unreadableParameter(let name): "the parameter \(name) is not JSON with a single reading"
+        case .pluginIdentifier: "its identifier does not say where the plugin is pushed; use its name"
         case .rollback: "a rollback does not name its image; use docker service update --image"
         }
     }
