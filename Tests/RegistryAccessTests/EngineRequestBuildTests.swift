@@ -114,6 +114,20 @@ import Testing
         #expect(CallRow("POST /build?\(query)", .chunked("application/x-tar"), expected).reading == expected)
     }
 
+    @Test
+    func `the subject of a contact is short enough to be kept`() throws {
+        let path = String(repeating: "x", count: 100_000)
+        let row = CallRow("POST /build?remote=https://evil.test/\(path)", .empty, "pull evil.test")
+        guard case .accesses(let contacts) = row.request.reading(ownPluginName: "docker-ram") else {
+            return #expect(row.reading == row.expected)
+        }
+        #expect(contacts.map(\.access.address.description) == ["evil.test"])
+        let subject = try #require(contacts.first).subject
+        #expect(subject.utf8.count == RegistryContact.longestSubject)
+        #expect(subject.hasPrefix("https://evil.test/xxx"))
+        #expect(subject.hasSuffix("xxx..."))
+    }
+
     @Test(arguments: rows)
     func `a call about builds is read as the engine reads it`(_ row: CallRow) {
         #expect(row.reading == row.expected)
