@@ -38,6 +38,8 @@ extension EngineRequest {
     /// `outputs`: a JSON list of exporters, of which the image exporter can push.
     private static func pushes(_ parameters: QueryParameters) throws(Obstacle) -> [RegistryContact] {
         var contacts: [RegistryContact] = []
+        let tags = parameters.values("t")
+        var areTagsNoted = false
         for output in try jsonList("outputs", parameters) where output != .null {
             guard output.members != nil else { throw .unreadableParameter("outputs") }
             let kind = output.requestValue("Type")
@@ -47,12 +49,17 @@ extension EngineRequest {
             }
             let saysPush = try saysPush(attributes)
             guard saysPush || kind?.text == "registry" else { continue }
-            var names = parameters.values("t").map { String(decoding: $0, as: UTF8.self) }
+            var names: [String] = []
             if let name = attributes?.value(named: "name") {
                 guard let text = name.text else { throw .unreadableParameter("outputs") }
-                names += text.utf8.split(separator: comma).map { String(Substring($0)) }
+                names = text.utf8.split(separator: comma).map { String(Substring($0)) }
             }
-            guard !names.isEmpty else { throw .nothingNamed }
+            guard !tags.isEmpty || !names.isEmpty else { throw .nothingNamed }
+            // The tags are those of every output. Once is enough: a request holds thousands of both.
+            if !areTagsNoted {
+                names = tags.map { String(decoding: $0, as: UTF8.self) } + names
+                areTagsNoted = true
+            }
             for name in names {
                 contacts.append(RegistryContact(.push, try ImageReference(inRequest: name)))
             }

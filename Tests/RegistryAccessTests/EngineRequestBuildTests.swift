@@ -80,6 +80,12 @@ import Testing
         (#"outputs=[{"Type":"image","Attrs":[]}]"#, "?parameter outputs"),
         (#"outputs=["image"]"#, "?parameter outputs"),
         (#"outputs=[{"Type":"local","type":"registry"}]&t=evil.test/x"#, "?parameter outputs"),
+        // Thousands of both fit into one request; each tag counts once.
+        (#"outputs=[{"Type":"registry"},{"Type":"registry"}]&t=a.test/x&t=b.test/y"#, "push a.test/x, push b.test/y"),
+        (
+            #"outputs=[{"Type":"registry"},{"Type":"image","Attrs":{"push":"1","name":"b.test/y"}}]&t=a.test/x"#,
+            "push a.test/x, push b.test/y"
+        ),
         (#"outputs=[{"Type":"registry"}]&t=EVIL/X"#, "?image"),
         (#"outputs=[]&outputs=[{"Type":"registry"}]"#, "?twice outputs"),
         (#"remote=http://a.test/c&cachefrom=["b.test/x"]"#, "pull a.test:80, pull b.test/x"),
