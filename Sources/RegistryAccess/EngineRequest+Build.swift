@@ -11,9 +11,31 @@ extension EngineRequest {
         if let context = try RemoteLocation.buildContext(parameters.value("remote")) {
             contacts.append(context.contact)
         }
+        contacts += try Self.syntaxes(parameters)
         contacts += try Self.cacheSources(parameters)
         contacts += try Self.pushes(parameters)
         return contacts.isEmpty ? .nothing : .accesses(contacts)
+    }
+
+    /// `buildargs`: a JSON map, of which one member is an image: BuildKit reads the Dockerfile with it, as if the file
+    /// began with `# syntax=` (BuildKit, `frontend/dockerfile/builder/build.go`).
+    ///
+    /// The keys of a map are those of a build, `HTTP_PROXY` beside `http_proxy`, so nothing is folded.
+    private static func syntaxes(_ parameters: QueryParameters) throws(Obstacle) -> [RegistryContact] {
+        let bytes = try parameters.value("buildargs")
+        guard !bytes.isEmpty else { return [] }
+        guard let value = try? StrictJSON.parse(bytes, limits: StrictJSON.Limits(foldsKeys: false)) else {
+            throw .unreadableParameter("buildargs")
+        }
+        if value == .null { return [] }
+        guard value.members != nil else { throw .unreadableParameter("buildargs") }
+        guard let syntax = value.value(named: "BUILDKIT_SYNTAX"), syntax != .null else { return [] }
+        guard let text = syntax.text else { throw .unreadableParameter("buildargs") }
+        let isSpace = { (byte: UInt8) in byte == UInt8(ascii: " ") || (0x09...0x0D).contains(byte) }
+        let name = text.utf8.drop(while: isSpace).prefix { $0 != UInt8(ascii: " ") }
+        let end = name.lastIndex { !isSpace($0) }
+        guard let end else { return [] }
+        return [RegistryContact(.pull, try ImageReference(inRequest: String(Substring(name[...end]))))]
     }
 
     /// `cachefrom`: a JSON list of image names, which BuildKit joins and splits at commas.

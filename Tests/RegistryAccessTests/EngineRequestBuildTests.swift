@@ -93,6 +93,17 @@ import Testing
         ("remote=client-session&z=%zz", "?query"),
         ("remote=client-session;x", "?query"),
         (#"buildargs={"HTTP_PROXY":"x","http_proxy":"y"}"#, "nothing"),
+        // BuildKit takes this one for a `# syntax=` line.
+        (#"buildargs={"BUILDKIT_SYNTAX":"evil.test/x","HTTP_PROXY":"x","http_proxy":"y"}"#, "pull evil.test/x"),
+        (#"buildargs={"BUILDKIT\u005fSYNTAX":"+\tevil.test/x:1+more"}"#, "pull evil.test/x"),
+        (#"buildargs={"BUILDKIT_SYNTAX":null,"buildkit_syntax":"evil.test/x"}"#, "nothing"),
+        (#"buildargs={"BUILDKIT_SYNTAX":""}"#, "nothing"),
+        (#"buildargs={"BUILDKIT_SYNTAX":"evil.test/X"}"#, "?image"),
+        (#"buildargs={"BUILDKIT_SYNTAX":"a.test/x","BUILDKIT_SYNTAX":"evil.test/x"}"#, "?parameter buildargs"),
+        (#"buildargs={"BUILDKIT_SYNTAX":["evil.test/x"]}"#, "?parameter buildargs"),
+        (#"buildargs={"a":"b"}&buildargs={"BUILDKIT_SYNTAX":"evil.test/x"}"#, "?twice buildargs"),
+        ("buildargs=null", "nothing"),
+        ("buildargs=[]", "?parameter buildargs"),
     ]
 
     static let rows: [CallRow] = [
