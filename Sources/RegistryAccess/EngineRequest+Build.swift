@@ -11,9 +11,31 @@ extension EngineRequest {
         if let context = try RemoteLocation.buildContext(parameters.value("remote")) {
             contacts.append(context.contact)
         }
+        contacts += try Self.syntaxes(parameters)
         contacts += try Self.cacheSources(parameters)
         contacts += try Self.pushes(parameters)
         return contacts.isEmpty ? .nothing : .accesses(contacts)
+    }
+
+    /// `buildargs`: a JSON map, of which one member is an image: BuildKit reads the Dockerfile with it, as if the file
+    /// began with `# syntax=` (BuildKit, `frontend/dockerfile/builder/build.go`).
+    ///
+    /// The keys of a map are those of a build, `HTTP_PROXY` beside `http_proxy`, so nothing is folded.
+    private static func syntaxes(_ parameters: QueryParameters) throws(Obstacle) -> [RegistryContact] {
+        let bytes = try parameters.value("buildargs")
+        guard !bytes.isEmpty else { return [] }
+        guard let value = try? StrictJSON.parse(bytes, limits: StrictJSON.Limits(foldsKeys: false)) else {
+            throw .unreadableParameter("buildargs")
+        }
+        if value == .null { return [] }
+        guard value.members != nil else { throw .unreadableParameter("buildargs") }
+        guard let syntax = value.value(named: "BUILDKIT_SYNTAX"), syntax != .null else { return [] }
+        guard let text = syntax.text else { throw .unreadableParameter("buildargs") }
+        let isSpace = { (byte: UInt8) in byte == UInt8(ascii: " ") || (0x09...0x0D).contains(byte) }
+        let name = text.utf8.drop(while: isSpace).prefix { $0 != UInt8(ascii: " ") }
+        let end = name.lastIndex { !isSpace($0) }
+        guard let end else { return [] }
+        return [RegistryContact(.pull, try ImageReference(inRequest: String(Substring(name[...end]))))]
     }
 
     /// `cachefrom`: a JSON list of image names, which BuildKit joins and splits at commas.
@@ -38,6 +60,8 @@ extension EngineRequest {
     /// `outputs`: a JSON list of exporters, of which the image exporter can push.
     private static func pushes(_ parameters: QueryParameters) throws(Obstacle) -> [RegistryContact] {
         var contacts: [RegistryContact] = []
+        let tags = parameters.values("t")
+        var areTagsNoted = false
         for output in try jsonList("outputs", parameters) where output != .null {
             guard output.members != nil else { throw .unreadableParameter("outputs") }
             let kind = output.requestValue("Type")
@@ -47,12 +71,17 @@ extension EngineRequest {
             }
             let saysPush = try saysPush(attributes)
             guard saysPush || kind?.text == "registry" else { continue }
-            var names = parameters.values("t").map { String(decoding: $0, as: UTF8.self) }
+            var names: [String] = []
             if let name = attributes?.value(named: "name") {
                 guard let text = name.text else { throw .unreadableParameter("outputs") }
-                names += text.utf8.split(separator: comma).map { String(Substring($0)) }
+                names = text.utf8.split(separator: comma).map { String(Substring($0)) }
             }
-            guard !names.isEmpty else { throw .nothingNamed }
+            guard !tags.isEmpty || !names.isEmpty else { throw .nothingNamed }
+            // The tags are those of every output. Once is enough: a request holds thousands of both.
+            if !areTagsNoted {
+                names = tags.map { String(decoding: $0, as: UTF8.self) } + names
+                areTagsNoted = true
+            }
             for name in names {
                 contacts.append(RegistryContact(.push, try ImageReference(inRequest: name)))
             }

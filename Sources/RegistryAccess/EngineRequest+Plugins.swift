@@ -29,8 +29,13 @@ extension EngineRequest {
     }
 
     /// `POST /plugins/{name}/push`.
+    ///
+    /// The engine also takes the beginning of a plugin's identifier for its name, and pushes to where that plugin's
+    /// real name says (moby, `daemon/pkg/plugin/store.go`, `resolvePluginID`).
     func readPluginPush(_ name: String) throws(Obstacle) -> Reading {
         try refuseForm()
+        let mayBeIdentifier = name.utf8.allSatisfy { ASCII.hexValue($0) != nil && !ASCII.isUppercase($0) }
+        guard !mayBeIdentifier else { throw .pluginIdentifier }
         return .accesses([RegistryContact(.push, try ImageReference(inRequest: name))])
     }
 

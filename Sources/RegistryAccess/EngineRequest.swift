@@ -146,8 +146,13 @@ public struct RegistryContact: Hashable, Sendable {
     public let access: AccessRequest
     /// What it is about, to be shown and logged: an image, a plugin, an address, or a URL without its query.
     ///
-    /// It can hold any printable ASCII.
+    /// It can hold any printable ASCII, at most ``longestSubject`` bytes.
     public let subject: String
+
+    /// The longest subject, in bytes; what is longer is cut and ends in three dots.
+    ///
+    /// No image name is longer. A URL can have a megabyte, and thousands of them would wait for the decision log.
+    public static let longestSubject = 1024
 
     /// A contact.
     ///
@@ -156,7 +161,9 @@ public struct RegistryContact: Hashable, Sendable {
     ///   - subject: what it is about.
     public init(_ access: AccessRequest, subject: String) {
         self.access = access
-        self.subject = subject
+        let bytes = subject.utf8
+        let isLong = bytes.count > Self.longestSubject
+        self.subject = isLong ? String(decoding: bytes.prefix(Self.longestSubject - 3), as: UTF8.self) + "..." : subject
     }
 
     init(_ action: RegistryAction, _ image: ImageReference) {
@@ -203,6 +210,8 @@ public enum Obstacle: Error, Equatable, Sendable, CustomStringConvertible {
     case unreadableParameter(String)
     /// A rollback: the image is in an older version of the service.
     case rollback
+    /// A push of a plugin under what may be its identifier, which does not tell the registry.
+    case pluginIdentifier
 
     /// What is in the way, in few words.
     public var description: String {
@@ -222,6 +231,7 @@ public enum Obstacle: Error, Equatable, Sendable, CustomStringConvertible {
         case .missingBody: "Docker did not show its body"
         case .unreadableBody: "its body is not JSON with a single reading"
         case .unreadableParameter(let name): "the parameter \(name) is not JSON with a single reading"
+        case .pluginIdentifier: "its identifier does not say where the plugin is pushed; use its name"
         case .rollback: "a rollback does not name its image; use docker service update --image"
         }
     }

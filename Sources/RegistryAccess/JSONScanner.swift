@@ -45,9 +45,15 @@ package struct JSONScanner {
         /// Names of ASCII, as long as there are few names and no others.
         private var few: [String] = []
         private var many: Set<[UInt8]> = []
+        private let folds: Bool
+
+        init(folding: Bool) {
+            folds = folding
+        }
 
         /// Whether the name is new.
         mutating func insert(_ name: String) -> Bool {
+            guard folds else { return many.insert(Array(name.utf8)).inserted }
             if many.isEmpty, few.count < 16, ASCII.isAll(name) {
                 for other in few where ASCII.areSame(other, name) { return false }
                 few.append(name)
@@ -63,7 +69,7 @@ package struct JSONScanner {
         _ member: (_ name: String, _ nameOffset: Int, inout JSONScanner) throws(InvalidJSON) -> Void
     ) throws(InvalidJSON) {
         try open(UInt8(ascii: "{"), "an object")
-        var names = Names()
+        var names = Names(folding: limits.foldsKeys)
         var isFirst = true
         while try next(UInt8(ascii: "}"), &isFirst) {
             _ = peek()

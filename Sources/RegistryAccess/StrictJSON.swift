@@ -11,15 +11,19 @@ public enum StrictJSON {
         public var bytes: Int
         /// How deep objects and arrays may nest.
         public var depth: Int
+        /// Whether keys that Go holds for the same name of a struct's field count as the same.
+        public var foldsKeys: Bool
 
         /// Limits for a document.
         ///
         /// - Parameters:
         ///   - bytes: the longest document; 8 MiB unless given, which holds the 4 MiB that an engine passes on.
         ///   - depth: the deepest nesting.
-        public init(bytes: Int = 8 << 20, depth: Int = 64) {
+        ///   - foldsKeys: whether keys that differ only as Go folds them are the same; not so where Go reads a map.
+        public init(bytes: Int = 8 << 20, depth: Int = 64, foldsKeys: Bool = true) {
             self.bytes = bytes
             self.depth = depth
+            self.foldsKeys = foldsKeys
         }
     }
 

@@ -106,6 +106,20 @@ struct DecisionLogTests {
     }
 
     @Test
+    func `who leaves is forgotten at once, also when nothing is decided`() async throws {
+        try await withTemporaryDirectory { root in
+            let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let log = DecisionLog(path: "\(root)/log", settings: .init(), queue: DecisionQueue(), logger: logger)
+            let followers = [await log.follow(1, capacity: 1) {}, await log.follow(1, capacity: 1) {}]
+            #expect(await log.followerCount == 2)
+            followers[0].leave()
+            #expect(await eventually { await log.followerCount == 1 })
+            followers[1].leave()
+            #expect(await eventually { await log.followerCount == 0 })
+        }
+    }
+
+    @Test
     func `allowed contacts are recorded unless the settings say otherwise`() async throws {
         for logAllowed in [true, false] {
             var settings = DaemonSettings()

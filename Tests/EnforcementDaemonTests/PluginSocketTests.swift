@@ -2,6 +2,8 @@
 import Foundation
 import LocalInstallation
 import NIOCore
+import NIOPosix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -208,6 +210,47 @@ struct PluginSocketTests {
     }
 
     @Test
+    func `a large call whose deadline has passed in the queue is not decided any more`() async throws {
+        try await withTemporaryDirectory { root in
+            let socket = "\(root)/plugin.sock"
+            let queue = Queue()
+            let unmanaged = PolicySnapshot(inForce: .unmanaged, loadedAt: UTCTime.now())
+            let plugin = AuthorizationPlugin(policy: CurrentPolicy(unmanaged), log: DecisionQueue()) {
+                queue.decisions.add(1, ordering: .relaxed)
+                return UTCTime.now()
+            }
+            var limits = PluginLimits()
+            limits.call = .milliseconds(200)
+            let server = try await AuthorizationPluginServer.start(
+                on: ListeningSocket.open(at: socket, mode: 0o600).descriptor,
+                plugin: plugin,
+                limits: limits,
+                group: MultiThreadedEventLoopGroup.singleton
+            )
+            // However many threads decide on large calls, all have something else to do.
+            for _ in 0..<64 {
+                NIOThreadPool.singleton.submit { _ in
+                    while !queue.isFree.load(ordering: .relaxed) { usleep(1000) }
+                }
+            }
+            let call =
+                Array(#"{"RequestMethod":"GET","RequestUri":"/_ping","X":""#.utf8)
+                + [UInt8](repeating: 0x78, count: limits.largestInlineCall) + Array(#""}"#.utf8)
+            let answer = try await onThread {
+                let client = try UnixClient(socket)
+                client.send(RunningDaemon.post(Self.request, call))
+                return client.readAnswer()
+            }
+            queue.isFree.store(true, ordering: .relaxed)
+            #expect(answer?.status == 500)
+            // Behind the call in the queue; a decision that was begun has had its time.
+            for _ in 0..<20 { try await NIOThreadPool.singleton.runIfActive { _ = usleep(10_000) } }
+            #expect(queue.decisions.load(ordering: .relaxed) == 0)
+            await server.stop()
+        }
+    }
+
+    @Test
     func `a connection that rests too long is closed`() async throws {
         var limits = RunningDaemon.patientPlugin
         limits.rest = .seconds(1)
@@ -334,4 +377,10 @@ struct PluginSocketTests {
             }
         }
     }
+}
+
+/// What happens to the queue of large calls.
+private final class Queue: Sendable {
+    let decisions = Atomic(0)
+    let isFree = Atomic(false)
 }

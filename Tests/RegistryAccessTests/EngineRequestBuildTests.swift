@@ -80,6 +80,12 @@ import Testing
         (#"outputs=[{"Type":"image","Attrs":[]}]"#, "?parameter outputs"),
         (#"outputs=["image"]"#, "?parameter outputs"),
         (#"outputs=[{"Type":"local","type":"registry"}]&t=evil.test/x"#, "?parameter outputs"),
+        // Thousands of both fit into one request; each tag counts once.
+        (#"outputs=[{"Type":"registry"},{"Type":"registry"}]&t=a.test/x&t=b.test/y"#, "push a.test/x, push b.test/y"),
+        (
+            #"outputs=[{"Type":"registry"},{"Type":"image","Attrs":{"push":"1","name":"b.test/y"}}]&t=a.test/x"#,
+            "push a.test/x, push b.test/y"
+        ),
         (#"outputs=[{"Type":"registry"}]&t=EVIL/X"#, "?image"),
         (#"outputs=[]&outputs=[{"Type":"registry"}]"#, "?twice outputs"),
         (#"remote=http://a.test/c&cachefrom=["b.test/x"]"#, "pull a.test:80, pull b.test/x"),
@@ -87,6 +93,17 @@ import Testing
         ("remote=client-session&z=%zz", "?query"),
         ("remote=client-session;x", "?query"),
         (#"buildargs={"HTTP_PROXY":"x","http_proxy":"y"}"#, "nothing"),
+        // BuildKit takes this one for a `# syntax=` line.
+        (#"buildargs={"BUILDKIT_SYNTAX":"evil.test/x","HTTP_PROXY":"x","http_proxy":"y"}"#, "pull evil.test/x"),
+        (#"buildargs={"BUILDKIT\u005fSYNTAX":"+\tevil.test/x:1+more"}"#, "pull evil.test/x"),
+        (#"buildargs={"BUILDKIT_SYNTAX":null,"buildkit_syntax":"evil.test/x"}"#, "nothing"),
+        (#"buildargs={"BUILDKIT_SYNTAX":""}"#, "nothing"),
+        (#"buildargs={"BUILDKIT_SYNTAX":"evil.test/X"}"#, "?image"),
+        (#"buildargs={"BUILDKIT_SYNTAX":"a.test/x","BUILDKIT_SYNTAX":"evil.test/x"}"#, "?parameter buildargs"),
+        (#"buildargs={"BUILDKIT_SYNTAX":["evil.test/x"]}"#, "?parameter buildargs"),
+        (#"buildargs={"a":"b"}&buildargs={"BUILDKIT_SYNTAX":"evil.test/x"}"#, "?twice buildargs"),
+        ("buildargs=null", "nothing"),
+        ("buildargs=[]", "?parameter buildargs"),
     ]
 
     static let rows: [CallRow] = [
@@ -112,6 +129,20 @@ import Testing
     @Test(arguments: parameters)
     func `what a build's query names is found`(_ query: String, _ expected: String) {
         #expect(CallRow("POST /build?\(query)", .chunked("application/x-tar"), expected).reading == expected)
+    }
+
+    @Test
+    func `the subject of a contact is short enough to be kept`() throws {
+        let path = String(repeating: "x", count: 100_000)
+        let row = CallRow("POST /build?remote=https://evil.test/\(path)", .empty, "pull evil.test")
+        guard case .accesses(let contacts) = row.request.reading(ownPluginName: "docker-ram") else {
+            return #expect(row.reading == row.expected)
+        }
+        #expect(contacts.map(\.access.address.description) == ["evil.test"])
+        let subject = try #require(contacts.first).subject
+        #expect(subject.utf8.count == RegistryContact.longestSubject)
+        #expect(subject.hasPrefix("https://evil.test/xxx"))
+        #expect(subject.hasSuffix("xxx..."))
     }
 
     @Test(arguments: rows)

@@ -43,6 +43,13 @@ import Testing
         CallRow("POST /plugins/evil.test/p/push", .empty, "push evil.test/p"),
         CallRow("POST /plugins/p/push", .chunked(formType), "?hidden"),
         CallRow("POST /plugins/P/push", .empty, "?image"),
+        // The engine takes the beginning of an identifier, too, and then pushes to another registry than Docker Hub.
+        CallRow("POST /plugins/\(digits)/push", .empty, "?identifier"),
+        CallRow("POST /plugins/0a1b2c3d4e5f/push", .empty, "?identifier"),
+        CallRow("POST /plugins/f/push", .empty, "?identifier"),
+        CallRow("POST /plugins/%66/push", .empty, "?identifier"),
+        CallRow("POST /plugins/acme/f/push", .empty, "push docker.io/acme/f"),
+        CallRow("POST /plugins/f:latest/push", .empty, "push docker.io/library/f"),
         CallRow("POST /plugins/create?name=x", .chunked("application/x-tar"), "nothing"),
         CallRow("POST /plugins/create?name=docker-ram", .chunked("application/x-tar"), "own"),
         CallRow("POST /plugins/create?name=docker-ram:v2", .chunked("application/x-tar"), "own"),

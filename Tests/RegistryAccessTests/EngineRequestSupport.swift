@@ -104,5 +104,6 @@ private func name(of obstacle: Obstacle) -> String {
     case .unreadableBody: "body"
     case .unreadableParameter(let name): "parameter \(name)"
     case .rollback: "rollback"
+    case .pluginIdentifier: "identifier"
     }
 }

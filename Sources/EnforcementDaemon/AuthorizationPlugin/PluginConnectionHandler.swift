@@ -83,11 +83,15 @@ final class PluginConnectionHandler: ChannelInboundHandler {
         }
         let handler = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         let plugin = plugin
-        NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) { plugin.decide(call) }
-            .whenSuccess { decision in
-                let (handler, context) = handler.value
-                handler.answer(decision, context)
-            }
+        // When the call's own timer has run out nobody waits for the decision, and those behind it do.
+        let deadline = NIODeadline.now() + limits.call
+        NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) {
+            NIODeadline.now() < deadline ? plugin.decide(call) : nil
+        }.whenSuccess { decision in
+            guard let decision else { return }
+            let (handler, context) = handler.value
+            handler.answer(decision, context)
+        }
     }
 
     private func answer(_ decision: AuthorizationDecision, _ context: ChannelHandlerContext) {

@@ -52,7 +52,8 @@ actor DecisionLog {
     private let queue: DecisionQueue
     private let logger: Logger
     private var file: RotatingFile
-    private var followers: [(lines: AsyncStream<String>.Continuation, whenTooSlow: @Sendable () -> Void)] = []
+    private var followers: [Int: (lines: AsyncStream<String>.Continuation, whenTooSlow: @Sendable () -> Void)] = [:]
+    private var followersSoFar = 0
     private var isFailing = false
 
     init(path: String, settings: DaemonSettings.DecisionLog, queue: DecisionQueue, logger: Logger) {
@@ -64,8 +65,8 @@ actor DecisionLog {
     /// Writes what comes until the queue is finished and empty.
     func run() async {
         for await record in queue.records { write(record) }
-        for follower in followers { follower.lines.finish() }
-        followers = []
+        for follower in followers.values { follower.lines.finish() }
+        followers = [:]
         file.close()
     }
 
@@ -86,8 +87,21 @@ actor DecisionLog {
             of: String.self,
             bufferingPolicy: .bufferingOldest(capacity)
         )
-        followers.append((continuation, whenTooSlow))
-        return DecisionFollower(lines: newest(limit), further: stream) { continuation.finish() }
+        let number = followersSoFar
+        followersSoFar += 1
+        followers[number] = (continuation, whenTooSlow)
+        return DecisionFollower(lines: newest(limit), further: stream) {
+            continuation.finish()
+            // Not only when the next line comes: anybody can come and go while nothing is decided.
+            Task { await self.forget(number) }
+        }
+    }
+
+    /// How many follow.
+    var followerCount: Int { followers.count }
+
+    private func forget(_ number: Int) {
+        followers[number] = nil
     }
 
     private func write(_ record: DecisionRecord) {
@@ -101,15 +115,15 @@ actor DecisionLog {
             if !isFailing { logger.error("the decision log cannot be written", metadata: ["error": "\(error)"]) }
             isFailing = true
         }
-        followers.removeAll { follower in
+        for (number, follower) in followers {
             switch follower.lines.yield(line) {
-            case .enqueued: return false
+            case .enqueued: continue
             case .dropped:
                 follower.lines.finish()
                 follower.whenTooSlow()
-                return true
-            default: return true
+            default: break
             }
+            followers[number] = nil
         }
     }
 
