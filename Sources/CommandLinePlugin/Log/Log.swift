@@ -46,7 +46,7 @@ struct Log: PluginCommand {
             }
             throw Failure(
                 error.description,
-                hints: ["run as root: systemctl status docker-ramd.socket docker-ramd"]
+                hints: ["run as root: systemctl status docker-ramd docker-ramd-control.socket"]
             )
         }
     }
