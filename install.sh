@@ -375,11 +375,13 @@ run_as() {
     shift
     home=$(getent passwd "$name" | cut -d : -f 6)
     [ -n "$home" ] && [ -d "$home" ] || return 1
+    # Where that person's session bus is, if there is a session; without it GLib would make a directory in the home.
+    runtime=/run/user/$(id -u "$name")
     if [ "$(id -un)" = "$name" ]; then
-        (cd "$home" && HOME=$home "$@")
+        (cd "$home" && HOME=$home XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$runtime} "$@")
     else
         (cd "$home" && runuser -u "$name" -- env -i "HOME=$home" "USER=$name" "LOGNAME=$name" \
-            "PATH=/usr/local/bin:/usr/bin:/bin" "$@")
+            "XDG_RUNTIME_DIR=$runtime" "PATH=/usr/local/bin:/usr/bin:/bin" "$@")
     fi
 }
 
@@ -594,7 +596,7 @@ install_for_one() {
         if [ $dry_run = yes ]; then
             say "would run  \"docker ram setup\""
         else
-            PATH=$HOME/.local/bin:$PATH "$plugin" ram setup || fail "\"docker ram setup\" failed"
+            PATH=$HOME/.local/bin:$PATH XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)} "$plugin" ram setup || fail "\"docker ram setup\" failed"
         fi
     fi
     step "done"
