@@ -8,7 +8,8 @@ struct Setup: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "setup",
         abstract: "Have your Docker ask docker-ram for credentials and explanations",
-        discussion: "The store and the helpers that were there before are kept and asked by docker-ram."
+        discussion: "Changes config.json of the docker command. The credential store and helpers that it named are "
+            + "still used, through docker-ram; logins that stand in it in plain text move to the store."
     )
 
     @Flag(help: "Give back the configuration that was there before")

@@ -141,7 +141,10 @@ struct MachineStatus {
             ChildProcess.find("docker-credential-ram", environment: context.environment) == nil
         {
             problems.append(
-                Problem(text: "docker-credential-ram is not on PATH, so Docker finds no credentials", hint: nil)
+                Problem(
+                    text: "docker-credential-ram is not on PATH, so Docker finds no credentials",
+                    hint: "add its directory to PATH, or run: docker ram setup --undo"
+                )
             )
         }
         return problems
