@@ -103,7 +103,7 @@ public struct DeveloperSetup: Sendable {
         record = SetupRecord(
             config: configEdit.record(of: config.file, after: earlier?.config),
             routing: record.routing,
-            moved: (earlier?.moved ?? []) + moved.map(SetupRecord.Moved.init),
+            moved: record.moved + moved.map(SetupRecord.Moved.init).filter { !record.moved.contains($0) },
             madeDirectory: record.madeDirectory
         )
         record.concealSecrets()

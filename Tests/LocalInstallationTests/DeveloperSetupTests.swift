@@ -265,6 +265,20 @@ struct DeveloperSetupTests {
     }
 
     @Test
+    func `what was moved twice is given back once`() throws {
+        let config = #"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}}}"#
+        try with(config) { (directory, setup) throws in
+            _ = try setup.setUp(isDryRun: false)
+            // Somebody took the file back from a backup.
+            try SharedFile("\(directory)/config.json").replace(with: Array(config.utf8))
+            _ = try setup.setUp(isDryRun: false)
+            let report = try #require(try setup.undo(isDryRun: false))
+            #expect(report.changes.filter { $0.contains("from the store") }.count == 1)
+            #expect(try self.config(directory) == config)
+        }
+    }
+
+    @Test
     func `what a store cannot take is still read from the file, until the store takes it`() throws {
         let config = """
             {"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"},"https://ghcr.io/v2/":{"auth":"Ym9iOmh1bnRlcjI="},\
