@@ -375,13 +375,11 @@ run_as() {
     shift
     home=$(getent passwd "$name" | cut -d : -f 6)
     [ -n "$home" ] && [ -d "$home" ] || return 1
-    # Where that person's session bus is, if there is a session; without it GLib would make a directory in the home.
-    runtime=/run/user/$(id -u "$name")
     if [ "$(id -un)" = "$name" ]; then
-        (cd "$home" && HOME=$home XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$runtime} "$@")
+        (cd "$home" && HOME=$home "$@")
     else
         (cd "$home" && runuser -u "$name" -- env -i "HOME=$home" "USER=$name" "LOGNAME=$name" \
-            "XDG_RUNTIME_DIR=$runtime" "PATH=/usr/local/bin:/usr/bin:/bin" "$@")
+            "PATH=/usr/local/bin:/usr/bin:/bin" "$@")
     fi
 }
 
@@ -596,7 +594,7 @@ install_for_one() {
         if [ $dry_run = yes ]; then
             say "would run  \"docker ram setup\""
         else
-            PATH=$HOME/.local/bin:$PATH XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)} "$plugin" ram setup || fail "\"docker ram setup\" failed"
+            PATH=$HOME/.local/bin:$PATH "$plugin" ram setup || fail "\"docker ram setup\" failed"
         fi
     fi
     step "done"
@@ -696,6 +694,8 @@ demo() {
     mkdir -p "$demo_work/etc/docker-ram" "$demo_work/etc/docker" "$demo_work/run/docker/plugins" \
         "$demo_work/config/cli-plugins" "$demo_work/image" "$demo_work/programs"
     cp "$binaries/docker-ram" "$demo_work/config/cli-plugins/"
+    cp "$binaries/docker-credential-ram" "$demo_work/programs/"
+    PATH=$demo_work/programs:$PATH
     unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_DEFAULT_PLATFORM \
         HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
     export DOCKER_HOST="unix://$demo_work/run/docker.sock" DOCKER_CONFIG="$demo_work/config" DOCKER_BUILDKIT=0 \
@@ -777,6 +777,11 @@ EOF
     demo_run 1 docker pull "$refused"
     demo_said 'Your organization has disallowed this registry: ghcr\.io (acme, policy 1, [0-9a-f]\{6\})\. Ask platform@acme\.test for access\.'
     demo_did_not_say 'Downloaded'
+
+    step "having Docker ask the credential helper, and asking it for credentials of that registry"
+    demo_run 0 docker ram setup
+    demo_run 1 sh -c 'echo ghcr.io | docker-credential-ram get'
+    demo_said 'Your organization has disallowed this registry: ghcr\.io (acme, policy 1, [0-9a-f]\{6\})'
 
     step "asking docker-ram"
     demo_run 0 docker ram status

@@ -51,6 +51,7 @@ struct LibSecret {
     ///
     /// - Throws: ``KeyringFault`` with the loader's own words.
     init() throws(KeyringFault) {
+        Self.nameRuntimeDirectory()
         guard let library = dlopen("libsecret-1.so.0", RTLD_LAZY | RTLD_LOCAL) else { throw Self.fault() }
         free = try Self.function("g_error_free", in: library)
         unref = try Self.function("g_object_unref", in: library)
@@ -102,6 +103,15 @@ struct LibSecret {
     ) throws(KeyringFault) -> Function {
         guard let symbol = dlsym(library, name) else { throw fault() }
         return unsafeBitCast(symbol, to: Function.self)
+    }
+
+    /// Says where the person's session bus is, if the environment does not: under `su`, `cron` and the like there may be
+    /// a session all the same.
+    ///
+    /// Left alone, GLib would take `~/.cache` for that directory and make it (`g_get_user_runtime_dir`).
+    private static func nameRuntimeDirectory() {
+        let isNamed = getenv("XDG_RUNTIME_DIR").map { $0.pointee != 0 } ?? false
+        if !isNamed { setenv("XDG_RUNTIME_DIR", "/run/user/\(geteuid())", 1) }
     }
 
     private static func fault() -> KeyringFault {

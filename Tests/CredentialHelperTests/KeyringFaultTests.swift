@@ -50,7 +50,6 @@ struct KeyringFaultTests {
     func noBus(address: String?, text: String) throws {
         try withKeyringSession(.noProvider) { session in
             session.environment["DBUS_SESSION_BUS_ADDRESS"] = address
-            session.environment["XDG_RUNTIME_DIR"] = nil
             let get = try session.ours("get", "b.test")
             #expect(get.text == "credentials not found in native keychain\n")
             #expect(get.words.contains(text), "\(get)")
@@ -58,6 +57,19 @@ struct KeyringFaultTests {
             check(try session.ours("store", credentials), says: text, hint: "session bus")
             check(try session.ours("list"), says: text, hint: "session bus")
             check(try session.ours("erase", "b.test"), says: text, hint: "session bus")
+        }
+    }
+
+    // GLib makes ~/.cache when nobody says where a session's sockets are.
+    @Test("asking for a keyring without a session leaves nothing in the home directory")
+    func leavesNothing() throws {
+        try withKeyringSession(.noProvider) { session in
+            for name in ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME"] {
+                session.environment[name] = nil
+            }
+            _ = try session.ours("list")
+            let made = #expect(throws: FileError.self) { try Files.status("\(session.directory)/.cache") }
+            #expect(made?.isNotFound == true)
         }
     }
 
