@@ -615,6 +615,9 @@ uninstall_for_one() {
     step "uninstalling for $(id -un)"
     if [ -x "$plugin" ]; then
         act env "PATH=$HOME/.local/bin:$PATH" "$plugin" ram setup --undo || fail "your Docker settings still name docker-credential-ram, so nothing was removed"
+    elif grep -q '"credsStore": *"ram"' "${DOCKER_CONFIG:-$HOME/.docker}/config.json" 2>/dev/null; then
+        fail "\"$plugin\" is missing, and your Docker settings name docker-credential-ram, so nothing was removed" \
+            "run ./install.sh --user once more, then this again"
     fi
     take_back_files
     step "done"

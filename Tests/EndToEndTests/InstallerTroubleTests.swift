@@ -117,6 +117,12 @@ extension EndToEnd {
                 let install = [installer, "--user", "--prebuilt", try programs()]
                 try await runProgram(install, environment: variables).expecting(0)
                 #expect(try !settings().contains("YTpi"))
+                // Without the program nobody could take the helper out of Docker's settings.
+                try FileManager.default.removeItem(atPath: "\(home)/.docker/cli-plugins/docker-ram")
+                let ended = try await runProgram([installer, "--user", "--uninstall"], environment: variables)
+                #expect(ended.status == 1 && ended.errors.contains("nothing was removed"), "\(ended)")
+                #expect(FileManager.default.fileExists(atPath: "\(home)/.local/bin/docker-credential-ram"))
+                try await runProgram(install, environment: variables).expecting(0)
                 try await runProgram([installer, "--user", "--uninstall"], environment: variables).expecting(0)
                 #expect(try settings() == config)
             }
