@@ -75,11 +75,18 @@ public struct DeveloperSetup: Sendable {
             // Who wrote an empty helper by hand wants the file.
             return reading.contains(name) || !config.credentialHelpers.contains { $0.registry == name }
         }
+        // After a logout there is nothing left to read; the next login is for the store.
+        let inUse = Set(plain.map { DockerConfigFile.helperName(for: $0.registry) })
+        for name in reading.subtracting(inUse).sorted().reversed() {
+            guard configEdit.document.value(at: ["credHelpers", name]) == .string("") else { continue }
+            try configEdit.takeBack(["credHelpers", name], of: earlier?.config)
+            report.changes.append("- config.json: credHelpers \"\(name)\": \"\"")
+        }
         note(stayingIn: config, report: &report)
         report.changes += plain.map {
             "- config.json: credentials for \"\($0.registry)\" (to the store)"
         }
-        guard !isDryRun, !configEdit.changes.isEmpty || !routingEdit.changes.isEmpty || !plain.isEmpty else {
+        guard !isDryRun, configEdit.isChanged || !routingEdit.changes.isEmpty || !plain.isEmpty else {
             return report
         }
 
@@ -108,7 +115,7 @@ public struct DeveloperSetup: Sendable {
         )
         record.concealSecrets()
         try write(record)
-        if !configEdit.changes.isEmpty { try config.file.replace(with: configEdit.document.bytes) }
+        if configEdit.isChanged { try config.file.replace(with: configEdit.document.bytes) }
         return report
     }
 

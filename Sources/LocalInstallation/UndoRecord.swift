@@ -185,6 +185,8 @@ struct RecordedEdit {
     private(set) var changes: [UndoRecord.Change] = []
     /// The earlier changes that are undone again.
     private var takenBack: [UndoRecord.Change] = []
+    /// Whether the document is another than before.
+    var isChanged: Bool { !changes.isEmpty || !takenBack.isEmpty }
 
     init(_ document: JSONFileEdit) {
         self.document = document

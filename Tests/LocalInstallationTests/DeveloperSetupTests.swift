@@ -265,6 +265,24 @@ struct DeveloperSetupTests {
     }
 
     @Test
+    func `after a logout the next login is for the store`() throws {
+        let store = MemoryStore()
+        try with(#"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}}}"#, store: store) { (directory, setup) throws in
+            store.isAway.withLock { $0 = true }
+            _ = try setup.setUp(isDryRun: false)
+            var edit = try JSONFileEdit(Array(try config(directory).utf8))
+            try edit.remove(at: ["auths", "ghcr.io"])
+            try SharedFile("\(directory)/config.json").replace(with: edit.bytes)
+            #expect(try setup.setUp(isDryRun: true).changes == [#"- config.json: credHelpers "ghcr.io": """#])
+            _ = try setup.setUp(isDryRun: false)
+            #expect(try value(directory, "credHelpers") == nil)
+            #expect(try setup.setUp(isDryRun: false).changes.isEmpty)
+            _ = try setup.undo(isDryRun: false)
+            #expect(try config(directory) == #"{"auths":{}}"#)
+        }
+    }
+
+    @Test
     func `what was moved twice is given back once`() throws {
         let config = #"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}}}"#
         try with(config) { (directory, setup) throws in
