@@ -145,6 +145,19 @@ write_down() {
     mv -f "$new" "$record"
 }
 
+# Refuses a root whose links lead out of it: what is meant for an image would go to the machine itself.
+stay_under_root() {
+    [ -n "$root" ] || return 0
+    for place in /etc/docker /etc/docker-ram /etc/sysusers.d $units /usr/local/bin /usr/local/lib/docker/cli-plugins \
+        $libexec /usr/local/share /var/lib; do
+        while [ ! -d "$root$place" ] && [ ! -L "$root$place" ]; do place=$(dirname "$place"); done
+        case $(cd -- "$root$place" 2>/dev/null && pwd -P)/ in
+            "$root"/*) ;;
+            *) fail "\"$root$place\" is a link that leads out of \"$root\"" "make it a relative link, or a directory" ;;
+        esac
+    done
+}
+
 # Makes a directory and those above it that are missing.
 make_directory() {
     [ ! -d "$root$1" ] || return 0
@@ -167,7 +180,10 @@ put_file() {
                 say "unchanged  $root$3"
                 return 0
             fi
-            if [ "$old_sum" != "$(recorded_field file "$3" 3)" ]; then
+            # Where ".new" is what is written down, an earlier run was cut off before it put that in place.
+            known_sum=$(recorded_field file "$3" 3)
+            if [ "$old_sum" != "$known_sum" ] &&
+                ! { [ -f "$root$3.new" ] && [ "$(checksum "$root$3.new")" = "$known_sum" ]; }; then
                 warn "\"$root$3\" was changed since it was installed and is left as it is"
                 return 0
             fi
@@ -388,6 +404,7 @@ make_account() {
 
 install_for_all() {
     is_root || fail "only root can install for all users" "run: sudo ./install.sh" "or, for yourself alone: ./install.sh --user"
+    stay_under_root
     undo_directory=$root/var/lib/docker-ram-undo record=$root/var/lib/docker-ram-undo/installed
     wanted_programs=$programs
     have_programs
@@ -467,7 +484,7 @@ let_engine_read_settings() {
     [ -z "$root" ] || return 0
     if systemd_runs && systemctl -q is-active docker.service; then
         act systemctl reload docker.service || warn "Docker did not reload; run: systemctl restart docker"
-    elif [ -f /run/docker.pid ] && kill -0 "$(cat /run/docker.pid)" 2>/dev/null; then
+    elif [ -f /run/docker.pid ] && [ "$(cat "/proc/$(cat /run/docker.pid)/comm" 2>/dev/null)" = dockerd ]; then
         act kill -HUP "$(cat /run/docker.pid)"
     else
         return 0
@@ -491,6 +508,7 @@ people_set_up() {
 
 uninstall_for_all() {
     is_root || fail "only root can take back an installation for all users" "run: sudo ./install.sh --uninstall"
+    stay_under_root
     undo_directory=$root/var/lib/docker-ram-undo record=$root/var/lib/docker-ram-undo/installed
     [ -f "$record" ] || {
         say "Nothing is installed under ${root:-/}."
@@ -511,6 +529,9 @@ uninstall_for_all() {
                 fail "$root/etc/docker/daemon.json still names docker-ram, so nothing was removed" "correct it, then run this again"
         fi
         let_engine_read_settings
+    elif grep -q '"docker-ram"' "$root/etc/docker/daemon.json" 2>/dev/null; then
+        fail "\"$root$plugin\" is missing, and $root/etc/docker/daemon.json names docker-ram, so nothing was removed" \
+            "run ./install.sh once more, then this again: Docker does not start while a plugin of its list is missing"
     fi
     if systemd_runs; then
         act systemctl stop docker-ramd-plugin.socket docker-ramd-control.socket docker-ramd.service ||
@@ -550,6 +571,7 @@ uninstall_for_all() {
 
 user_paths() {
     [ -n "${HOME:-}" ] && [ -d "$HOME" ] || fail "HOME is not set"
+    ! is_root || [ -O "$HOME" ] || fail "\"$HOME\" belongs to somebody else" "run this as that person, without sudo"
     plugin=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins/docker-ram
     helper=$HOME/.local/bin/docker-credential-ram
     undo_directory=${XDG_DATA_HOME:-$HOME/.local/share}/docker-ram record=$undo_directory/installed
@@ -592,7 +614,10 @@ uninstall_for_one() {
     }
     step "uninstalling for $(id -un)"
     if [ -x "$plugin" ]; then
-        act "$plugin" ram setup --undo || fail "your Docker settings still name docker-credential-ram, so nothing was removed"
+        act env "PATH=$HOME/.local/bin:$PATH" "$plugin" ram setup --undo || fail "your Docker settings still name docker-credential-ram, so nothing was removed"
+    elif grep -q '"credsStore": *"ram"' "${DOCKER_CONFIG:-$HOME/.docker}/config.json" 2>/dev/null; then
+        fail "\"$plugin\" is missing, and your Docker settings name docker-credential-ram, so nothing was removed" \
+            "run ./install.sh --user once more, then this again"
     fi
     take_back_files
     step "done"

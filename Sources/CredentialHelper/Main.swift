@@ -1,9 +1,13 @@
+import Glibc
 import LocalInstallation
 
 /// docker-credential-ram: see ``CredentialCommand``.
 @main
 struct Main {
     static func main() {
+        // Secrets pass through the memory of this process.
+        var none = rlimit(rlim_cur: 0, rlim_max: 0)
+        setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         let environment = ProcessEnvironment.current
         let command = CredentialCommand(
             policy: { PolicyInForce.load(InstallationPaths(environment: environment.variables)) },

@@ -68,12 +68,25 @@ public struct DeveloperSetup: Sendable {
         try moveHelpers(of: config, configEdit: &configEdit, routingEdit: &routingEdit, report: &report)
         try takeStore(of: config, configEdit: &configEdit, routingEdit: &routingEdit, report: &report)
         try addHooks(to: &configEdit, report: &report)
-        let plain = config.plainCredentials.filter { config.helper(for: $0.registry) == nil }
+        let reading = earlier?.config.registriesReadFromFile ?? []
+        let plain = config.plainCredentials.filter { credential in
+            let name = DockerConfigFile.helperName(for: credential.registry)
+            guard config.helper(for: credential.registry) == nil else { return false }
+            // Who wrote an empty helper by hand wants the file.
+            return reading.contains(name) || !config.credentialHelpers.contains { $0.registry == name }
+        }
+        // After a logout there is nothing left to read; the next login is for the store.
+        let inUse = Set(plain.map { DockerConfigFile.helperName(for: $0.registry) })
+        for name in reading.subtracting(inUse).sorted().reversed() {
+            guard configEdit.document.value(at: ["credHelpers", name]) == .string("") else { continue }
+            try configEdit.takeBack(["credHelpers", name], of: earlier?.config)
+            report.changes.append("- config.json: credHelpers \"\(name)\": \"\"")
+        }
         note(stayingIn: config, report: &report)
         report.changes += plain.map {
             "- config.json: credentials for \"\($0.registry)\" (to the store)"
         }
-        guard !isDryRun, !configEdit.changes.isEmpty || !routingEdit.changes.isEmpty || !plain.isEmpty else {
+        guard !isDryRun, configEdit.isChanged || !routingEdit.changes.isEmpty || !plain.isEmpty else {
             return report
         }
 
@@ -93,15 +106,16 @@ public struct DeveloperSetup: Sendable {
         for credential in moved {
             for field in credential.fields { try configEdit.remove(at: ["auths", credential.registry, field]) }
         }
+        try keepReadable(plain, moved, after: earlier, configEdit: &configEdit, report: &report)
         record = SetupRecord(
             config: configEdit.record(of: config.file, after: earlier?.config),
             routing: record.routing,
-            moved: (earlier?.moved ?? []) + moved.map(SetupRecord.Moved.init),
+            moved: record.moved + moved.map(SetupRecord.Moved.init).filter { !record.moved.contains($0) },
             madeDirectory: record.madeDirectory
         )
         record.concealSecrets()
         try write(record)
-        if !configEdit.changes.isEmpty { try config.file.replace(with: configEdit.document.bytes) }
+        if configEdit.isChanged { try config.file.replace(with: configEdit.document.bytes) }
         return report
     }
 
@@ -247,6 +261,29 @@ public struct DeveloperSetup: Sendable {
         return moved
     }
 
+    /// Has Docker go on reading from the file what could not be moved, unless the policy speaks against it: an empty
+    /// helper for one registry goes before `credsStore` (docker/cli, `cli/config/configfile/file.go`).
+    private func keepReadable(
+        _ plain: [PlainCredential],
+        _ moved: [PlainCredential],
+        after earlier: SetupRecord?,
+        configEdit: inout RecordedEdit,
+        report: inout Report
+    ) throws {
+        for credential in moved.reversed() {
+            try configEdit.takeBack(
+                ["credHelpers", DockerConfigFile.helperName(for: credential.registry)],
+                of: earlier?.config
+            )
+        }
+        for credential in plain where !moved.contains(credential) && !stores.isDisallowed(credential.registry) {
+            let path = ["credHelpers", DockerConfigFile.helperName(for: credential.registry)]
+            guard configEdit.document.value(at: path) == nil else { continue }
+            try configEdit.set(.string(""), at: path)
+            report.changes.append("+ config.json: credHelpers \"\(path[1])\": \"\" (read from this file as before)")
+        }
+    }
+
     private func write(_ record: SetupRecord) throws {
         try SharedFile(recordPath).replace(with: Array((record.json.text(indentation: "  ") + "\n").utf8))
     }
@@ -337,6 +374,8 @@ public struct CredentialStores: Sendable {
     let store: @Sendable (String, String, Secret) throws -> Void
     /// Has docker-credential-ram erase the credentials of a registry.
     let erase: @Sendable (String) throws -> Void
+    /// Whether the policy withholds the credentials of a registry.
+    let isDisallowed: @Sendable (String) -> Bool
 
     /// Ways to the stores.
     ///
@@ -345,15 +384,18 @@ public struct CredentialStores: Sendable {
     ///   - fetch: gives the credentials of a registry.
     ///   - store: keeps a user and a secret for a registry.
     ///   - erase: erases those of a registry.
+    ///   - isDisallowed: whether the policy withholds those of a registry.
     public init(
         holdsCredentials: @escaping @Sendable (String) -> Bool,
         fetch: @escaping @Sendable (String) throws -> Credential?,
         store: @escaping @Sendable (_ registry: String, _ username: String, _ secret: Secret) throws -> Void,
-        erase: @escaping @Sendable (String) throws -> Void
+        erase: @escaping @Sendable (String) throws -> Void,
+        isDisallowed: @escaping @Sendable (String) -> Bool
     ) {
         self.holdsCredentials = holdsCredentials
         self.fetch = fetch
         self.store = store
         self.erase = erase
+        self.isDisallowed = isDisallowed
     }
 }

@@ -59,9 +59,19 @@ public struct DockerConfigFile: Sendable {
         }
     }
 
-    /// The helper that Docker asks for a registry; `nil` means that it reads the file.
+    /// The name in `credHelpers` for an entry of `auths`: the host, but Docker Hub's whole address (docker/cli,
+    /// `cli/config/credentials/file_store.go`, `ConvertToHostname`).
+    static func helperName(for entry: String) -> String {
+        if entry == "https://index.docker.io/v1/" { return entry }
+        let schemes = ["http://", "https://"]
+        let rest = schemes.first(where: entry.hasPrefix).map { entry.dropFirst($0.count) } ?? entry[...]
+        return String(rest.prefix { $0 != "/" })
+    }
+
+    /// The helper that Docker asks for an entry of `auths`; `nil` means that it reads the file.
     func helper(for registry: String) -> String? {
-        if let own = credentialHelpers.first(where: { $0.registry.utf8.elementsEqual(registry.utf8) }) {
+        let name = Self.helperName(for: registry)
+        if let own = credentialHelpers.first(where: { $0.registry.utf8.elementsEqual(name.utf8) }) {
             return own.helper.isEmpty ? nil : own.helper
         }
         return credentialStore

@@ -57,6 +57,24 @@ public struct EngineSetup: Sendable {
         )
     }
 
+    /// The file to change; under another root than `/`, links in it must not lead to the machine's own file.
+    private func fileToChange() throws -> SharedFile {
+        let file = try SharedFile(paths.dockerDaemonConfig)
+        var directory = Files.directory(of: file.target)
+        while directory != "/", (try? Files.status(directory)) == nil { directory = Files.directory(of: directory) }
+        guard let root = Self.realPath(paths.root), let place = Self.realPath(directory) else { return file }
+        guard root == "/" || place == root || place.hasPrefix("\(root)/") else {
+            throw UnusableFile(path: file.path, reason: "it is a link that leads out of \"\(paths.root)\"")
+        }
+        return file
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
     private static func read(_ file: SharedFile) throws(UnusableFile) -> JSONFileEdit {
         let document = try UnusableFile.read(file, indentation: indentation)
         switch document.value(at: key) {
@@ -76,7 +94,7 @@ public struct EngineSetup: Sendable {
     /// - Returns: what was done.
     /// - Throws: ``FileError`` or ``UnusableFile``; the file is then as it was.
     public func enable(isDryRun: Bool) throws -> Change {
-        let file = try SharedFile(paths.dockerDaemonConfig)
+        let file = try fileToChange()
         var edit = RecordedEdit(try Self.read(file))
         try edit.append(.string(Self.plugin), at: Self.key)
         guard !edit.changes.isEmpty else { return Change() }
@@ -108,7 +126,7 @@ public struct EngineSetup: Sendable {
     /// - Returns: what was done.
     /// - Throws: ``FileError`` or ``UnusableFile``; the file is then as it was.
     public func disable(isDryRun: Bool) throws -> Change {
-        let file = try SharedFile(paths.dockerDaemonConfig)
+        let file = try fileToChange()
         var document = try Self.read(file)
         let earlier = try readRecord()
         let content: [UInt8]?

@@ -75,7 +75,7 @@ public enum Files {
     ///   - path: the path.
     ///   - limit: the longest file that is read, in bytes; a longer one fails with `EFBIG`.
     /// - Returns: the content, and the status of the very file that was read.
-    /// - Throws: ``FileError``; anything but a regular file fails with `EINVAL`.
+    /// - Throws: ``FileError``; a directory fails with `EISDIR`, what else is no regular file with `EINVAL`.
     public static func read(
         _ path: String,
         atMost limit: Int
@@ -88,7 +88,7 @@ public enum Files {
         var raw = stat()
         guard fstat(descriptor, &raw) == 0 else { throw FileError(attempt, code: errno) }
         let status = FileStatus(raw)
-        guard status.isRegularFile else { throw FileError(attempt, code: EINVAL) }
+        guard status.isRegularFile else { throw FileError(attempt, code: status.isDirectory ? EISDIR : EINVAL) }
         guard status.size <= limit else { throw FileError(attempt, code: EFBIG) }
 
         var bytes: [UInt8] = []

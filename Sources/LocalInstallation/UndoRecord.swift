@@ -94,6 +94,16 @@ public struct UndoRecord: Sendable, Equatable {
         if (try? document.remove(at: path)) != nil { self.before = String(decoding: document.bytes, as: UTF8.self) }
     }
 
+    /// The registries for which an empty helper was put into `credHelpers`.
+    var registriesReadFromFile: Set<String> {
+        Set(
+            changes.compactMap { change in
+                guard case .set(let path, .string(""), nil, _) = change, path.first == "credHelpers" else { return nil }
+                return path.last
+            }
+        )
+    }
+
     // MARK: - Undoing
 
     /// What undoing came to.
@@ -129,7 +139,7 @@ public struct UndoRecord: Sendable, Equatable {
         return Undone(content: content, left: left, isExact: before.map { Array($0.utf8) } == content)
     }
 
-    private static func undo(_ change: Change, in document: inout JSONFileEdit) throws -> Bool {
+    fileprivate static func undo(_ change: Change, in document: inout JSONFileEdit) throws -> Bool {
         switch change {
         case .set(let path, let value, let before, let madeObjects):
             let current = document.value(at: path)
@@ -173,6 +183,10 @@ public struct UndoRecord: Sendable, Equatable {
 struct RecordedEdit {
     private(set) var document: JSONFileEdit
     private(set) var changes: [UndoRecord.Change] = []
+    /// The earlier changes that are undone again.
+    private var takenBack: [UndoRecord.Change] = []
+    /// Whether the document is another than before.
+    var isChanged: Bool { !changes.isEmpty || !takenBack.isEmpty }
 
     init(_ document: JSONFileEdit) {
         self.document = document
@@ -196,6 +210,14 @@ struct RecordedEdit {
         changes.append(.appended(path, element, madeList: made.madeList, madeObjects: made.madeObjects))
     }
 
+    /// Undoes what an earlier setup put at a path, if it did.
+    mutating func takeBack(_ path: [String], of earlier: UndoRecord?) throws {
+        guard let change = earlier?.changes.first(where: { $0.path == path }),
+            try UndoRecord.undo(change, in: &document)
+        else { return }
+        takenBack.append(change)
+    }
+
     /// The record of these changes and of those made earlier that are still in the file.
     ///
     /// - Parameters:
@@ -215,7 +237,9 @@ struct RecordedEdit {
             )
         }
         // A place that was changed again remembers what stood there first.
-        let first = earlier.changes.filter { earlier in !changes.contains { $0.isAbout(earlier) } }
+        let first = earlier.changes.filter { earlier in
+            !takenBack.contains(earlier) && !changes.contains { $0.isAbout(earlier) }
+        }
         let merged = first + changes.map { change in Self.merge(change, into: earlier.changes) }
         let isExact = earlier.isExact && file.bytes.map(UndoRecord.fingerprint) == earlier.fingerprint
         return UndoRecord(

@@ -48,6 +48,32 @@ struct SetupCommandTests {
         }
     }
 
+    @Test
+    func `a directory in the place of the file is called one`() throws {
+        try Machine.with { (machine) throws in
+            try machine.installHelper()
+            try FileManager.default.createDirectory(
+                atPath: "\(machine.config)/config.json",
+                withIntermediateDirectories: false
+            )
+            let outcome = machine.run(["setup"])
+            #expect(outcome.code == 1)
+            #expect(outcome.errors.hasSuffix("config.json\": is a directory\n"))
+        }
+    }
+
+    @Test(.enabled(if: geteuid() != 0, "root may write everywhere"))
+    func `whose the files have to be is said`() throws {
+        try Machine.with { (machine) throws in
+            try machine.installHelper()
+            #expect(chmod(machine.config, 0o555) == 0)
+            defer { chmod(machine.config, 0o755) }
+            let outcome = machine.run(["setup"])
+            #expect(outcome.code == 1)
+            #expect(outcome.errors.contains("hint: what is in it has to be yours and writable: sudo chown -R "))
+        }
+    }
+
     @Test(.enabled(if: geteuid() == 0, "only root can be somebody else"))
     func `root leaves other people's homes alone`() throws {
         try Machine.with { (machine) throws in

@@ -129,6 +129,27 @@ struct StatusTests {
         }
     }
 
+    @Test(arguments: [[], ["--format", "json"]])
+    func `what an engine says cannot steer the terminal`(options: [String]) throws {
+        try Machine.with { (machine) throws in
+            // U+009B begins a command as escape does; U+202E turns what follows around.
+            try installDocker(
+                machine,
+                "printf '{\"ServerErrors\":[\"no\\302\\233[2J\\342\\200\\256daemon\"]}'"
+            )
+            let outcome = machine.run(["status"] + options)
+            #expect(outcome.output.contains("[2J"))
+            let harmful = outcome.output.unicodeScalars.filter { scalar in
+                scalar != "\n" && [.control, .format].contains(scalar.properties.generalCategory)
+            }
+            #expect(harmful.isEmpty)
+            guard !options.isEmpty else { return }
+            let json = try StrictJSON.parse(Array(outcome.output.utf8))
+            let plugin = json.value(named: "enforcement")?.value(named: "authorizationPlugin")
+            #expect(plugin?.value(named: "detail") == .string("unknown: no\u{9B}[2J\u{202E}daemon"))
+        }
+    }
+
     @Test
     func `nothing readable at all is a failure`() throws {
         try Machine.with(policy: "{") { (machine) throws in

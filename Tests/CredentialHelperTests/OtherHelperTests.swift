@@ -32,6 +32,15 @@ struct OtherHelperTests {
         }
     }
 
+    @Test("no core dump takes a secret to the disk, here or in the other helper")
+    func coreDump() throws {
+        try withKeyringSession(.noProvider) { session in
+            try addHelper("fake", "ulimit -S -c; ulimit -H -c", to: session)
+            try routes(#"{"store":"fake"}"#, in: session)
+            try #expect(session.ours("get", "a.test").text == "0\n0\n")
+        }
+    }
+
     @Test("the helper never sees a disallowed registry, but for erasing")
     func refused() throws {
         try withKeyringSession(.noProvider) { session in

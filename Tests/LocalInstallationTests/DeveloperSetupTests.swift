@@ -10,6 +10,8 @@ import Testing
 private final class MemoryStore: Sendable {
     private let kept = Mutex<[String: (String, Secret)]>([:])
     let refusing: Set<String>
+    /// The store cannot be reached.
+    let isAway = Mutex(false)
     let passHolds: Bool
 
     init(refusing: Set<String> = [], passHolds: Bool = false) {
@@ -19,6 +21,10 @@ private final class MemoryStore: Sendable {
 
     struct Refused: Error, CustomStringConvertible {
         let description = "Your organization has disallowed this registry"
+    }
+
+    struct Away: Error, CustomStringConvertible {
+        let description = "there is no session bus"
     }
 
     var registries: [String] { kept.withLock { $0.keys.sorted() } }
@@ -38,10 +44,12 @@ private final class MemoryStore: Sendable {
                 return self.kept.withLock { $0[registry] }
             },
             store: { registry, username, secret in
+                if self.isAway.withLock({ $0 }) { throw Away() }
                 if self.refusing.contains(registry) { throw Refused() }
                 self.kept.withLock { $0[registry] = (username, secret) }
             },
-            erase: { registry in self.kept.withLock { _ = $0.removeValue(forKey: registry) } }
+            erase: { registry in self.kept.withLock { _ = $0.removeValue(forKey: registry) } },
+            isDisallowed: { self.refusing.contains($0) }
         )
     }
 }
@@ -253,6 +261,95 @@ struct DeveloperSetupTests {
             #expect(report.staying == ["\"denied.test\": Your organization has disallowed this registry"])
             _ = try setup.undo(isDryRun: false)
             #expect(try self.config(directory) == config)
+        }
+    }
+
+    @Test
+    func `after a logout the next login is for the store`() throws {
+        let store = MemoryStore()
+        try with(#"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}}}"#, store: store) { (directory, setup) throws in
+            store.isAway.withLock { $0 = true }
+            _ = try setup.setUp(isDryRun: false)
+            var edit = try JSONFileEdit(Array(try config(directory).utf8))
+            try edit.remove(at: ["auths", "ghcr.io"])
+            try SharedFile("\(directory)/config.json").replace(with: edit.bytes)
+            #expect(try setup.setUp(isDryRun: true).changes == [#"- config.json: credHelpers "ghcr.io": """#])
+            _ = try setup.setUp(isDryRun: false)
+            #expect(try value(directory, "credHelpers") == nil)
+            #expect(try setup.setUp(isDryRun: false).changes.isEmpty)
+            _ = try setup.undo(isDryRun: false)
+            #expect(try config(directory) == #"{"auths":{}}"#)
+        }
+    }
+
+    @Test
+    func `what was moved twice is given back once`() throws {
+        let config = #"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}}}"#
+        try with(config) { (directory, setup) throws in
+            _ = try setup.setUp(isDryRun: false)
+            // Somebody took the file back from a backup.
+            try SharedFile("\(directory)/config.json").replace(with: Array(config.utf8))
+            _ = try setup.setUp(isDryRun: false)
+            let report = try #require(try setup.undo(isDryRun: false))
+            #expect(report.changes.filter { $0.contains("from the store") }.count == 1)
+            #expect(try self.config(directory) == config)
+        }
+    }
+
+    @Test
+    func `what a store cannot take is still read from the file, until the store takes it`() throws {
+        let config = """
+            {"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"},"https://ghcr.io/v2/":{"auth":"Ym9iOmh1bnRlcjI="},\
+            "denied.test":{"auth":"YTpi"}}}
+            """
+        let store = MemoryStore(refusing: ["denied.test"])
+        try with(config, store: store) { (directory, setup) throws in
+            store.isAway.withLock { $0 = true }
+            let report = try setup.setUp(isDryRun: false)
+            #expect(report.staying.count == 3)
+            let fromFile: JSONValue = .object([
+                JSONMember("https://index.docker.io/v1/", .string("")), JSONMember("ghcr.io", .string("")),
+            ])
+            #expect(try value(directory, "credHelpers") == fromFile)
+            #expect(try setup.setUp(isDryRun: false).changes.isEmpty)
+            #expect(try value(directory, "credHelpers") == fromFile)
+
+            store.isAway.withLock { $0 = false }
+            _ = try setup.setUp(isDryRun: false)
+            #expect(try value(directory, "credHelpers") == nil)
+            #expect(store.secret("https://ghcr.io/v2/") == "hunter2")
+            _ = try setup.undo(isDryRun: false)
+            #expect(try self.config(directory) == config)
+            #expect(store.registries.isEmpty)
+        }
+    }
+
+    @Test
+    func `taking a half setup back leaves no helper behind, also where others changed the file`() throws {
+        let config = #"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}}}"#
+        let store = MemoryStore()
+        try with(config, store: store) { (directory, setup) throws in
+            store.isAway.withLock { $0 = true }
+            _ = try setup.setUp(isDryRun: false)
+            var edit = try JSONFileEdit(Array(try self.config(directory).utf8))
+            try edit.set(.string("x"), at: ["psFormat"])
+            try SharedFile("\(directory)/config.json").replace(with: edit.bytes)
+            _ = try setup.undo(isDryRun: false)
+            #expect(
+                try self.config(directory) == #"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}},"psFormat":"x"}"#
+            )
+        }
+    }
+
+    @Test
+    func `a secret that somebody wants in the file is not moved`() throws {
+        let config = #"{"auths":{"ghcr.io":{"auth":"Ym9iOmh1bnRlcjI="}},"credHelpers":{"ghcr.io":""}}"#
+        let store = MemoryStore()
+        try with(config, store: store) { (directory, setup) throws in
+            _ = try setup.setUp(isDryRun: false)
+            #expect(store.registries.isEmpty)
+            #expect(try value(directory, "auths", "ghcr.io", "auth") == .string("Ym9iOmh1bnRlcjI="))
+            #expect(try value(directory, "credHelpers", "ghcr.io") == .string(""))
         }
     }
 

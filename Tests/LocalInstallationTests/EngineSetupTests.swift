@@ -49,6 +49,21 @@ struct EngineSetupTests {
         }
     }
 
+    @Test(arguments: ["etc/docker/daemon.json", "etc/docker"])
+    func `a link does not lead out of the root`(place: String) throws {
+        try withTemporaryDirectory { (outside) throws in
+            try SharedFile("\(outside)/daemon.json").replace(with: Array("{}".utf8))
+            try with("{}") { (paths, setup) throws in
+                let link = "\(paths.root)/\(place)"
+                try FileManager.default.removeItem(atPath: link)
+                let target = place.hasSuffix("json") ? "\(outside)/daemon.json" : outside
+                try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: target)
+                #expect(throws: UnusableFile.self) { try setup.enable(isDryRun: false) }
+                #expect(try SharedFile("\(outside)/daemon.json").bytes == Array("{}".utf8))
+            }
+        }
+    }
+
     @Test(arguments: shapes)
     func `disable keeps what others changed since`(shape: String) throws {
         try with(shape) { (paths, setup) throws in

@@ -36,13 +36,32 @@ enum TerminalText {
     /// The text without control characters, which could rewrite what the terminal shows.
     static func printable(_ text: String) -> String {
         var printable = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: printable.append("?")
-            default: printable.append(scalar)
+        for scalar in text.unicodeScalars { printable.append(isPrintable(scalar) ? scalar : "?") }
+        return String(printable)
+    }
+
+    /// A JSON document with such characters escaped: JSON itself wants that only below U+0020.
+    static func escaped(json: String) -> String {
+        var escaped = ""
+        for scalar in json.unicodeScalars {
+            // White space between values; in a text it is escaped already.
+            if "\n\r\t".unicodeScalars.contains(scalar) || isPrintable(scalar) {
+                escaped.unicodeScalars.append(scalar)
+            } else {
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    escaped += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
             }
         }
-        return String(printable)
+        return escaped
+    }
+
+    private static func isPrintable(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: false
+        default: true
+        }
     }
 
     /// Words on lines of at most a width, every line after the first indented.

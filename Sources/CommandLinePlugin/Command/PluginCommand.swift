@@ -44,7 +44,7 @@ extension CommandContext {
             let text = result.text(for: self)
             if !text.isEmpty { output.line(text) }
         case .json:
-            output.line(result.json.text(indentation: "  "))
+            output.line(TerminalText.escaped(json: result.json.text(indentation: "  ")))
         }
     }
 

@@ -25,7 +25,7 @@ struct EngineDisable: PluginCommand {
         let result = EngineResult(change: change, isDryRun: dryRun, isReloaded: isReloaded, isEnabled: false)
         context.show(result, as: common.format)
         if change.isReloadNeeded, !isReloaded, !dryRun {
-            context.note("note: dockerd takes it over on SIGHUP: systemctl reload docker, or --reload")
+            context.note("note: a running engine reads it on reload, which stops no container: systemctl reload docker")
         }
     }
 }

@@ -37,7 +37,7 @@ struct EngineEnable: PluginCommand {
         let result = EngineResult(change: change, isDryRun: dryRun, isReloaded: isReloaded, isEnabled: true)
         context.show(result, as: common.format)
         if change.isReloadNeeded, !isReloaded, !dryRun {
-            context.note("note: dockerd takes it over on SIGHUP: systemctl reload docker, or --reload")
+            context.note("note: a running engine reads it on reload, which stops no container: systemctl reload docker")
         }
         if !isAnswering {
             context.note("note: the plugin does not answer yet; dockerd does not start without it")

@@ -36,7 +36,7 @@ struct Log: PluginCommand {
                 return context.show(LogLines(records: try client.log(limit: limit)), as: common.format)
             }
             try client.ask(ControlClient.logRequest(limit: limit, follow: true), isEndless: true) { line, value in
-                context.output.line(common.format == .json ? line : LogLine(value).text)
+                context.output.line(common.format == .json ? TerminalText.escaped(json: line) : LogLine(value).text)
             }
         } catch let error as ControlClient.Unanswered {
             if !follow, let records = Self.records(in: context.paths.decisionLog, limit: limit) {
@@ -46,7 +46,7 @@ struct Log: PluginCommand {
             }
             throw Failure(
                 error.description,
-                hints: ["run as root: systemctl status docker-ramd.socket docker-ramd"]
+                hints: ["run as root: systemctl status docker-ramd docker-ramd-control.socket"]
             )
         }
     }

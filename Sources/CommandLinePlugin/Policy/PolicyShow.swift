@@ -44,7 +44,7 @@ private struct ShownPolicy: CommandResult {
                 rule.nickname ?? "",
             ]
         }
-        return (lines + [""] + TerminalText.table([header] + rows, gap: 3).map(TerminalText.printable))
+        return (lines + [""] + TerminalText.table([header] + rows).map(TerminalText.printable))
             .joined(separator: "\n")
     }
 

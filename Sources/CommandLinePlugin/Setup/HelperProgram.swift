@@ -6,6 +6,7 @@ import RegistryAccess
 struct HelperProgram: Sendable {
     private let path: String?
     private let environment: [String: String]
+    private let policy: PolicyInForce
     /// Whether Docker finds it too.
     let isOnPath: Bool
 
@@ -24,6 +25,7 @@ struct HelperProgram: Sendable {
         environment["DOCKER_CONFIG"] = configDirectory
         environment["DOCKER_RAM_ROOT"] = context.paths.root
         self.environment = environment
+        policy = PolicyInForce.load(context.paths)
     }
 
     /// Why the helper did not do what it was asked, in its own words.
@@ -51,7 +53,8 @@ struct HelperProgram: Sendable {
             holdsCredentials: { holdsCredentials($0) },
             fetch: { try fetch($0) },
             store: { try store($0, $1, $2) },
-            erase: { try erase($0) }
+            erase: { try erase($0) },
+            isDisallowed: { isDisallowed($0) }
         )
     }
 
@@ -84,6 +87,11 @@ struct HelperProgram: Sendable {
         ])
         let result = try call("store", input.text())
         guard result.exitCode == 0 else { throw Refused(result.words) }
+    }
+
+    private func isDisallowed(_ registry: String) -> Bool {
+        guard let address = try? RegistryAddress(serverURL: registry) else { return true }
+        return !policy.verdict(on: AccessRequest(.login, address)).isAllowed
     }
 
     private func erase(_ registry: String) throws {

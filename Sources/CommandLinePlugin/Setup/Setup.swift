@@ -8,7 +8,8 @@ struct Setup: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "setup",
         abstract: "Have your Docker ask docker-ram for credentials and explanations",
-        discussion: "The store and the helpers that were there before are kept and asked by docker-ram."
+        discussion: "Changes config.json of the docker command. The credential store and helpers that it named are "
+            + "still used, through docker-ram; logins that stand in it in plain text move to the store."
     )
 
     @Flag(help: "Give back the configuration that was there before")
@@ -26,6 +27,21 @@ struct Setup: PluginCommand {
         try refuseForeign(directory)
         let helper = HelperProgram(context: context, configDirectory: directory)
         let setup = DeveloperSetup(directory: directory, stores: helper.stores)
+        do {
+            try perform(setup, helper, directory, context)
+        } catch let error as FileError where error.isPermission && geteuid() != 0 {
+            // Often what `sudo docker login` leaves behind.
+            let hint = "what is in it has to be yours and writable: sudo chown -R \(geteuid()) \"\(directory)\""
+            throw Failure("\(error)", hints: [hint])
+        }
+    }
+
+    private func perform(
+        _ setup: DeveloperSetup,
+        _ helper: HelperProgram,
+        _ directory: String,
+        _ context: CommandContext
+    ) throws {
         if undo {
             guard let report = try setup.undo(isDryRun: dryRun) else { return try nothingToUndo(directory, context) }
             return show(report, directory, context)

@@ -141,7 +141,10 @@ struct MachineStatus {
             ChildProcess.find("docker-credential-ram", environment: context.environment) == nil
         {
             problems.append(
-                Problem(text: "docker-credential-ram is not on PATH, so Docker finds no credentials", hint: nil)
+                Problem(
+                    text: "docker-credential-ram is not on PATH, so Docker finds no credentials",
+                    hint: "add its directory to PATH, or run: docker ram setup --undo"
+                )
             )
         }
         return problems
@@ -151,7 +154,10 @@ struct MachineStatus {
         var problems: [Problem] = []
         if let daemonSilence {
             problems.append(
-                Problem(text: daemonSilence, hint: "run as root: systemctl status docker-ramd.socket docker-ramd")
+                Problem(
+                    text: daemonSilence,
+                    hint: "run as root: systemctl status docker-ramd docker-ramd-control.socket"
+                )
             )
         } else if let known = daemon?.value(named: "policy")?.value(named: "policyVersion"), let policy = policy.policy,
             known != .number("\(policy.version)")
@@ -162,7 +168,7 @@ struct MachineStatus {
             problems.append(
                 Problem(
                     text: "the engine does not ask the authorization plugin, so pulls and pushes are not refused",
-                    hint: "run as root: docker-ram engine enable --reload"
+                    hint: "run as root: docker ram engine enable --reload"
                 )
             )
         }
