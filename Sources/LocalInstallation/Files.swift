@@ -69,6 +69,15 @@ public enum Files {
         return FileStatus(status)
     }
 
+    /// Whether a path itself is a symbolic link, wherever that leads.
+    ///
+    /// - Parameter path: the path.
+    /// - Returns: `false` also if nothing is there.
+    public static func isSymbolicLink(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+    }
+
     /// Reads a regular file and what it was at that moment.
     ///
     /// - Parameters:

@@ -16,7 +16,8 @@ public enum PolicyInForce: Sendable {
     /// The policy file must be a regular file that belongs to root and that nobody else may write to, in a directory
     /// of which the same is true; under another root than `/` it may belong to the caller too. A file that cannot be
     /// used leaves the policy in force that docker-ramd read last (``InstallationPaths/lastValidPolicy``), and
-    /// ``PolicySource/problem`` says what is wrong with it. A file that is not there means an unmanaged machine.
+    /// ``PolicySource/problem`` says what is wrong with it. A file that is not there means an unmanaged machine; a
+    /// symbolic link that leads nowhere is a file that cannot be used.
     ///
     /// - Parameter paths: where to look.
     /// - Returns: what decides.
@@ -109,7 +110,8 @@ public enum PolicyInForce: Sendable {
             }
             return .policy(try AccessPolicy(json: bytes), bytes: bytes)
         } catch let error as FileError {
-            return error.isNotFound ? .missing : .faulty("\(error)")
+            // A link that leads nowhere, say to a volume that is not mounted, is no sign that there is no policy.
+            return error.isNotFound && !Files.isSymbolicLink(path) ? .missing : .faulty("\(error)")
         } catch {
             return .faulty("\"\(path)\": \(error)")
         }

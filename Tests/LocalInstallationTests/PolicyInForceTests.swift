@@ -39,6 +39,19 @@ struct PolicyInForceTests {
         }
     }
 
+    @Test("A link to a policy that is not there is no machine without a policy")
+    func danglingLink() throws {
+        for lastValid in [nil, Self.newer] {
+            try withRoot(policy: nil, lastValid: lastValid) { paths in
+                #expect(symlink("/nowhere/policy.json", paths.policyFile) == 0)
+                let policy = PolicyInForce.load(paths)
+                #expect(policy.policy?.version == (lastValid == nil ? nil : 2))
+                #expect(!policy.verdict(on: pull).isAllowed)
+                #expect(policy.problem?.contains("no such file") == true)
+            }
+        }
+    }
+
     @Test("A policy file decides")
     func policyFile() throws {
         try withRoot(policy: Self.valid) { paths in
