@@ -21,13 +21,13 @@ public struct EngineRequest: Sendable {
         case ownPlugin
     }
 
-    /// Whether `Content-Length: 0` proves that there is no body; `true` unless it is changed.
+    /// Whether `Content-Length: 0` proves that there is no body; `false` unless it is changed.
     ///
     /// It does for HTTP/1. An engine from 29.2 on takes HTTP/2 on its socket too (moby, `daemon/command/httphandler.go`),
     /// where Go's server goes by the first of several lengths (`golang.org/x/net/http2`, `newWriterAndRequest`) and a
-    /// plugin is shown the last. Set it to `false` for such an engine; then the pulls of old clients, which send
-    /// `Content-Type: text/plain` with no body, are refused there.
-    public var trustsContentLength = true
+    /// plugin is shown the last. Set it to `true` for an engine that is known to be older; without that the pulls of
+    /// old clients, which send `Content-Type: text/plain` with no body, are refused.
+    public var trustsContentLength = false
 
     let method: String
     let target: String
