@@ -36,26 +36,28 @@ struct PatternTable: Sendable {
         return place
     }
 
-    /// Calls the body with the places of the patterns that match an address, the most specific host first.
-    func forEachMatch(_ address: RegistryAddress, _ body: (Int) -> Void) {
+    /// The places of the patterns that match an address, the most specific first.
+    func matches(_ address: RegistryAddress) -> [Int] {
+        var places: [Int] = []
+        if let everything { places.append(everything) }
         switch address.kind {
-        case .name: forEachNameMatch(address, body)
+        case .name: break
         case .ipv4(let value):
-            forEachNameMatch(address, body)
             for prefix in ipv4Prefixes {
-                look(.ipv4Network(AddressPattern.masked(value, prefix: prefix), prefix: prefix), address.port, body)
+                look(.ipv4Network(AddressPattern.masked(value, prefix: prefix), prefix: prefix), address.port, &places)
             }
         case .ipv6(let high, let low):
-            forEachNameMatch(address, body)
             for prefix in ipv6Prefixes {
                 let network = AddressPattern.masked(high: high, low: low, prefix: prefix)
-                look(.ipv6Network(high: network.0, low: network.1, prefix: prefix), address.port, body)
+                look(.ipv6Network(high: network.0, low: network.1, prefix: prefix), address.port, &places)
             }
         }
-        if let everything { body(everything) }
+        addNameMatches(address, to: &places)
+        // Names are walked from their end, so what came last is the most specific.
+        return places.reversed()
     }
 
-    private func forEachNameMatch(_ address: RegistryAddress, _ body: (Int) -> Void) {
+    private func addNameMatches(_ address: RegistryAddress, to places: inout [Int]) {
         let host = address.host.utf8.span
         var hash = SuffixHash()
         let hasParents = (hasOneLabel || hasManyLabels) && address.kind == .name
@@ -65,12 +67,12 @@ struct PatternTable: Sendable {
             let byte = host[index]
             if byte == ASCII.dot, hasParents {
                 let parent = host.extracting((index + 1)...)
-                if hasManyLabels { look(.labelsBelow, parent, hash, address.port, body) }
-                if hasOneLabel, index == firstDot { look(.oneLabelBelow, parent, hash, address.port, body) }
+                if hasManyLabels { look(.labelsBelow, parent, hash, address.port, &places) }
+                if hasOneLabel, index == firstDot { look(.oneLabelBelow, parent, hash, address.port, &places) }
             }
             hash.add(byte)
         }
-        look(.exactly, host, hash, address.port, body)
+        look(.exactly, host, hash, address.port, &places)
     }
 
     private func look(
@@ -78,10 +80,10 @@ struct PatternTable: Sendable {
         _ name: Span<UInt8>,
         _ hash: SuffixHash,
         _ port: UInt16?,
-        _ body: (Int) -> Void
+        _ places: inout [Int]
     ) {
-        look(kind, name, hash, .only(port), body)
-        if hasAnyPort { look(kind, name, hash, .any, body) }
+        look(kind, name, hash, .only(port), &places)
+        if hasAnyPort { look(kind, name, hash, .any, &places) }
     }
 
     private func look(
@@ -89,12 +91,12 @@ struct PatternTable: Sendable {
         _ name: Span<UInt8>,
         _ hash: SuffixHash,
         _ port: AddressPattern.Port,
-        _ body: (Int) -> Void
+        _ places: inout [Int]
     ) {
         let found = find(hash.value(kind, port)) { pattern in
             Self.isSame(pattern.name.utf8.span, name) && pattern.host == kind && pattern.port == port
         }
-        if let found { body(found) }
+        if let found { places.append(found) }
     }
 
     private static func isSame(_ a: Span<UInt8>, _ b: Span<UInt8>) -> Bool {
@@ -103,10 +105,10 @@ struct PatternTable: Sendable {
         return true
     }
 
-    private func look(_ network: AddressPattern.Host, _ port: UInt16?, _ body: (Int) -> Void) {
+    private func look(_ network: AddressPattern.Host, _ port: UInt16?, _ places: inout [Int]) {
         for port in [AddressPattern.Port.only(port), .any] {
             if let found = find(SuffixHash().value(network, port), where: { $0.host == network && $0.port == port }) {
-                body(found)
+                places.append(found)
             }
         }
     }

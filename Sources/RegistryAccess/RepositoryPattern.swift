@@ -29,19 +29,19 @@ public struct RepositoryPattern: Hashable, Sendable, CustomStringConvertible {
         description = String(decoding: bytes, as: UTF8.self)
     }
 
-    /// The patterns that could match a repository, the most specific first: as many as it has components, and two.
-    static func candidates(for repository: String) -> [String] {
-        var candidates = [repository]
-        var parent = repository[...]
-        var star = "/*"
-        while let slash = parent.lastIndex(of: "/") {
+    /// Calls the body with the patterns that could match a repository, the most specific first: as many as it has
+    /// components, and two.
+    static func forEachCandidate(for repository: String, _ body: (String) -> Void) {
+        body(repository)
+        var parent = repository.utf8[...]
+        var isDirect = true
+        while let slash = parent.lastIndex(of: ASCII.slash) {
             parent = parent[..<slash]
-            candidates.append(parent + star)
-            if star == "/*" { candidates.append(parent + "/**") }
-            star = "/**"
+            if isDirect { body("\(Substring(parent))/*") }
+            body("\(Substring(parent))/**")
+            isDirect = false
         }
-        candidates.append("**")
-        return candidates
+        body("**")
     }
 }
 

@@ -103,7 +103,7 @@ struct RuleIndex: Sendable {
 
     func match(_ request: AccessRequest) -> Match {
         var match = Match()
-        table.forEachMatch(request.address) { place in note(entries[place], request, &match) }
+        for place in table.matches(request.address) { note(entries[place], request, &match) }
         return match
     }
 
@@ -112,7 +112,7 @@ struct RuleIndex: Sendable {
         guard entry.repositories >= 0 else { return }
         let rules = repositories[Int(entry.repositories)]
         if let repository = request.repository {
-            for candidate in RepositoryPattern.candidates(for: repository) {
+            RepositoryPattern.forEachCandidate(for: repository) { candidate in
                 if let rules = rules.byPattern[candidate] { note(rules, request.action, &match) }
             }
             match.allowingOtherRepository = match.allowingOtherRepository ?? rules.allowingSome[request.action]

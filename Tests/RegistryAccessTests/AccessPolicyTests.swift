@@ -74,6 +74,24 @@ struct AccessPolicyTests {
         #expect(switchedOff == Verdict(.allow, .disabled))
     }
 
+    @Test("Of several rules that allow, the most specific one is named")
+    func mostSpecific() throws {
+        let policy = try Self.policy(
+            """
+            {"address":"**","allowed":true,"acknowledgeBroad":true},{"address":"**.acme.test","allowed":true},
+            {"address":"**.b.acme.test","allowed":true},{"address":"*.b.acme.test","allowed":true},
+            {"address":"a.b.acme.test","allowed":true},{"address":"10.0.0.0/8","allowed":true},{"address":"10.1.1.1","allowed":true}
+            """
+        )
+        let expected = [
+            ("a.b.acme.test", 4), ("c.b.acme.test", 3), ("d.c.b.acme.test", 2), ("c.acme.test", 1), ("acme.test", 0),
+            ("10.1.1.1", 6), ("10.1.1.2", 5), ("11.1.1.1", 0),
+        ]
+        for (host, rule) in expected {
+            #expect(policy.verdict(on: AccessRequest(.pull, try RegistryAddress(host))).rule == rule, "\(host)")
+        }
+    }
+
     @Test("An empty list denies everything")
     func empty() throws {
         #expect(try Self.policy("").verdict(on: AccessRequest(.pull, .dockerHub)) == Verdict(.deny, .noRule))
