@@ -155,7 +155,8 @@ struct PatternTable: Sendable {
 
     private static func hash(of pattern: AddressPattern) -> UInt64 {
         var hash = SuffixHash()
-        for byte in pattern.name.utf8.reversed() { hash.add(byte) }
+        let name = pattern.name.utf8.span
+        for index in name.indices.reversed() { hash.add(name[index]) }
         return hash.value(pattern.host, pattern.port)
     }
 }
