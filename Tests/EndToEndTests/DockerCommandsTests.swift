@@ -60,6 +60,39 @@ extension EndToEnd {
             }
         }
 
+        // A developer owns these settings, so the credential helper can be gone around; the engine still refuses.
+        @Test("valid credentials outside of the helper do not help", arguments: DockerClients.all)
+        func credentialsElsewhere(client: String) async throws {
+            let account = PrivateRegistry.Account()
+            try await PrivateDocker.with(account: account) { docker in
+                let pair = Data("\(account.name):\(account.password)".utf8).base64EncodedString()
+                let addresses = [docker.allowed.address, docker.refused.address]
+                let auths = addresses.map { address in #""\#(address)":{"auth":"\#(pair)"}"# }
+                let config = #"{"auths":{\#(auths.joined(separator: ","))}}"#
+                let other = "\(docker.engine.root)/other-config"
+                try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: true)
+                for directory in [docker.engine.config, other] {
+                    try config.write(toFile: "\(directory)/config.json", atomically: true, encoding: .utf8)
+                }
+                let ways: [(arguments: [String], environment: [String: String])] = [
+                    ([], [:]), (["--config", other], [:]), ([], ["DOCKER_CONFIG": other]),
+                    ([], ["DOCKER_AUTH_CONFIG": config]),
+                ]
+                for way in ways {
+                    func pull(_ image: String) async throws -> EndedProgram {
+                        let arguments = way.arguments + ["pull", image]
+                        return try await docker.engine.docker(client, arguments, environment: way.environment)
+                    }
+                    try await pull(docker.allowed.image).expecting(0)
+                    let refused = try await pull(docker.refused.image)
+                    #expect(refused.status == 1)
+                    #expect(PrivateDocker.isRefusal(refused.errors, of: docker.refused.address), "\(refused)")
+                }
+                #expect(try await !docker.has(docker.refused.image))
+                #expect(!docker.refused.wasAsked)
+            }
+        }
+
         @Test("login and logout through docker-credential-ram", arguments: DockerClients.all)
         func loginAndLogout(client: String) async throws {
             let account = PrivateRegistry.Account()
