@@ -76,8 +76,8 @@ struct EngineDifferentialTests {
             var call = EngineRequest(
                 method: shown.RequestMethod,
                 target: shown.RequestUri,
-                headers: (shown.RequestHeaders ?? [:]).map { (name: $0.key, value: $0.value) },
-                body: shown.RequestBody.flatMap { Data(base64Encoded: $0) }.map(Array.init)
+                headers: shown.headers,
+                body: shown.body
             )
             call.trustsContentLength = true
             switch call.reading(ownPluginName: "docker-ram") {

@@ -1,5 +1,6 @@
 import Foundation
 import RegistryAccess
+import TestSupport
 import Testing
 
 /// Requests that were sent to a running engine, what it showed its plugin, and which hosts it then went to.
@@ -16,13 +17,6 @@ import Testing
         let cases: [Case]
     }
 
-    struct Shown: Decodable {
-        let RequestMethod: String
-        let RequestUri: String
-        let RequestBody: String?
-        let RequestHeaders: [String: String]?
-    }
-
     static func recordedCases() throws -> [Recording.Case] {
         let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("Fixtures/engine-requests.json")
@@ -37,12 +31,12 @@ import Testing
     func `every host that the engine went to was read or the request refused`(_ recorded: Recording.Case) throws {
         #expect(!recorded.authz_plugin_received.isEmpty)
         for line in recorded.authz_plugin_received {
-            let shown = try JSONDecoder().decode(Shown.self, from: Data(line.utf8))
+            let shown = try JSONDecoder().decode(EngineRecorder.Shown.self, from: Data(line.utf8))
             var request = EngineRequest(
                 method: shown.RequestMethod,
                 target: shown.RequestUri,
-                headers: (shown.RequestHeaders ?? [:]).map { (name: $0.key, value: $0.value) },
-                body: shown.RequestBody.flatMap { Data(base64Encoded: $0) }.map(Array.init)
+                headers: shown.headers,
+                body: shown.body
             )
             request.trustsContentLength = true
             switch request.reading(ownPluginName: "docker-ram") {

@@ -16,6 +16,14 @@ public final class EngineRecorder: Sendable {
         public let RequestBody: String?
         /// Docker's `RequestHeaders`.
         public let RequestHeaders: [String: String]?
+
+        /// The headers, one by one.
+        public var headers: [(name: String, value: String)] {
+            (RequestHeaders ?? [:]).map { (name: $0.key, value: $0.value) }
+        }
+
+        /// The body, decoded.
+        public var body: [UInt8]? { RequestBody.flatMap { Data(base64Encoded: $0) }.map(Array.init) }
     }
 
     /// What came of one write to the engine's socket.
