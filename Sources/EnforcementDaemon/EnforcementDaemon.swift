@@ -141,6 +141,7 @@ struct EnforcementDaemon: Sendable {
                 refused: counts.refused,
                 lastRequestAt: counts.lastRequestAt?.description
             ),
+            egressProxy: DaemonStatus.EgressProxy(),
             decisionLog: DaemonStatus.DecisionLog(path: paths.decisionLog, dropped: queue.dropped)
         )
     }

@@ -7,6 +7,12 @@ public import RegistryAccess
 /// | `decisionLog.maximumBytes` | number, 4096 to 1073741824 | 10485760 | when a file of the decision log is full |
 /// | `decisionLog.files` | number, 1 to 100 | 5 | how many files are kept, the current one included |
 /// | `decisionLog.logAllowed` | true or false | true | whether allowed contacts are recorded too |
+/// | `egressProxy.listen` | address:port | 127.0.0.1:7260 | where the egress proxy listens, unless systemd opens it |
+/// | `egressProxy.upstream` | URL | none | another proxy to go through: `http://user:secret@host:port` |
+/// | `egressProxy.noProxy` | list of patterns | none | hosts that are reached without it, on any port unless one is named |
+/// | `egressProxy.connections` | number, 16 to 60000 | 16384 | how many connections of the engine are open at a time |
+/// | `egressProxy.idleSeconds` | number, 1 to 86400 | 900 | how long nothing may pass through a connection |
+/// | `egressProxy.connectSeconds` | number, 1 to 55 | 30 | how long finding and reaching a host may take |
 ///
 /// A file that is not there means the defaults; an unknown key refuses the whole file.
 public struct DaemonSettings: Hashable, Sendable {
@@ -23,8 +29,39 @@ public struct DaemonSettings: Hashable, Sendable {
         public init() {}
     }
 
+    /// How the egress proxy works.
+    public struct EgressProxy: Hashable, Sendable {
+        /// Where it listens: an IP address and a port; port 0 is any free one.
+        public var listen = "127.0.0.1:7260"
+        /// Another proxy that everything goes through.
+        public var upstream: UpstreamProxy?
+        /// Hosts that are reached without it.
+        public var noProxy: [AddressPattern] = []
+        /// How many connections of the engine are open at a time; more wait in the kernel's queue.
+        public var connections = 16_384
+        /// How long nothing may pass through a connection, in seconds.
+        public var idleSeconds = 900
+        /// How long finding and reaching a host may take, in seconds; Go waits a minute for the answer to `CONNECT`.
+        public var connectSeconds = 30
+
+        /// The defaults.
+        public init() {}
+
+        /// Whether a host is reached without the other proxy.
+        ///
+        /// - Parameter address: host and port.
+        /// - Returns: whether there is no other proxy or a pattern of ``noProxy`` matches.
+        public func isDirect(_ address: RegistryAddress) -> Bool {
+            guard upstream != nil else { return true }
+            let host = try? RegistryAddress(address.host)
+            return noProxy.contains { pattern in pattern.matches(address) || host.map(pattern.matches) == true }
+        }
+    }
+
     /// How the decision log is kept.
     public var decisionLog = DecisionLog()
+    /// How the egress proxy works.
+    public var egressProxy = EgressProxy()
 
     /// The defaults.
     public init() {}
@@ -57,8 +94,10 @@ public struct DaemonSettings: Hashable, Sendable {
     public init(json: [UInt8]) throws(InvalidJSON) {
         var scanner = JSONScanner(json, limits: StrictJSON.Limits(bytes: 1 << 20, depth: 4))
         var log = DecisionLog()
+        var proxy = EgressProxy()
         try scanner.checkSize()
-        try Self.object(&scanner, ["decisionLog"]) { (_, scanner) throws(InvalidJSON) in
+        try Self.object(&scanner, ["decisionLog", "egressProxy"]) { (key, scanner) throws(InvalidJSON) in
+            guard key == "decisionLog" else { return proxy = try Self.egressProxy(&scanner) }
             let keys = ["maximumBytes", "files", "logAllowed"]
             try Self.object(&scanner, keys) { (key, scanner) throws(InvalidJSON) in
                 switch key {
@@ -70,6 +109,51 @@ public struct DaemonSettings: Hashable, Sendable {
         }
         try scanner.end()
         decisionLog = log
+        egressProxy = proxy
+    }
+
+    private static func egressProxy(_ scanner: inout JSONScanner) throws(InvalidJSON) -> EgressProxy {
+        var proxy = EgressProxy()
+        let keys = ["listen", "upstream", "noProxy", "connections", "idleSeconds", "connectSeconds"]
+        try object(&scanner, keys) { (key, scanner) throws(InvalidJSON) in
+            _ = scanner.peek()
+            let start = scanner.position
+            switch key {
+            case "listen":
+                proxy.listen = try scanner.string()
+                guard isListenAddress(proxy.listen) else {
+                    throw scanner.fault("expected an IP address and a port, like \"127.0.0.1:7260\"", at: start)
+                }
+            case "upstream":
+                let url = Secret(try scanner.string())
+                do throws(InvalidUpstreamProxy) {
+                    proxy.upstream = try UpstreamProxy(url: url)
+                } catch {
+                    throw scanner.fault(error.description, at: start)
+                }
+            case "noProxy":
+                proxy.noProxy = []
+                try scanner.array { (scanner) throws(InvalidJSON) in
+                    _ = scanner.peek()
+                    let start = scanner.position
+                    guard let pattern = try? AddressPattern(try scanner.string()) else {
+                        throw scanner.fault("expected an address pattern, like \"**.acme.test\"", at: start)
+                    }
+                    proxy.noProxy.append(pattern)
+                }
+            case "connections": proxy.connections = try number(&scanner, 16...60_000)
+            case "idleSeconds": proxy.idleSeconds = try number(&scanner, 1...86_400)
+            default: proxy.connectSeconds = try number(&scanner, 1...55)
+            }
+        }
+        return proxy
+    }
+
+    private static func isListenAddress(_ text: String) -> Bool {
+        let isAnyPort = text.utf8.elementsEqual((text.dropLast(2) + ":0").utf8)
+        let address = try? RegistryAddress(isAnyPort ? String(text.dropLast(2)) : text)
+        guard let address, address.isIPAddress else { return false }
+        return isAnyPort || address.port != nil || text.hasSuffix(":443")
     }
 
     private static func object(

@@ -98,6 +98,57 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
         }
     }
 
+    /// The egress proxy.
+    public struct EgressProxy: Hashable, Sendable, Codable {
+        /// Where it listens, `host:port`; `nil` if it does not.
+        public var address: String?
+        /// Why it does not listen, if it does not.
+        public var problem: String?
+        /// How many requests it was sent by somebody who knows the secret.
+        public var requests: Int
+        /// How many of them it let pass.
+        public var allowed: Int
+        /// How many of them it refused.
+        public var refused: Int
+        /// How many requests came without the secret.
+        public var strangers: Int
+        /// How many tunnels are open now.
+        public var tunnels: Int
+        /// When the last request came, in UTC.
+        public var lastRequestAt: String?
+
+        /// What is said about the egress proxy.
+        ///
+        /// - Parameters:
+        ///   - address: where it listens.
+        ///   - problem: why it does not listen.
+        ///   - requests: how many requests it was sent.
+        ///   - allowed: how many it let pass.
+        ///   - refused: how many it refused.
+        ///   - strangers: how many requests came without the secret.
+        ///   - tunnels: how many tunnels are open.
+        ///   - lastRequestAt: when the last request came.
+        public init(
+            address: String? = nil,
+            problem: String? = nil,
+            requests: Int = 0,
+            allowed: Int = 0,
+            refused: Int = 0,
+            strangers: Int = 0,
+            tunnels: Int = 0,
+            lastRequestAt: String? = nil
+        ) {
+            self.address = address
+            self.problem = problem
+            self.requests = requests
+            self.allowed = allowed
+            self.refused = refused
+            self.strangers = strangers
+            self.tunnels = tunnels
+            self.lastRequestAt = lastRequestAt
+        }
+    }
+
     /// The decision log.
     public struct DecisionLog: Hashable, Sendable, Codable {
         /// Its file.
@@ -126,6 +177,8 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
     public var policy: Policy
     /// The authorization plugin.
     public var authorizationPlugin: AuthorizationPlugin
+    /// The egress proxy.
+    public var egressProxy: EgressProxy
     /// The decision log.
     public var decisionLog: DecisionLog
 
@@ -137,6 +190,7 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
     ///   - root: the root of all its paths.
     ///   - policy: the policy in force.
     ///   - authorizationPlugin: the authorization plugin.
+    ///   - egressProxy: the egress proxy.
     ///   - decisionLog: the decision log.
     public init(
         version: String,
@@ -144,6 +198,7 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
         root: String,
         policy: Policy,
         authorizationPlugin: AuthorizationPlugin,
+        egressProxy: EgressProxy,
         decisionLog: DecisionLog
     ) {
         self.version = version
@@ -151,6 +206,7 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
         self.root = root
         self.policy = policy
         self.authorizationPlugin = authorizationPlugin
+        self.egressProxy = egressProxy
         self.decisionLog = decisionLog
     }
 
@@ -181,6 +237,19 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
                     JSONMember("allowed", .integer(authorizationPlugin.allowed)),
                     JSONMember("refused", .integer(authorizationPlugin.refused)),
                     JSONMember("lastRequestAt", .text(authorizationPlugin.lastRequestAt)),
+                ])
+            ),
+            JSONMember(
+                "egressProxy",
+                .object([
+                    JSONMember("address", .text(egressProxy.address)),
+                    JSONMember("problem", .text(egressProxy.problem)),
+                    JSONMember("requests", .integer(egressProxy.requests)),
+                    JSONMember("allowed", .integer(egressProxy.allowed)),
+                    JSONMember("refused", .integer(egressProxy.refused)),
+                    JSONMember("strangers", .integer(egressProxy.strangers)),
+                    JSONMember("tunnels", .integer(egressProxy.tunnels)),
+                    JSONMember("lastRequestAt", .text(egressProxy.lastRequestAt)),
                 ])
             ),
             JSONMember(

@@ -20,7 +20,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
     public var time: String
     /// Where it was decided.
     public var point: Point
-    /// What was wanted; `nil` if the request could not be inspected.
+    /// What was wanted; `nil` if the request could not be inspected, and in the egress proxy, which cannot tell.
     public var action: RegistryAction?
     /// The registry; `nil` if the request could not be inspected.
     public var registry: String?
@@ -74,6 +74,40 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
         policyVersion = policy?.version
         organization = policy?.organization
         self.obstacle = obstacle
+    }
+
+    /// A record of somebody who wants to reach a host, of which nothing else can be seen.
+    ///
+    /// - Parameters:
+    ///   - id: the decision's name.
+    ///   - time: when, in UTC.
+    ///   - point: where it was decided.
+    ///   - address: host and port, if they could be read.
+    ///   - subject: what was asked for, in printable ASCII, if it could not be read.
+    ///   - verdict: what was decided.
+    ///   - policy: the policy that decided, if there is one.
+    ///   - obstacle: what was in the way, if something was.
+    public init(
+        id: DecisionID,
+        time: String,
+        point: Point,
+        reaching address: RegistryAddress?,
+        subject: String? = nil,
+        verdict: Verdict,
+        policy: AccessPolicy?,
+        obstacle: String? = nil
+    ) {
+        self.init(
+            id: id,
+            time: time,
+            point: point,
+            request: nil,
+            image: subject,
+            verdict: verdict,
+            policy: policy,
+            obstacle: obstacle
+        )
+        registry = address?.description
     }
 
     /// The record as a JSON object.

@@ -186,7 +186,7 @@ public struct PlainCredential: Sendable, Equatable {
 }
 
 /// A text that never shows in a message.
-public struct Secret: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible {
+public struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible {
     /// The text itself.
     public let text: String
 

@@ -32,6 +32,8 @@ public struct InstallationPaths: Hashable, Sendable {
     public var stateDirectory: String { "\(prefix)/var/lib/docker-ram" }
     /// The last policy file that docker-ramd read without an error; every program falls back on it.
     public var lastValidPolicy: String { "\(stateDirectory)/last-valid-policy.json" }
+    /// The secret without which the egress proxy serves nobody; docker-ramd's and root's alone.
+    public var proxySecret: String { "\(stateDirectory)/proxy-secret" }
     /// The decision log: JSON lines, the newest last; older files end in `.1`, `.2`, ...
     public var decisionLog: String { "\(stateDirectory)/decisions.jsonl" }
     /// What a file held before we changed it, kept to give it back exactly; root's alone.

@@ -47,6 +47,18 @@ public enum PolicyInForce: Sendable {
         }
     }
 
+    /// Decides whether the engine may reach an address, where nothing else can be seen.
+    ///
+    /// - Parameter address: host and port.
+    /// - Returns: the verdict of the policy, as in ``verdict(on:)``.
+    public func verdict(onReaching address: RegistryAddress) -> Verdict {
+        switch self {
+        case .unmanaged: Verdict(.allow, .unmanaged)
+        case .policy(let policy, _): policy.verdict(onReaching: address)
+        case .unavailable: Verdict(.deny, .policyUnavailable)
+        }
+    }
+
     /// The verdict on something that no rule can allow, like a request that could not be inspected.
     ///
     /// - Parameter reason: why it would be refused.

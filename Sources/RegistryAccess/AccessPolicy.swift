@@ -91,6 +91,31 @@ public struct AccessPolicy: Sendable {
         isEnabled ? refusal(reason, nil) : Verdict(.allow, .disabled)
     }
 
+    /// Decides whether the engine may reach an address at all, where nothing else can be seen: in the egress proxy.
+    ///
+    /// The host of a registry is open if any of its rules allows something there. So are the hosts that an allowed
+    /// registry sends its clients to: those of its pack and the `supportHosts` of its rules.
+    ///
+    /// - Parameter address: host and port.
+    /// - Returns: the verdict; in audit mode a refusal is ``Verdict/Outcome/wouldDeny``.
+    public func verdict(onReaching address: RegistryAddress) -> Verdict {
+        let verdicts = RegistryAction.allCases.map { verdict(on: AccessRequest($0, address)) }
+        if let allowed = verdicts.first(where: { $0.outcome == .allow }) { return allowed }
+        if let rule = rules.firstIndex(where: { $0.isAllowed && $0.supportHosts.contains { $0.matches(address) } }) {
+            return Verdict(.allow, .supportHost, rule: rule)
+        }
+        return verdicts[0]
+    }
+
+    /// Whether a rule that allows something at an address accepts plain HTTP there.
+    ///
+    /// - Parameter address: host and port.
+    /// - Returns: `false` also for a support host, and `true` where no policy is enforced.
+    public func acceptsPlainHTTP(at address: RegistryAddress) -> Bool {
+        guard isEnabled else { return true }
+        return rules.contains { $0.isAllowed && $0.isInsecure && $0.address.matches(address) }
+    }
+
     private func refusal(_ reason: Verdict.Reason, _ rule: Int?) -> Verdict {
         Verdict(mode == .audit ? .wouldDeny : .deny, reason, rule: rule)
     }

@@ -85,7 +85,7 @@ package struct JSONScanner {
     }
 
     /// Reads a list; the body is called before each element and must read it.
-    mutating func array(_ element: (inout JSONScanner) throws(InvalidJSON) -> Void) throws(InvalidJSON) {
+    package mutating func array(_ element: (inout JSONScanner) throws(InvalidJSON) -> Void) throws(InvalidJSON) {
         try open(ASCII.leftBracket, "a list")
         var isFirst = true
         while try next(ASCII.rightBracket, &isFirst) {

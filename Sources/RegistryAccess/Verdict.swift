@@ -34,6 +34,18 @@ public struct Verdict: Sendable, Hashable {
         case policyUnavailable = "policy-unavailable"
         /// It would put something else in the place of the authorization plugin.
         case ownPlugin = "own-plugin"
+        /// A rule allows a registry that sends its clients to this host.
+        case supportHost = "support-host"
+        /// It would make a BuildKit container that does not go through the egress proxy.
+        case unmanagedBuilder = "unmanaged-builder"
+        /// The name leads to an address that no registry has: loopback, link-local, multicast or our own.
+        case forbiddenAddress = "forbidden-address"
+        /// Plain HTTP to a registry whose rule does not accept it.
+        case plainHTTP = "plain-http"
+        /// The TLS session in a tunnel is for another host than the tunnel.
+        case serverName = "server-name"
+        /// What comes through a tunnel is not TLS.
+        case notTLS = "not-tls"
     }
 
     /// What is to be done.

@@ -90,7 +90,10 @@ struct CheckResult {
             case .disabled: "the policy is switched off"
             case .unmanaged: "this machine has no policy"
             case .policyUnavailable: "the policy cannot be read"
-            case .notInspected, .ownPlugin, .importsAllowed: verdict.reason.rawValue
+            case .supportHost: "as a support host of \(pattern)"
+            case .notInspected, .ownPlugin, .importsAllowed, .unmanagedBuilder, .forbiddenAddress, .plainHTTP,
+                .serverName, .notTLS:
+                verdict.reason.rawValue
             }
         return verdict.outcome == .wouldDeny ? "\(text); audit mode lets it pass" : text
     }
