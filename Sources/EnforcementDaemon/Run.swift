@@ -6,7 +6,7 @@ import Logging
 /// `docker-ramd run`.
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Serve the authorization plugin and the control socket until SIGTERM.",
+        abstract: "Serve the authorization plugin, the egress proxy and the control socket until SIGTERM.",
         discussion: """
             Sockets are taken over from systemd where it hands them over, and opened otherwise. \
             SIGHUP reads the policy again at once; a change of the file is noticed without it.
@@ -68,11 +68,16 @@ struct Run: AsyncParsableCommand {
         defer { plugin.removeFile() }
         let control = try handed.control ?? ListeningSocket.open(at: paths.controlSocket, mode: 0o666)
         defer { control.removeFile() }
+        let proxy = Result { () throws(SocketFault) -> ListeningSocket in
+            if let proxy = handed.proxy { return proxy }
+            return try ListeningSocket.openTCP(at: settings.egressProxy.listen)
+        }
         let daemon = EnforcementDaemon(
             paths: paths,
             settings: settings,
             pluginSocket: plugin,
             controlSocket: control,
+            proxySocket: proxy,
             logger: logger,
             notifier: ServiceNotifier(socketPath: environment.notifySocket),
             watchdogInterval: environment.watchdogMicroseconds.map { .microseconds($0 / 2) }
