@@ -33,6 +33,7 @@ struct Run: AsyncParsableCommand {
         let environment = ServiceEnvironment.take()
         // A write to somebody who has gone is an error of that write, not the end of the program.
         signal(SIGPIPE, SIG_IGN)
+        Self.raiseOpenFileLimit()
         var logger = Logger(label: "docker-ramd") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
         let paths = InstallationPaths(root: root ?? environment.root ?? "/")
@@ -45,6 +46,14 @@ struct Run: AsyncParsableCommand {
             logger.critical("cannot go on", metadata: ["error": "\(error)"])
             throw ExitCode.failure
         }
+    }
+
+    /// A tunnel takes two descriptors, and the usual soft limit is a thousand.
+    private static func raiseOpenFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     private static func level(_ name: String) throws -> Logger.Level {
