@@ -43,7 +43,8 @@ struct EnforcementDaemon: Sendable {
         let watcher = PolicyWatcher(paths, logger: logger)
         let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
         let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
-        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue)
+        let builderProxy = builderProxy()
+        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue, builderProxy: builderProxy)
 
         let pluginServer = try await AuthorizationPluginServer.start(
             on: pluginSocket.descriptor,
@@ -91,6 +92,17 @@ struct EnforcementDaemon: Sendable {
                 tasks.cancelAll()
                 try ending?.get()
             }
+        }
+    }
+
+    /// What builders go through; without their secret, which is no reason not to serve, none of them does.
+    private func builderProxy() -> BuilderProxy? {
+        do throws(FileError) {
+            let secret = try ProxySecret.readOrMake(paths, of: .builders)
+            return BuilderProxy(secret: secret, settings: settings.egressProxy)
+        } catch {
+            logger.error("builders count as unmanaged", metadata: ["error": "\(error)"])
+            return nil
         }
     }
 
