@@ -47,7 +47,8 @@ struct EnforcementDaemon: Sendable {
         let watcher = PolicyWatcher(paths, logger: logger)
         let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
         let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
-        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue)
+        let builderProxy = builderProxy()
+        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue, builderProxy: builderProxy)
 
         let pluginServer = try await AuthorizationPluginServer.start(
             on: pluginSocket.descriptor,
@@ -138,17 +139,31 @@ struct EnforcementDaemon: Sendable {
         }
     }
 
+    /// Who is let in: the engine, and builders if their secret can be had.
     private func proxyCredentials() -> (ProxyCredentials, fault: String?) {
+        let builders = try? ProxySecret.readOrMake(paths, of: .builders)
         do throws(FileError) {
-            return (ProxyCredentials(try ProxySecret.readOrMake(paths)), nil)
+            let engine = try ProxySecret.readOrMake(paths, of: .engine)
+            return (ProxyCredentials([engine] + [builders].compactMap(\.self)), nil)
         } catch {
             logger.error("THE EGRESS PROXY SERVES NOBODY", metadata: ["error": "\(error)"])
-            return (ProxyCredentials(nil), "it serves nobody: \(error)")
+            return (ProxyCredentials([]), "it serves nobody: \(error)")
         }
     }
 
     // Of its own, so that what passes through tunnels does not hold up the engine's questions.
     private static let proxyGroup = MultiThreadedEventLoopGroup(numberOfThreads: max(1, min(System.coreCount, 4)))
+
+    /// What builders go through; without their secret, which is no reason not to serve, none of them does.
+    private func builderProxy() -> BuilderProxy? {
+        do throws(FileError) {
+            let secret = try ProxySecret.readOrMake(paths, of: .builders)
+            return BuilderProxy(secret: secret, settings: settings.egressProxy)
+        } catch {
+            logger.error("builders count as unmanaged", metadata: ["error": "\(error)"])
+            return nil
+        }
+    }
 
     private func follow(_ orders: AsyncStream<Order>, _ watcher: PolicyWatcher, _ proxy: EgressProxy) async {
         for await order in orders {
