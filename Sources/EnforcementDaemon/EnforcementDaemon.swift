@@ -55,6 +55,7 @@ struct EnforcementDaemon: Sendable {
             on: controlSocket.descriptor,
             limits: controlLimits,
             log: log,
+            helperRecords: HelperRecords(policy: watcher.policy, log: queue),
             status: { status(startedAt, watcher.policy, plugin, queue) },
             logger: logger,
             group: group
