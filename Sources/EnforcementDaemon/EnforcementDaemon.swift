@@ -61,6 +61,7 @@ struct EnforcementDaemon: Sendable {
             on: controlSocket.descriptor,
             limits: controlLimits,
             log: log,
+            helperRecords: HelperRecords(policy: watcher.policy, log: queue),
             status: {
                 var status = status(startedAt, watcher.policy, plugin, queue)
                 status.egressProxy = proxy.status(listening: proxyServer?.address, problem: proxyProblem)
