@@ -58,6 +58,18 @@ public enum PolicyInForce: Sendable {
         }
     }
 
+    /// Decides whether the engine may reach a host that a registry sends its clients to.
+    ///
+    /// - Parameter host: one of the hosts that ``packs`` name.
+    /// - Returns: the verdict of the policy, as in ``verdict(on:)``.
+    public func verdict(onReaching host: RegistryPacks.Host) -> Verdict {
+        switch self {
+        case .unmanaged: Verdict(.allow, .unmanaged)
+        case .policy(let policy, _): policy.verdict(onReaching: host)
+        case .unavailable: Verdict(.deny, .policyUnavailable)
+        }
+    }
+
     /// The verdict on something that no rule can allow, like a request that could not be inspected.
     ///
     /// - Parameter reason: why it would be refused.
