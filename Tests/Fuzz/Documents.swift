@@ -26,3 +26,21 @@ func fuzzPolicy(_ bytes: [UInt8]) {
         precondition(policy.rules.indices.contains(rule))
     }
 }
+
+func fuzzPacks(_ bytes: [UInt8]) {
+    guard let packs = try? RegistryPacks(json: bytes) else { return }
+    precondition((try? StrictJSON.parse(bytes)) != nil)
+    // Nothing is open without a rule, and everything that a registry needs with a rule for each.
+    let shut = AccessPolicy(version: 1, organization: "a", rules: [], packs: packs)
+    for pack in packs.packs {
+        for form in pack.registries {
+            let registry = RegistryAddress.filled(form.filled({ "v\($0)" }, orElse: "x"))
+            let rule = RegistryRule(address: AddressPattern(exactly: registry), isAllowed: true)
+            let open = AccessPolicy(version: 1, organization: "a", rules: [rule], packs: packs)
+            for host in packs.hosts(for: registry) {
+                precondition(shut.verdict(onReaching: host).outcome == .deny)
+                precondition(open.verdict(onReaching: host).outcome == .allow)
+            }
+        }
+    }
+}
