@@ -121,15 +121,12 @@ public struct RegistryPacks: Sendable, Hashable {
         return hosts
     }
 
-    /// The pack that an address is a support host of, unless it is the address of a registry too.
-    ///
-    /// - Parameter address: host and port.
-    /// - Returns: the first such pack.
+    /// The pack that an address is a support host of and nothing else: neither shared nor a registry too.
     func packOfSupportHost(_ address: RegistryAddress) -> Pack? {
         guard address.port == nil, !address.isIPAddress, pack(for: address) == nil else { return nil }
         var found: [Range<Int>] = []
         return packs.first { pack in
-            pack.hosts.contains { $0.form.matches(address.host.utf8.span, &found) }
+            pack.hosts.contains { !$0.isShared && $0.form.matches(address.host.utf8.span, &found) }
         }
     }
 
