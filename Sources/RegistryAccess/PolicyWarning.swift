@@ -51,15 +51,19 @@ extension AccessPolicy {
             )
         }
         // Whoever denies the registry itself means it.
-        guard let address = try? RegistryAddress(rule.address.description) else { return warnings }
-        guard verdict(onReaching: address).reason != .deniedByRule else { return warnings }
+        if let address = try? RegistryAddress(rule.address.description),
+            verdict(onReaching: address).reason == .deniedByRule
+        {
+            return warnings
+        }
         for host in hosts {
             let verdict = verdict(onReaching: host)
             guard verdict.reason == .deniedByRule, let other = verdict.rule else { continue }
-            warnings.append(
-                "registry \(other + 1) denies \(host.name), without which \"\(rule.address)\" cannot be used: "
-                    + "it is there for \(host.purpose.inWords)"
-            )
+            let need =
+                host.isShared
+                ? "where \"\(rule.address)\" may keep what it needs for \(host.purpose.inWords)"
+                : "without which \"\(rule.address)\" cannot be used: it is there for \(host.purpose.inWords)"
+            warnings.append("registry \(other + 1) denies \(host.name), \(need)")
         }
         return warnings
     }

@@ -21,9 +21,26 @@ func fuzzPolicy(_ bytes: [UInt8]) {
             precondition(policy.verdict(on: request) == verdict)
             if policy.isEnabled, !rule.isAllowed { precondition(verdict.outcome != .allow) }
         }
+        checkReaching(address, policy)
     }
     if let rule = policy.verdict(on: AccessRequest(.pull, .dockerHub)).rule {
         precondition(policy.rules.indices.contains(rule))
+    }
+}
+
+/// Who may pull or push at an address may reach it, and whom nothing allows may not.
+private func checkReaching(_ address: RegistryAddress, _ policy: AccessPolicy) {
+    let reaching = policy.verdict(onReaching: address)
+    let isOpen = [RegistryAction.pull, .push].contains {
+        policy.verdict(on: AccessRequest($0, address)).outcome == .allow
+    }
+    if isOpen, reaching.outcome != .allow {
+        // Only where the registry is denied whose support host it is.
+        precondition(reaching.reason == .deniedByRule && reaching.rule.map { !policy.rules[$0].isAllowed } == true)
+    }
+    if let rule = reaching.rule, reaching.outcome == .allow { precondition(policy.rules[rule].isAllowed) }
+    if policy.isEnabled, policy.acceptsPlainHTTP(at: address) {
+        precondition(policy.rules.contains { $0.isAllowed && $0.isInsecure && $0.address.matches(address) })
     }
 }
 
