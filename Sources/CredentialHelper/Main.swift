@@ -1,5 +1,6 @@
 import Glibc
 import LocalInstallation
+import RegistryAccess
 
 /// docker-credential-ram: see ``CredentialCommand``.
 @main
@@ -10,7 +11,7 @@ struct Main {
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         let environment = ProcessEnvironment.current
         let command = CredentialCommand(
-            policy: { PolicyInForce.load(InstallationPaths(environment: environment.variables)) },
+            policy: { PolicyInForce.load(InstallationPaths(environment: environment.variables), packs: .empty) },
             environment: environment
         )
         command.run(Array(CommandLine.arguments.dropFirst()), input: .standardInput).write()

@@ -65,6 +65,9 @@ public struct RegistryPacks: Sendable, Hashable {
         }
     }
 
+    /// No packs at all: no registry opens any host but itself and its `supportHosts`.
+    public static let empty = RegistryPacks(version: 0, packs: [])
+
     /// The packs that are part of the programs.
     public static let embedded: RegistryPacks = {
         do throws(InvalidJSON) {

@@ -71,6 +71,16 @@ struct InstalledPacksTests {
         }
     }
 
+    @Test("Without packs only the registry itself is open")
+    func empty() throws {
+        try withPacks(Self.document(version: 1000)) { (paths) throws in
+            let policy = PolicyInForce.load(paths, packs: .empty)
+            #expect(policy.verdict(onReaching: try RegistryAddress("ghcr.io")).outcome == .allow)
+            #expect(policy.verdict(onReaching: try RegistryAddress("cdn.ghcr.test")).outcome == .deny)
+            #expect(policy.verdict(on: AccessRequest(.pull, try RegistryAddress("ghcr.io"))).outcome == .allow)
+        }
+    }
+
     @Test("A file that others may write to is not read")
     func writable() throws {
         try withPacks(Self.document(version: 1000)) { (paths) throws in
