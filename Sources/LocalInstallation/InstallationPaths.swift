@@ -26,6 +26,8 @@ public struct InstallationPaths: Hashable, Sendable {
 
     /// The policy of a machine without a server.
     public var policyFile: String { "\(prefix)/etc/docker-ram/policy.json" }
+    /// Registry packs that are newer than those of the programs.
+    public var registryPacks: String { "\(prefix)/etc/docker-ram/registry-packs.json" }
     /// The settings of docker-ramd.
     public var daemonSettings: String { "\(prefix)/etc/docker-ram/daemon.json" }
     /// What docker-ramd keeps.

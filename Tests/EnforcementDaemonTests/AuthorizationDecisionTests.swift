@@ -171,7 +171,7 @@ struct AuthorizationDecisionTests {
             record.json.text() == """
                 {"id":"7f3a9c","time":"1970-01-01T00:00:00.000Z","point":"authorization-plugin","action":"pull",\
                 "registry":"evil.test","image":"evil.test/x/y:1","verdict":"deny","reason":"no-rule","rule":null,\
-                "policyVersion":7,"organization":"acme","obstacle":null}
+                "policyVersion":7,"organization":"acme","obstacle":null,"user":null}
                 """
         )
         let unknown = Array(#"{"RequestMethod":"POST","RequestUri":"/something/new"}"#.utf8)
