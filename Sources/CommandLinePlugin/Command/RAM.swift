@@ -25,6 +25,17 @@ struct EngineCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
         abstract: "Manage the authorization plugin of this machine's engine",
-        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self]
+        subcommands: [
+            EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self, EngineLockdown.self,
+        ]
+    )
+}
+
+/// `docker ram engine lockdown`.
+struct EngineLockdown: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lockdown",
+        abstract: "Let the engine connect to the egress proxy only",
+        subcommands: [EngineLockdownEnable.self, EngineLockdownDisable.self, EngineLockdownStatus.self]
     )
 }

@@ -9,9 +9,11 @@ struct EngineEnable: PluginCommand {
     )
 
     @OptionGroup var change: EngineChangeOptions
+    @OptionGroup var lockdown: LockdownOption
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
+        try lockdown.check(in: context)
         let setup = EngineSetup(context.paths)
         if let flag = EngineProcess.pluginFlag(of: context.paths) {
             throw Failure(
@@ -30,6 +32,7 @@ struct EngineEnable: PluginCommand {
         let isReloaded = change.isReloading ? try EngineProcess.reload(context, try setup.state()) : false
         EngineResult(change: changed, isDryRun: change.dryRun, isReloaded: isReloaded, isEnabled: true)
             .show(in: context, as: common.format)
+        try lockdown.apply(isDryRun: change.dryRun, in: context)
         if !isAnswering {
             context.note("note: the plugin does not answer yet; dockerd does not start without it")
         }
