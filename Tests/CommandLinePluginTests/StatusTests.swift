@@ -101,7 +101,7 @@ struct StatusTests {
             let outcome = machine.run(["status"], extra: ["DOCKER_AUTH_CONFIG": "{}"])
             #expect(outcome.words.contains("docker-credential-ram is not on PATH"))
             #expect(outcome.words.contains("goes before docker-ram for \"a.test\""))
-            #expect(outcome.words.contains("and 1 more; run: docker ram doctor"))
+            #expect(outcome.words.contains("and 1 more; to mend it, run: docker ram doctor"))
             let words = ["status", "--format", "json"]
             let json = machine.run(words, extra: ["DOCKER_AUTH_CONFIG": "{}"]).output
             let problems = try StrictJSON.parse(Array(json.utf8)).value(named: "problems")?.elements

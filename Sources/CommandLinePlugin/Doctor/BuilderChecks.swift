@@ -6,7 +6,7 @@ extension MachineCheck {
         MachineCheck("builder-containers", "BuildKit in containers", asksPrograms: true) { facts in
             guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
             do {
-                let builders = try BuilderContainer.all(facts)
+                let builders = try RunningBuilder.all(facts)
                 let outcomes = builders.filter { !$0.usesProxy(facts) }.map { builder in
                     facts.leak(
                         "container \"\(builder.name)\" (\(builder.image)) fetches past the egress proxy",
@@ -33,7 +33,7 @@ extension MachineCheck {
 }
 
 /// A container that runs BuildKit.
-private struct BuilderContainer {
+private struct RunningBuilder {
     let name: String
     let image: String
     let variables: [String]
@@ -46,7 +46,7 @@ private struct BuilderContainer {
     private static let patience = 5000
 
     /// Those of the engine, stopped ones included: buildx starts them when it wants them.
-    static func all(_ facts: MachineFacts) throws -> [BuilderContainer] {
+    static func all(_ facts: MachineFacts) throws -> [RunningBuilder] {
         let docker = DockerProgram(facts.context)
         let list = try docker.run(["ps", "--all", "--no-trunc", "--format", "{{json .}}"], within: patience)
         guard list.exitCode == 0 else { throw Unreadable(description: "docker ps says: \(list.errorWords)") }
@@ -63,7 +63,7 @@ private struct BuilderContainer {
         guard let elements = json?.elements else {
             throw Unreadable(description: "docker inspect says: \(details.errorWords)")
         }
-        return elements.map(BuilderContainer.init)
+        return elements.map(RunningBuilder.init)
     }
 
     /// buildx names its containers so; others run the same image.

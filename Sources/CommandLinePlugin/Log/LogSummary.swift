@@ -20,10 +20,11 @@ struct LogSummary: Sendable {
         var lastUse = ""
         var actions: Set<String> = []
         var reasons: Set<String> = []
-        var points: Set<String> = []
+        var points: [String: Int] = [:]
         var rule: String?
         var example: String?
-        var count: Int { denied + wouldBeDenied }
+        /// How often it was used: one pull leaves a record at every enforcement point that it passes.
+        var count: Int { points.values.max() ?? 0 }
     }
 
     /// An empty summary.
@@ -53,11 +54,12 @@ struct LogSummary: Sendable {
         if !time.utf8.lexicographicallyPrecedes(use.lastUse.utf8) {
             use.lastUse = time
             use.rule = text("rule")
-            use.example = text("image") ?? use.example
+            // A login names the registry once more.
+            if let image = text("image"), image != name { use.example = image }
         }
         if let action = text("action") { use.actions.insert(action) }
         if let reason = text("obstacle") ?? text("reason") { use.reasons.insert(reason) }
-        if let point = text("point") { use.points.insert(point) }
+        use.points[text("point") ?? "", default: 0] += 1
         registries[name] = use
     }
 
@@ -99,7 +101,7 @@ extension LogSummary: CommandResult {
             lines += [head, ""]
             let rows = uses.map { use in
                 [
-                    "\(use.count)", use.registry.isEmpty ? "(could not be inspected)" : use.registry,
+                    "\(use.count)", use.registry.isEmpty ? "(no registry is named)" : use.registry,
                     Timestamp.age(use.lastUse, now: context.now()) ?? use.lastUse,
                 ]
             }
@@ -144,7 +146,7 @@ extension LogSummary: CommandResult {
             JSONMember("lastUse", .string(use.lastUse)),
             JSONMember("actions", .texts(use.actions.sorted())),
             JSONMember("reasons", .texts(use.reasons.sorted())),
-            JSONMember("points", .texts(use.points.sorted())),
+            JSONMember("points", .texts(use.points.keys.sorted())),
             JSONMember("rule", .text(use.rule)),
             JSONMember("example", .text(use.example)),
         ])

@@ -88,10 +88,9 @@ extension MachineStatus: CommandResult {
         var lines = ["", terminal.colored("Problems", .bold)]
         for problem in problems.prefix(Self.mostProblems) {
             lines.append(terminal.colored("  ! \(wrapped(problem.outcome.details[0]))", .red))
-            if let hint = problem.outcome.hint { lines.append("    \(wrapped(hint))") }
         }
         let more = problems.count - Self.mostProblems
-        lines.append("  \(more > 0 ? "and \(more) more; " : "")run: docker ram doctor")
+        lines.append("    \(more > 0 ? "and \(more) more; " : "")to mend it, run: docker ram doctor")
         return lines
     }
 
