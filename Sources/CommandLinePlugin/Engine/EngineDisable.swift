@@ -1,11 +1,12 @@
 import ArgumentParser
 import LocalInstallation
 
-/// `docker ram engine disable`: gives the engine its earlier daemon.json back.
+/// `docker ram engine disable`: gives the engine its earlier settings back.
 struct EngineDisable: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "disable",
-        abstract: "Take the authorization plugin out of daemon.json (as root)"
+        abstract: "Give the engine its earlier settings back (as root)",
+        discussion: "For example:  docker ram engine disable --reload --restart"
     )
 
     @OptionGroup var change: EngineChangeOptions
@@ -16,8 +17,7 @@ struct EngineDisable: PluginCommand {
         // Read before the file goes: it may say where the process id is.
         let state = try setup.state()
         let changed = try setup.disable(isDryRun: change.dryRun)
-        let isReloaded = change.isReloading ? try EngineProcess.reload(context, state) : false
-        EngineResult(change: changed, isDryRun: change.dryRun, isReloaded: isReloaded, isEnabled: false)
-            .show(in: context, as: common.format)
+        let result = try EngineResult(changed, isEnabled: false, options: change, state: state, in: context)
+        context.show(result, as: common.format)
     }
 }
