@@ -24,7 +24,11 @@ let package = Package(
     ],
     targets: [
         // The rule. Imports nothing.
-        .target(name: "RegistryAccess", swiftSettings: settings),
+        .target(
+            name: "RegistryAccess",
+            resources: [.embedInCode("RegistryPacks.json")],
+            swiftSettings: settings
+        ),
         // The files that we and Docker keep on a machine.
         .target(name: "LocalInstallation", dependencies: ["RegistryAccess"], swiftSettings: settings),
         // What is called of the Secret Service library. It is loaded only when it is needed, so nothing is linked.

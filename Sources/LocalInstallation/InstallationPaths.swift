@@ -26,6 +26,8 @@ public struct InstallationPaths: Hashable, Sendable {
 
     /// The policy of a machine without a server.
     public var policyFile: String { "\(prefix)/etc/docker-ram/policy.json" }
+    /// Registry packs that are newer than those of the programs.
+    public var registryPacks: String { "\(prefix)/etc/docker-ram/registry-packs.json" }
     /// The settings of docker-ramd.
     public var daemonSettings: String { "\(prefix)/etc/docker-ram/daemon.json" }
     /// What docker-ramd keeps.
@@ -34,6 +36,9 @@ public struct InstallationPaths: Hashable, Sendable {
     public var lastValidPolicy: String { "\(stateDirectory)/last-valid-policy.json" }
     /// The secret without which the egress proxy serves nobody; docker-ramd's and root's alone.
     public var proxySecret: String { "\(stateDirectory)/proxy-secret" }
+    /// The secret by which the egress proxy knows BuildKit containers: docker-ramd's, root's, and that of everybody who
+    /// may use the Docker socket, who can read it in the environment of every builder anyway.
+    public var builderProxySecret: String { "\(stateDirectory)/builder-proxy-secret" }
     /// The decision log: JSON lines, the newest last; older files end in `.1`, `.2`, ...
     public var decisionLog: String { "\(stateDirectory)/decisions.jsonl" }
     /// What a file held before we changed it, kept to give it back exactly; root's alone.
@@ -47,6 +52,8 @@ public struct InstallationPaths: Hashable, Sendable {
     /// The environment that tells the engine its proxy, secret included; root's alone, in a directory of root's: whoever
     /// writes it decides what runs in the engine.
     public var proxyEnvironment: String { "\(prefix)/etc/docker-ram/engine-proxy.env" }
+    /// The socket of the engine.
+    public var dockerSocket: String { "\(prefix)/run/docker.sock" }
     /// Docker's own settings of the engine.
     public var dockerDaemonConfig: String { "\(prefix)/etc/docker/daemon.json" }
 }

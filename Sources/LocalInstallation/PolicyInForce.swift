@@ -1,4 +1,3 @@
-import Glibc
 public import RegistryAccess
 
 /// What decides on this machine now.
@@ -71,6 +70,9 @@ public enum PolicyInForce: Sendable {
         }
     }
 
+    /// Which hosts registries send their clients to; those of the programs where there is no policy.
+    public var packs: RegistryPacks { policy?.packs ?? .embedded }
+
     /// The policy, if there is one.
     public var policy: AccessPolicy? {
         if case .policy(let policy, _) = self { policy } else { nil }
@@ -102,41 +104,32 @@ public enum PolicyInForce: Sendable {
     /// - Parameter paths: where it is.
     /// - Returns: what is there.
     public static func readPolicyFile(_ paths: InstallationPaths) -> PolicyFile {
-        read(paths.policyFile, trusting: paths.root == "/" ? [0] : [0, geteuid()])
+        read(paths.policyFile, trusting: TrustedFile.owners(under: paths), InstalledPacks.load(paths).packs)
     }
 
     private static func lastValid(_ paths: InstallationPaths) -> AccessPolicy? {
         // It lies in docker-ramd's own directory and belongs to the user that docker-ramd runs as.
         guard let owner = try? Files.status(paths.stateDirectory).owner else { return nil }
-        guard case .policy(let policy, _) = read(paths.lastValidPolicy, trusting: [0, owner]) else { return nil }
+        let packs = InstalledPacks.load(paths).packs
+        guard case .policy(let policy, _) = read(paths.lastValidPolicy, trusting: [0, owner], packs) else { return nil }
         return policy
     }
 
-    private static func read(_ path: String, trusting owners: [UInt32]) -> PolicyFile {
+    private static func read(
+        _ path: String,
+        trusting owners: [UInt32],
+        _ packs: RegistryPacks
+    ) -> PolicyFile {
         do {
             let (bytes, status) = try Files.read(path, atMost: AccessPolicy.longestDocument)
-            let directory = Files.directory(of: path)
-            if let fault = fault(in: status, "\"\(path)\"", owners) { return .faulty(fault) }
-            if let fault = fault(in: try Files.status(directory), "the directory \"\(directory)\"", owners) {
-                return .faulty(fault)
-            }
-            return .policy(try AccessPolicy(json: bytes), bytes: bytes)
+            if let fault = try TrustedFile.fault(in: status, of: path, trusting: owners) { return .faulty(fault) }
+            return .policy(try AccessPolicy(json: bytes, packs: packs), bytes: bytes)
         } catch let error as FileError {
             // A link that leads nowhere, say to a volume that is not mounted, is no sign that there is no policy.
             return error.isNotFound && !Files.isSymbolicLink(path) ? .missing : .faulty("\(error)")
         } catch {
             return .faulty("\"\(path)\": \(error)")
         }
-    }
-
-    private static func fault(in status: FileStatus, _ name: String, _ owners: [UInt32]) -> String? {
-        guard owners.contains(status.owner) else {
-            return "\(name) belongs to user \(status.owner) and not to root, so anybody may have written it"
-        }
-        guard !status.isWritableByOthers else {
-            return "\(name) can be written by others than its owner; run: chmod go-w \(name)"
-        }
-        return nil
     }
 }
 

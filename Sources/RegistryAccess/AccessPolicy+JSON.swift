@@ -6,13 +6,15 @@ extension AccessPolicy {
     ///
     /// Every key must be known and come once; `docs/policy.md` describes them.
     ///
-    /// - Parameter json: the document.
+    /// - Parameters:
+    ///   - json: the document.
+    ///   - packs: which hosts the registries send their clients to.
     /// - Throws: ``InvalidPolicy`` with the place of the first fault. Nothing of a faulty document is in force.
-    public init(json: [UInt8]) throws(InvalidPolicy) {
+    public init(json: [UInt8], packs: RegistryPacks = .embedded) throws(InvalidPolicy) {
         do throws(InvalidJSON) {
             var scanner = JSONScanner(json, limits: StrictJSON.Limits(bytes: Self.longestDocument, depth: 8))
             try scanner.checkSize()
-            self = try PolicyReader.document(&scanner)
+            self = try PolicyReader.document(&scanner, packs)
             try scanner.end()
         } catch {
             throw InvalidPolicy(line: error.line, column: error.column, message: error.message)
@@ -34,8 +36,8 @@ public struct InvalidPolicy: Error, Equatable, Sendable, CustomStringConvertible
 }
 
 /// The keys of a policy document and what may stand behind them.
-private enum PolicyReader {
-    static func document(_ scanner: inout JSONScanner) throws(InvalidJSON) -> AccessPolicy {
+enum PolicyReader {
+    static func document(_ scanner: inout JSONScanner, _ packs: RegistryPacks) throws(InvalidJSON) -> AccessPolicy {
         _ = scanner.peek()
         let start = scanner.position
         var version: Int?
@@ -44,6 +46,7 @@ private enum PolicyReader {
         var mode = AccessPolicy.Mode.enforce
         var contact: String?
         var imports = AccessPolicy.Imports.deny
+        var unmanagedBuilders = AccessPolicy.UnmanagedBuilders.allow
         var rules: [RegistryRule]?
         try scanner.object { (key, keyOffset, scanner) throws(InvalidJSON) in
             switch ascii(key) {
@@ -53,11 +56,15 @@ private enum PolicyReader {
             case "mode": mode = try choice(&scanner)
             case "contact": contact = try line(&scanner, atMost: 100, "contact")
             case "imports": imports = try choice(&scanner)
+            case "unmanagedBuilders": unmanagedBuilders = try choice(&scanner)
             case "registries": rules = try self.rules(&scanner)
             default:
                 throw unknown(
                     key,
-                    ["version", "organization", "enabled", "mode", "contact", "imports", "registries"],
+                    [
+                        "version", "organization", "enabled", "mode", "contact", "imports", "unmanagedBuilders",
+                        "registries",
+                    ],
                     &scanner,
                     keyOffset
                 )
@@ -73,7 +80,9 @@ private enum PolicyReader {
             mode: mode,
             contact: contact,
             imports: imports,
-            rules: rules
+            unmanagedBuilders: unmanagedBuilders,
+            rules: rules,
+            packs: packs
         )
     }
 
@@ -144,11 +153,11 @@ private enum PolicyReader {
     // MARK: - Values
 
     /// A key as it may be compared with `==`: Swift holds some Unicode characters for equal to ASCII ones.
-    private static func ascii(_ key: String) -> String {
+    static func ascii(_ key: String) -> String {
         ASCII.isAll(key) ? key : ""
     }
 
-    private static func unknown(
+    static func unknown(
         _ key: String,
         _ known: [String],
         _ scanner: inout JSONScanner,
@@ -158,7 +167,7 @@ private enum PolicyReader {
         return scanner.fault("unknown key \(JSONScanner.quoted(key)); known are \(names)", at: offset)
     }
 
-    private static func version(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Int {
+    static func version(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Int {
         _ = scanner.peek()
         let start = scanner.position
         let text = try scanner.number()
@@ -170,7 +179,7 @@ private enum PolicyReader {
     }
 
     /// A text that is printed in refusals: one line of printable ASCII.
-    private static func line(
+    static func line(
         _ scanner: inout JSONScanner,
         atMost limit: Int,
         _ name: String
@@ -201,7 +210,7 @@ private enum PolicyReader {
         return text
     }
 
-    private static func choice<Value: RawRepresentable & Sendable>(
+    static func choice<Value: RawRepresentable & Sendable>(
         _ scanner: inout JSONScanner
     ) throws(InvalidJSON) -> Value where Value.RawValue == String, Value: CaseIterable {
         _ = scanner.peek()

@@ -19,6 +19,14 @@ public struct AccessPolicy: Sendable {
         case allow
     }
 
+    /// Whether a BuildKit may run in a container of its own without going through the egress proxy.
+    public enum UnmanagedBuilders: String, Sendable, Codable, CaseIterable {
+        /// It may not.
+        case deny
+        /// It may; what it pulls is then not decided by anybody.
+        case allow
+    }
+
     /// The version, at least 1.
     public let version: Int
     /// The organization's name.
@@ -31,10 +39,16 @@ public struct AccessPolicy: Sendable {
     public let contact: String?
     /// What becomes of imports that cannot be inspected.
     public let imports: Imports
+    /// What becomes of BuildKit containers that do not go through the egress proxy.
+    public let unmanagedBuilders: UnmanagedBuilders
     /// The rules in the order of the document.
     public let rules: [RegistryRule]
 
-    private let index: RuleIndex
+    /// Which hosts the registries send their clients to.
+    public let packs: RegistryPacks
+
+    let index: RuleIndex
+    let egress: EgressIndex
 
     /// A policy.
     ///
@@ -45,7 +59,9 @@ public struct AccessPolicy: Sendable {
     ///   - mode: what a refusal does.
     ///   - contact: whom to ask for access.
     ///   - imports: what becomes of imports that cannot be inspected.
+    ///   - unmanagedBuilders: what becomes of BuildKit containers that do not go through the egress proxy.
     ///   - rules: the rules.
+    ///   - packs: which hosts the registries send their clients to.
     public init(
         version: Int,
         organization: String,
@@ -53,7 +69,9 @@ public struct AccessPolicy: Sendable {
         mode: Mode = .enforce,
         contact: String? = nil,
         imports: Imports = .deny,
-        rules: [RegistryRule]
+        unmanagedBuilders: UnmanagedBuilders = .allow,
+        rules: [RegistryRule],
+        packs: RegistryPacks = .embedded
     ) {
         self.version = version
         self.organization = organization
@@ -61,8 +79,11 @@ public struct AccessPolicy: Sendable {
         self.mode = mode
         self.contact = contact
         self.imports = imports
+        self.unmanagedBuilders = unmanagedBuilders
         self.rules = rules
+        self.packs = packs
         index = RuleIndex(rules)
+        egress = EgressIndex(rules, index, packs)
     }
 
     /// Decides.
@@ -74,7 +95,10 @@ public struct AccessPolicy: Sendable {
     /// - Returns: the verdict; in audit mode a refusal is ``Verdict/Outcome/wouldDeny``.
     public func verdict(on request: AccessRequest) -> Verdict {
         guard isEnabled else { return Verdict(.allow, .disabled) }
-        let match = index.match(request)
+        return verdict(index.match(request))
+    }
+
+    func verdict(_ match: RuleIndex.Match) -> Verdict {
         if let rule = match.denying { return refusal(.deniedByRule, rule) }
         if let rule = match.allowing { return Verdict(.allow, .allowedByRule, rule: rule) }
         if let rule = match.allowingOtherRepository { return refusal(.repository, rule) }
@@ -91,32 +115,7 @@ public struct AccessPolicy: Sendable {
         isEnabled ? refusal(reason, nil) : Verdict(.allow, .disabled)
     }
 
-    /// Decides whether the engine may reach an address at all, where nothing else can be seen: in the egress proxy.
-    ///
-    /// The host of a registry is open if any of its rules allows something there. So are the hosts that an allowed
-    /// registry sends its clients to: those of its pack and the `supportHosts` of its rules.
-    ///
-    /// - Parameter address: host and port.
-    /// - Returns: the verdict; in audit mode a refusal is ``Verdict/Outcome/wouldDeny``.
-    public func verdict(onReaching address: RegistryAddress) -> Verdict {
-        let verdicts = RegistryAction.allCases.map { verdict(on: AccessRequest($0, address)) }
-        if let allowed = verdicts.first(where: { $0.outcome == .allow }) { return allowed }
-        if let rule = rules.firstIndex(where: { $0.isAllowed && $0.supportHosts.contains { $0.matches(address) } }) {
-            return Verdict(.allow, .supportHost, rule: rule)
-        }
-        return verdicts[0]
-    }
-
-    /// Whether a rule that allows something at an address accepts plain HTTP there.
-    ///
-    /// - Parameter address: host and port.
-    /// - Returns: `false` also for a support host, and `true` where no policy is enforced.
-    public func acceptsPlainHTTP(at address: RegistryAddress) -> Bool {
-        guard isEnabled else { return true }
-        return rules.contains { $0.isAllowed && $0.isInsecure && $0.address.matches(address) }
-    }
-
-    private func refusal(_ reason: Verdict.Reason, _ rule: Int?) -> Verdict {
+    func refusal(_ reason: Verdict.Reason, _ rule: Int?) -> Verdict {
         Verdict(mode == .audit ? .wouldDeny : .deny, reason, rule: rule)
     }
 }

@@ -14,6 +14,8 @@ public struct Refusal: Sendable, Hashable {
         case notInspected(String)
         /// A plugin that would take the place of the authorization plugin.
         case ownPlugin
+        /// A BuildKit container that does not go through the egress proxy; the text names its image or itself.
+        case unmanagedBuilder(String)
         /// Everything that touches a registry, because the policy cannot be read.
         case policyUnavailable
     }
@@ -64,6 +66,7 @@ public struct Refusal: Sendable, Hashable {
         case .registry: "Your organization has disallowed this registry"
         case .notInspected: "This request could not be inspected"
         case .ownPlugin: "This plugin may not be replaced"
+        case .unmanagedBuilder: "Your organization has disallowed builders outside its egress proxy"
         case .policyUnavailable: "Registries are refused until the policy can be read"
         }
     }
@@ -73,6 +76,7 @@ public struct Refusal: Sendable, Hashable {
         case .registry(let address, _): address.description
         case .notInspected(let obstacle): obstacle
         case .ownPlugin: "docker-ram"
+        case .unmanagedBuilder(let name): name
         case .policyUnavailable: "run docker ram status"
         }
     }
@@ -82,6 +86,7 @@ public struct Refusal: Sendable, Hashable {
         switch subject {
         case .registry(_, .action): advice.append("Other actions are allowed there.")
         case .registry(_, .repository): advice.append("Other repositories are allowed there.")
+        case .unmanagedBuilder: advice.append("Run: docker ram engine builder NAME.")
         default: break
         }
         if let contact { advice.append("Ask \(contact) for access.") }

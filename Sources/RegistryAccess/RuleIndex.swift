@@ -60,6 +60,8 @@ struct RuleIndex: Sendable {
     private struct Entry {
         /// Those that speak of every repository.
         var everywhere = Rules()
+        /// Whether one that allows accepts plain HTTP.
+        var isInsecure = false
         /// Those that speak of some: where their patterns are, in `repositories`.
         var repositories: Int32 = -1
     }
@@ -68,6 +70,16 @@ struct RuleIndex: Sendable {
         var byPattern: [String: Rules] = [:]
         /// An allowing rule for some repository, where the repository cannot be seen.
         var allowingSome = RuleForAction()
+    }
+
+    /// What the rules say of an address where neither the action nor the repository can be seen.
+    enum Standing {
+        /// Something is allowed there, by this rule.
+        case open(Int)
+        /// Pulling and pushing are denied there, pulling by this rule.
+        case denied(Int)
+        /// Nothing is allowed there; what the rules say of pulling.
+        case shut(Match)
     }
 
     private var table: PatternTable
@@ -81,6 +93,7 @@ struct RuleIndex: Sendable {
         for (index, rule) in rules.enumerated() {
             let place = table.place(of: rule.address)
             if place == entries.count { entries.append(Entry()) }
+            if rule.isAllowed, rule.isInsecure { entries[place].isInsecure = true }
             if rule.repositories.isEmpty {
                 entries[place].everywhere.note(index, rule)
             } else {
@@ -102,9 +115,32 @@ struct RuleIndex: Sendable {
     }
 
     func match(_ request: AccessRequest) -> Match {
+        match(request, table.matches(request.address))
+    }
+
+    private func match(_ request: AccessRequest, _ places: [Int]) -> Match {
         var match = Match()
-        for place in table.matches(request.address) { note(entries[place], request, &match) }
+        for place in places { note(entries[place], request, &match) }
         return match
+    }
+
+    /// What the rules say of an address as a whole.
+    func standing(of address: RegistryAddress) -> Standing {
+        let places = table.matches(address)
+        let pull = match(AccessRequest(.pull, address), places)
+        if pull.denying == nil, let rule = pull.allowing { return .open(rule) }
+        let push = match(AccessRequest(.push, address), places)
+        if push.denying == nil, let rule = push.allowing { return .open(rule) }
+        // Who may neither pull nor push there has no use for a login.
+        if let rule = pull.denying, push.denying != nil { return .denied(rule) }
+        let login = match(AccessRequest(.login, address), places)
+        if login.denying == nil, let rule = login.allowing { return .open(rule) }
+        return .shut(pull)
+    }
+
+    /// Whether a rule that speaks of the address and allows something accepts plain HTTP.
+    func acceptsPlainHTTP(at address: RegistryAddress) -> Bool {
+        table.matches(address).contains { entries[$0].isInsecure }
     }
 
     private func note(_ entry: Entry, _ request: AccessRequest, _ match: inout Match) {

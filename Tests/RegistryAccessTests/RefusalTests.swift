@@ -64,6 +64,10 @@ struct RefusalTests {
             Refusal(.ownPlugin, id: id, policy: nil).sentence == "This plugin may not be replaced: docker-ram (\(id))."
         )
         #expect(
+            Refusal(.unmanagedBuilder("moby/buildkit:1"), id: id, policy: Self.policy()).sentence
+                == "Your organization has disallowed builders outside its egress proxy: moby/buildkit:1 (acme, policy 42, \(id)). Run: docker ram engine builder NAME."
+        )
+        #expect(
             Refusal(.policyUnavailable, id: id, policy: nil).sentence
                 == "Registries are refused until the policy can be read: run docker ram status (\(id))."
         )

@@ -117,7 +117,7 @@ struct CheckResult {
                     )
             )
         }
-        add("registry", "\(request.address)" + (RegistryPacks.pack(for: request.address).map { " (\($0.name))" } ?? ""))
+        add("registry", "\(request.address)" + (policy.packs.pack(for: request.address).map { " (\($0.name))" } ?? ""))
         if let repository = request.repository { add("repository", repository) }
         add("action", request.action.rawValue)
         add("rule", ruleInWords)
@@ -149,7 +149,7 @@ struct CheckResult {
         return "\(policy.organization), version \(policy.version), \(policy.stateInWords)"
     }
 
-    private var hosts: [RegistryPacks.Host] { RegistryPacks.hosts(for: request.address) }
+    private var hosts: [RegistryPacks.Host] { policy.packs.hosts(for: request.address) }
 
     /// What every enforcement point does.
     var effects: [(point: String, text: String)] {

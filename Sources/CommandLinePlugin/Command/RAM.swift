@@ -25,6 +25,6 @@ struct EngineCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
         abstract: "Have this machine's engine enforce the policy",
-        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self]
+        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self]
     )
 }

@@ -37,7 +37,7 @@ struct EgressProxyAddress {
             let problem = status?.value(named: "problem")?.text ?? "docker-ramd is older than this command"
             throw Failure(
                 "the egress proxy does not listen: \(problem); nothing was changed",
-                hints: ["run: systemctl status docker-ramd"]
+                hints: ["run: systemctl status docker-ramd docker-ramd-proxy.socket"]
             )
         }
         text = try Self.reachable(listening ?? settings.egressProxy.listen)
@@ -69,7 +69,9 @@ struct EgressProxyAddress {
         }
         throw Failure(
             "\(fault); nothing was changed",
-            hints: ["an engine whose proxy is missing reaches no registry; run: systemctl status docker-ramd"]
+            hints: [
+                "an engine whose proxy is missing reaches no registry; run: systemctl status docker-ramd docker-ramd-proxy.socket"
+            ]
         )
     }
 }

@@ -19,6 +19,8 @@ struct EngineResult: CommandResult {
     let change: EngineSetup.Change
     let isEnabled: Bool
     let isDryRun: Bool
+    /// Whether the running engine has another proxy than it is told.
+    let isRestartNeeded: Bool
     private(set) var isReloaded = false
     private(set) var isRestarted = false
 
@@ -28,35 +30,44 @@ struct EngineResult: CommandResult {
         isEnabled: Bool,
         options: EngineChangeOptions,
         state: EngineSetup.State,
+        running: RunningEngine?,
+        isRestartPending: Bool,
         in context: CommandContext
     ) throws {
         self.change = change
         self.isEnabled = isEnabled
         isDryRun = options.dryRun
+        isRestartNeeded = change.isRestartNeeded || isRestartPending
         guard !isDryRun else { return }
         let services = ServiceManager(context)
         if change.isUnitChanged { try services?.run("daemon-reload") }
         if change.isDaemonRestartNeeded { try services?.run("try-restart", "docker-ramd.service") }
-        if options.restart, change.isRestartNeeded, let services {
-            try services.run("restart", "docker.service")
+        if options.restart, isRestartNeeded, let services {
+            // Not started where it does not run.
+            try services.run("try-restart", "docker.service")
             isRestarted = true
         } else if options.reload {
             isReloaded = try EngineProcess.reload(context, state)
         }
-        addNotes(hasServices: services != nil, context)
+        let isRunning = running != nil || EngineProcess.isRunning(context.paths, pidFile: state.pidFile)
+        addNotes(hasServices: services != nil, isRunning: isRunning, context)
     }
 
-    private func addNotes(hasServices: Bool, _ context: CommandContext) {
-        if change.isReloadNeeded, !isReloaded, !isRestarted {
-            let how = hasServices ? "systemctl reload docker" : "kill -HUP $(cat /run/docker.pid)"
-            context.note("note: a running engine reads its plugins on reload, which stops no container: \(how)")
-        }
+    private func addNotes(hasServices: Bool, isRunning: Bool, _ context: CommandContext) {
         if change.isDaemonRestartNeeded, !hasServices {
             context.note("note: docker-ramd reads its settings at its start only: start it again")
         }
-        if change.isRestartNeeded, !isRestarted {
+        guard isRunning else {
+            if change.isReloadNeeded || isRestartNeeded { context.note("note: Docker takes it over at its next start") }
+            return
+        }
+        if change.isReloadNeeded, !isReloaded, !isRestarted {
+            let how = hasServices ? "systemctl reload docker" : "kill -HUP $(cat /run/docker.pid)"
+            context.note("note: Docker reads its plugins on reload, which stops no container: \(how)")
+        }
+        if isRestartNeeded, !isRestarted {
             let how = hasServices ? "systemctl restart docker" : "stop dockerd and start it again"
-            context.note("note: a running engine takes its proxy over at its next start only: \(how)")
+            context.note("note: Docker takes its proxy over at its next start only: \(how)")
             context.note("note: that stops its containers, unless live-restore is set")
         }
     }
@@ -82,7 +93,7 @@ struct EngineResult: CommandResult {
             JSONMember("changes", .texts(change.changes)),
             JSONMember("reloadNeeded", .bool(change.isReloadNeeded && !isReloaded && isLeft)),
             JSONMember("reloaded", .bool(isReloaded)),
-            JSONMember("restartNeeded", .bool(change.isRestartNeeded && isLeft)),
+            JSONMember("restartNeeded", .bool(isRestartNeeded && isLeft)),
             JSONMember("restarted", .bool(isRestarted)),
         ])
     }

@@ -6,7 +6,7 @@ struct EngineDisable: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "disable",
         abstract: "Give the engine its earlier settings back (as root)",
-        discussion: "For example:  docker ram engine disable --reload --restart"
+        discussion: "Example: docker ram engine disable --reload --restart"
     )
 
     @OptionGroup var change: EngineChangeOptions
@@ -16,8 +16,19 @@ struct EngineDisable: PluginCommand {
         let setup = EngineSetup(context.paths)
         // Read before the file goes: it may say where the process id is.
         let state = try setup.state()
+        let running = RunningEngine(context.paths, hosts: state.hosts)
+        let settings = (try? DaemonSettings(context.paths)) ?? DaemonSettings()
+        let address = try? EgressProxyAddress(context, settings: settings, isChecked: false)
         let changed = try setup.disable(isDryRun: change.dryRun)
-        let result = try EngineResult(changed, isEnabled: false, options: change, state: state, in: context)
+        let result = try EngineResult(
+            changed,
+            isEnabled: false,
+            options: change,
+            state: state,
+            running: running,
+            isRestartPending: address.map { running?.goesThrough($0.text) == true } ?? false,
+            in: context
+        )
         context.show(result, as: common.format)
     }
 }

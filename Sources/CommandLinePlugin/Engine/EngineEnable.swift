@@ -8,8 +8,11 @@ struct EngineEnable: PluginCommand {
         commandName: "enable",
         abstract: "Have the engine ask the plugin and use the egress proxy (as root)",
         discussion: """
-            Another proxy that the engine used until now becomes the egress proxy's own. For example, first to look and \
-            then to do it:  docker ram engine enable --dry-run  and  docker ram engine enable --reload --restart
+            Another proxy that the engine used until now becomes the egress proxy's own.
+
+            Example: docker ram engine enable --dry-run
+            Then:    docker ram engine enable --reload --restart
+            Undo it: docker ram engine disable --reload --restart
             """
     )
 
@@ -34,7 +37,8 @@ struct EngineEnable: PluginCommand {
             let place = EngineProcess.place(of: flag, service: service, paths: context.paths, pidFile: state.pidFile)
             if let place { throw Self.conflict(flag, in: place, context) }
         }
-        let proxy = pluginOnly ? nil : try proxy(setup, state, service, context)
+        let running = RunningEngine(context.paths, hosts: state.hosts)
+        let proxy = pluginOnly ? nil : try proxy(setup, state, service, running, context)
         if !noCheck, !change.dryRun, !DaemonProbe.pluginAnswers(context.paths.pluginSocket) {
             throw Failure(
                 "the plugin does not answer on \"\(context.paths.pluginSocket)\"; nothing was changed",
@@ -50,6 +54,8 @@ struct EngineEnable: PluginCommand {
             isEnabled: true,
             options: change,
             state: change.dryRun ? state : try setup.state(),
+            running: running,
+            isRestartPending: proxy.map { running?.uses($0.url) == false } ?? false,
             in: context
         )
         context.show(result, as: common.format)
@@ -57,7 +63,7 @@ struct EngineEnable: PluginCommand {
             let file = context.paths.proxyEnvironment
             context.note("note: there is no docker.service; start dockerd with the environment that \(file) sets")
         }
-        guard result.isRestarted, let proxy else { return }
+        guard result.isRestarted, running != nil, let proxy else { return }
         guard RunningEngine(context.paths, hosts: state.hosts)?.uses(proxy.url) == true else {
             throw Failure(
                 "Docker was restarted, but does not say that it uses the egress proxy",
@@ -82,6 +88,7 @@ struct EngineEnable: PluginCommand {
         _ setup: EngineSetup,
         _ state: EngineSetup.State,
         _ service: EngineService,
+        _ running: RunningEngine?,
         _ context: CommandContext
     ) throws -> EngineProxy {
         let settings: DaemonSettings
@@ -90,7 +97,7 @@ struct EngineEnable: PluginCommand {
         } catch {
             throw Failure("the settings of docker-ramd cannot be used: \(error)", hints: ["correct them first"])
         }
-        let place = try place(state, service, context)
+        let place = try place(state, service, running, context)
         if place == .systemdDropIn, let overriding = service.overriding {
             throw Failure(
                 "\"\(overriding)\" says something about the engine's proxy that would go first; nothing was changed",
@@ -111,6 +118,7 @@ struct EngineEnable: PluginCommand {
     private func place(
         _ state: EngineSetup.State,
         _ service: EngineService,
+        _ running: RunningEngine?,
         _ context: CommandContext
     ) throws -> EngineProxy.Place {
         if let engineVersion {
@@ -119,11 +127,11 @@ struct EngineEnable: PluginCommand {
             }
             return place
         }
-        let running = RunningEngine(context.paths, hosts: state.hosts)
         let version = EngineVersion(context, service: service, running: running)
-        let place = try version.place(service: service, proxies: state.proxies)
+        let place = try version.place(besides: state.proxies)
         let reads = place == .daemonConfig ? "daemon.json" : "the environment of docker.service"
-        context.note("note: \(version.words); it reads its proxy from \(reads)")
+        let suffix = version.isKnown ? "" : ", as engines of every version do"
+        context.note("note: \(version.words); it reads its proxy from \(reads)\(suffix)")
         return place
     }
 

@@ -30,6 +30,9 @@ enum EngineProcess {
         return environment
     }
 
+    /// Whether there is a running engine.
+    static func isRunning(_ paths: InstallationPaths, pidFile: String?) -> Bool { processID(paths, pidFile) != nil }
+
     /// Sends SIGHUP to the running engine, on which it reads `authorization-plugins` again.
     ///
     /// - Returns: whether there is a running engine.

@@ -68,8 +68,7 @@ private struct EngineState: CommandResult {
         guard let engine else { return nil }
         guard place == nil else { return !isUsed }
         // What docker-ram does not say itself is judged by whether the engine still uses our proxy.
-        return engine.proxies.httpsProxy.map { EngineProxySettings.masked($0).hasSuffix("xxxxx:xxxxx@\(address)") }
-            == true
+        return engine.goesThrough(address)
     }
 
     private var told: String {
@@ -79,11 +78,15 @@ private struct EngineState: CommandResult {
         return "\(Self.words(of: other)), not as docker-ram sets it"
     }
 
+    private func words(of engine: RunningEngine) -> String {
+        "\(engine.version) uses \(isUsed ? address : Self.words(of: engine.proxies))"
+    }
+
     private static func words(of proxies: EngineProxySettings) -> String {
         let addresses = [proxies.httpsProxy, proxies.httpProxy].compactMap { $0.map(EngineProxySettings.masked) }
         let distinct = addresses.first.map { first in [first] + addresses.dropFirst().filter { $0 != first } } ?? []
         let exceptions = proxies.noProxy.map { ["except for \($0)"] } ?? []
-        return distinct.isEmpty ? "none" : (distinct + exceptions).joined(separator: ", ")
+        return distinct.isEmpty ? "no proxy" : (distinct + exceptions).joined(separator: ", ")
     }
 
     func text(for context: CommandContext) -> String {
@@ -95,7 +98,7 @@ private struct EngineState: CommandResult {
             ["plugin socket", pluginAnswers ? "answers" : "does not answer"],
             ["proxy", told],
             ["proxy port", "\(address) \(proxy.words)"],
-            ["running engine", engine.map { "\($0.version) uses \(Self.words(of: $0.proxies))" } ?? "does not answer"],
+            ["running engine", engine.map(words) ?? "does not answer"],
         ]
         if isRestartPending == true { rows.append(["restart", "pending: the running engine has another proxy"]) }
         if let conflict { rows.append(["conflict", "\(conflict.flag) in \(conflict.place)"]) }

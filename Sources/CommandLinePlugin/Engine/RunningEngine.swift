@@ -10,10 +10,9 @@ struct RunningEngine {
 
     /// Asks the engine; `nil` if none answers.
     init?(_ paths: InstallationPaths, hosts: [String]) {
-        let prefix = paths.root == "/" ? "" : paths.root
         let scheme = "unix://"
         let sockets = hosts.filter { $0.hasPrefix(scheme) }.map { String($0.dropFirst(scheme.count)) }
-        for path in sockets + ["\(prefix)/run/docker.sock"] {
+        for path in sockets + [paths.dockerSocket] {
             guard let info = Self.info(path), let version = info.value(named: "ServerVersion")?.text, !version.isEmpty
             else { continue }
             self.version = version
@@ -46,6 +45,14 @@ struct RunningEngine {
     func uses(_ url: Secret) -> Bool {
         let masked = Secret(EngineProxySettings.masked(url))
         return proxies == EngineProxySettings(httpProxy: masked, httpsProxy: masked, noProxy: EngineProxy.noProxy)
+    }
+
+    /// Whether it uses a proxy at an address for HTTPS, with whatever secret.
+    ///
+    /// - Parameter address: host and port.
+    /// - Returns: whether it says so.
+    func goesThrough(_ address: String) -> Bool {
+        proxies.httpsProxy.map(EngineProxySettings.masked)?.hasSuffix("xxxxx:xxxxx@\(address)") == true
     }
 }
 
@@ -85,10 +92,10 @@ struct EngineVersion {
             .first { ChildProcess.find($0, environment: [:]) != nil }
     }
 
-    /// Where the engine reads its proxy.
+    /// Where the engine reads its proxy; where its version is not known, where engines of every version do.
     ///
-    /// - Throws: ``Failure`` if that cannot be known.
-    func place(service: EngineService, proxies: EngineProxySettings) throws -> EngineProxy.Place {
+    /// - Throws: ``Failure`` if the running engine and the installed one read it in different places.
+    func place(besides proxies: EngineProxySettings) throws -> EngineProxy.Place {
         let places = [running, installed?.version].compactMap(\.self)
             .compactMap { EngineProxy.Place(engineVersion: $0) }
         if let first = places.first {
@@ -101,15 +108,11 @@ struct EngineVersion {
             return first
         }
         // Only an engine that reads them there starts with them.
-        if !proxies.isEmpty { return .daemonConfig }
-        guard service.unit != nil else {
-            throw Failure(
-                "\(words), so it is not known where it reads its proxy; nothing was changed",
-                hints: ["say which version it is, for example: --engine-version 28.2.2"]
-            )
-        }
-        return .systemdDropIn
+        return proxies.isEmpty ? .systemdDropIn : .daemonConfig
     }
+
+    /// Whether any version was found.
+    var isKnown: Bool { running != nil || installed != nil }
 
     /// What was found.
     var words: String {

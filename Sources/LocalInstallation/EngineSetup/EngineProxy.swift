@@ -158,6 +158,6 @@ public struct EngineProxySettings: Sendable, Equatable {
 extension ProxySecret {
     /// What the engine sends as `Proxy-Authorization` (RFC 7617).
     public var basicAuthorization: Secret {
-        Secret("Basic \(Base64.encode(Array("\(Self.user):\(secret.text)".utf8)))")
+        Secret("Basic \(Base64.encode(Array("\(holder.user):\(secret.text)".utf8)))")
     }
 }
