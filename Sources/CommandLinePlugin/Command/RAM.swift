@@ -25,7 +25,7 @@ struct PolicyCommands: ParsableCommand {
 struct EngineCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
-        abstract: "Manage the authorization plugin of this machine's engine",
+        abstract: "Have this machine's engine enforce the policy",
         subcommands: [
             EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self, EngineLockdown.self,
         ]
