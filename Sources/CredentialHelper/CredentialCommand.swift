@@ -22,6 +22,8 @@ struct CredentialCommand {
     /// Finds the policy; asked only where it matters.
     let policy: () -> PolicyInForce
     let environment: ProcessEnvironment
+    /// Where refusals are recorded, and in audit mode what would have been one.
+    let record: DecisionNotice
 
     /// The longest server URL that is read, in bytes.
     static let longestServerURL = 64 << 10
@@ -60,7 +62,7 @@ struct CredentialCommand {
     }
 
     private func get(_ server: ServerURLInput) -> Answer {
-        if let refusal = RegistryGate(policy: policy()).refusal(of: server.shown) { return Self.refused(refusal) }
+        if let refusal = refusal(of: server.shown) { return Self.refused(refusal) }
         guard let serverURL = server.text else { return .failure(ProtocolText.credentialsNotFound) }
         return withStore(of: serverURL) { store in
             switch store {
@@ -97,9 +99,7 @@ struct CredentialCommand {
         } catch {
             return .failure(error.text)
         }
-        if let refusal = RegistryGate(policy: policy()).refusal(of: credentials.serverURL) {
-            return Self.refused(refusal)
-        }
+        if let refusal = refusal(of: credentials.serverURL) { return Self.refused(refusal) }
         return withStore(of: credentials.serverURL) { store in
             switch store {
             case .keyring:
@@ -165,11 +165,18 @@ struct CredentialCommand {
             }
             for (server, username) in entries where routing.store(for: Self.address(of: server)) == store {
                 // Docker asks for each of them, and one that is refused would spoil the whole answer.
-                if gate.refusal(of: server) == nil { list.add(server: server, username: username) }
+                if gate.objection(to: server)?.refusal == nil { list.add(server: server, username: username) }
             }
         }
         answer.output = list.json
         return answer
+    }
+
+    /// Why the credentials of a server are withheld, if they are; recorded also where audit mode lets them pass.
+    private func refusal(of server: String) -> Refusal? {
+        guard let objection = RegistryGate(policy: policy()).objection(to: server) else { return nil }
+        record.send(objection.id, objection.registry)
+        return objection.refusal
     }
 
     // MARK: - Stores

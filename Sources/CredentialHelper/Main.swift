@@ -10,9 +10,11 @@ struct Main {
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
         let environment = ProcessEnvironment.current
+        let paths = InstallationPaths(environment: environment.variables)
         let command = CredentialCommand(
-            policy: { PolicyInForce.load(InstallationPaths(environment: environment.variables), packs: .empty) },
-            environment: environment
+            policy: { PolicyInForce.load(paths, packs: .empty) },
+            environment: environment,
+            record: DecisionNotice(socketPath: paths.controlSocket)
         )
         command.run(Array(CommandLine.arguments.dropFirst()), input: .standardInput).write()
     }

@@ -5,28 +5,44 @@ import RegistryAccess
 struct RegistryGate {
     let policy: PolicyInForce
 
-    /// Why the credentials of a server are withheld.
+    /// What the policy has against a server.
+    struct Objection {
+        /// The decision's name.
+        let id: DecisionID
+        /// The registry; `nil` if the server is none.
+        let registry: RegistryAddress?
+        /// Why its credentials are withheld; `nil` in audit mode, where they are not.
+        let refusal: Refusal?
+    }
+
+    /// What the policy has against a server.
     ///
     /// - Parameter serverURL: the server as Docker names it.
-    /// - Returns: the refusal, or `nil` if nothing speaks against it.
-    func refusal(of serverURL: String) -> Refusal? {
+    /// - Returns: `nil` if nothing speaks against it.
+    func objection(to serverURL: String) -> Objection? {
         if case .unmanaged = policy { return nil }
         do throws(InvalidRegistryAddress) {
             let address = try RegistryAddress(serverURL: serverURL)
-            return refusal(policy.verdict(on: AccessRequest(.login, address)), .registry(address, .noRule))
+            return objection(policy.verdict(on: AccessRequest(.login, address)), .registry(address, .noRule), address)
         } catch {
-            return refusal(policy.verdict(refusing: .notInspected), .notInspected("\(error)"))
+            return objection(policy.verdict(refusing: .notInspected), .notInspected("\(error)"), nil)
         }
     }
 
-    private func refusal(_ verdict: Verdict, _ subject: Refusal.Subject) -> Refusal? {
-        guard !verdict.isAllowed else { return nil }
+    private func objection(
+        _ verdict: Verdict,
+        _ subject: Refusal.Subject,
+        _ registry: RegistryAddress?
+    ) -> Objection? {
+        guard verdict.outcome != .allow else { return nil }
         let subject: Refusal.Subject =
             switch (verdict.reason, subject) {
             case (.policyUnavailable, _): .policyUnavailable
             case (let reason, .registry(let address, _)): .registry(address, reason)
             default: subject
             }
-        return Refusal(subject, id: DecisionID(), policy: policy.policy)
+        let id = DecisionID()
+        let refusal = verdict.isAllowed ? nil : Refusal(subject, id: id, policy: policy.policy)
+        return Objection(id: id, registry: registry, refusal: refusal)
     }
 }

@@ -22,12 +22,16 @@ struct EnforcementDaemon: Sendable {
     let pluginSocket: ListeningSocket
     /// The control socket.
     let controlSocket: ListeningSocket
+    /// The socket of the egress proxy, or why there is none.
+    let proxySocket: Result<ListeningSocket, SocketFault>
     /// Where the words go.
     let logger: Logger
     /// What a connection of the engine may not exceed.
     var pluginLimits = PluginLimits()
     /// What a control connection may not exceed.
     var controlLimits = ControlServer.Limits()
+    /// What a connection to the egress proxy may not exceed; `nil` for what the settings say.
+    var proxyLimits: ProxyLimits?
     /// The service manager.
     var notifier = ServiceNotifier(socketPath: nil)
     /// How often the service manager wants a sign of life.
@@ -43,7 +47,8 @@ struct EnforcementDaemon: Sendable {
         let watcher = PolicyWatcher(paths, logger: logger)
         let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
         let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
-        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue)
+        let builderProxy = builderProxy()
+        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue, builderProxy: builderProxy)
 
         let pluginServer = try await AuthorizationPluginServer.start(
             on: pluginSocket.descriptor,
@@ -51,17 +56,26 @@ struct EnforcementDaemon: Sendable {
             limits: pluginLimits,
             group: group
         )
+        let (proxy, proxyServer, proxyProblem) = await startProxy(watcher.policy, queue)
         let controlServer = try await ControlServer(
             on: controlSocket.descriptor,
             limits: controlLimits,
             log: log,
-            status: { status(startedAt, watcher.policy, plugin, queue) },
+            helperRecords: HelperRecords(policy: watcher.policy, log: queue),
+            status: {
+                var status = status(startedAt, watcher.policy, plugin, queue)
+                status.egressProxy = proxy.status(listening: proxyServer?.address, problem: proxyProblem)
+                return status
+            },
             logger: logger,
             group: group
         )
         logger.notice(
             "listening",
-            metadata: ["plugin.socket": "\(pluginSocket.path)", "control.socket": "\(controlSocket.path)"]
+            metadata: [
+                "plugin.socket": "\(pluginSocket.path)", "control.socket": "\(controlSocket.path)",
+                "proxy.address": "\(proxyServer?.address.text ?? "none")",
+            ]
         )
         notifier.send(.ready)
 
@@ -70,7 +84,7 @@ struct EnforcementDaemon: Sendable {
             outer.addTask { await log.run() }
             defer { queue.finish() }
             try await withThrowingTaskGroup(of: Void.self) { tasks in
-                tasks.addTask { await follow(orders, watcher) }
+                tasks.addTask { await follow(orders, watcher, proxy) }
                 tasks.addTask { await watcher.run() }
                 tasks.addTask {
                     try await controlServer.run()
@@ -80,6 +94,12 @@ struct EnforcementDaemon: Sendable {
                     await pluginServer.listeningEnded()
                     throw DaemonFailure(description: "the socket of the authorization plugin was closed")
                 }
+                if let proxyServer {
+                    tasks.addTask {
+                        await proxyServer.listeningEnded()
+                        throw DaemonFailure(description: "the socket of the egress proxy was closed")
+                    }
+                }
                 if let watchdogInterval {
                     tasks.addTask { await giveSignsOfLife(every: watchdogInterval, plugin, group) }
                 }
@@ -87,6 +107,8 @@ struct EnforcementDaemon: Sendable {
                 let ending = await tasks.nextResult()
                 logger.notice("stopping")
                 notifier.send(.stopping)
+                // While tunnels end, the engine goes on to be answered.
+                await proxyServer?.stop()
                 await pluginServer.stop()
                 tasks.cancelAll()
                 try ending?.get()
@@ -94,10 +116,62 @@ struct EnforcementDaemon: Sendable {
         }
     }
 
-    private func follow(_ orders: AsyncStream<Order>, _ watcher: PolicyWatcher) async {
+    /// Starts the egress proxy.
+    ///
+    /// Without it the engine reaches nothing, but the plugin goes on to answer: what touches no registry works.
+    private func startProxy(
+        _ policy: CurrentPolicy,
+        _ queue: DecisionQueue
+    ) async -> (EgressProxy, EgressProxyServer?, problem: String?) {
+        let (credentials, fault) = proxyCredentials()
+        let proxy = EgressProxy(policy: policy, credentials: credentials, log: queue)
+        do {
+            let server = try await EgressProxyServer.start(
+                on: proxySocket.get().descriptor,
+                proxy: proxy,
+                settings: settings.egressProxy,
+                limits: proxyLimits ?? ProxyLimits(settings.egressProxy),
+                group: Self.proxyGroup
+            )
+            return (proxy, server, fault)
+        } catch {
+            logger.error("THE EGRESS PROXY DOES NOT LISTEN", metadata: ["error": "\(error)"])
+            return (proxy, nil, "\(error)")
+        }
+    }
+
+    /// Who is let in: the engine, and builders if their secret can be had.
+    private func proxyCredentials() -> (ProxyCredentials, fault: String?) {
+        let builders = try? ProxySecret.readOrMake(paths, of: .builders)
+        do throws(FileError) {
+            let engine = try ProxySecret.readOrMake(paths, of: .engine)
+            return (ProxyCredentials([engine] + [builders].compactMap(\.self)), nil)
+        } catch {
+            logger.error("THE EGRESS PROXY SERVES NOBODY", metadata: ["error": "\(error)"])
+            return (ProxyCredentials([]), "it serves nobody: \(error)")
+        }
+    }
+
+    // Of its own, so that what passes through tunnels does not hold up the engine's questions.
+    private static let proxyGroup = MultiThreadedEventLoopGroup(numberOfThreads: max(1, min(System.coreCount, 4)))
+
+    /// What builders go through; without their secret, which is no reason not to serve, none of them does.
+    private func builderProxy() -> BuilderProxy? {
+        do throws(FileError) {
+            let secret = try ProxySecret.readOrMake(paths, of: .builders)
+            return BuilderProxy(secret: secret, settings: settings.egressProxy)
+        } catch {
+            logger.error("builders count as unmanaged", metadata: ["error": "\(error)"])
+            return nil
+        }
+    }
+
+    private func follow(_ orders: AsyncStream<Order>, _ watcher: PolicyWatcher, _ proxy: EgressProxy) async {
         for await order in orders {
             switch order {
-            case .reload: await watcher.check(always: true)
+            case .reload:
+                proxy.credentials = proxyCredentials().0
+                await watcher.check(always: true)
             case .stop: return
             }
         }

@@ -6,7 +6,7 @@ import Logging
 /// `docker-ramd run`.
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Serve the authorization plugin and the control socket until SIGTERM.",
+        abstract: "Serve the authorization plugin, the egress proxy and the control socket until SIGTERM.",
         discussion: """
             Sockets are taken over from systemd where it hands them over, and opened otherwise. \
             SIGHUP reads the policy again at once; a change of the file is noticed without it.
@@ -33,6 +33,7 @@ struct Run: AsyncParsableCommand {
         let environment = ServiceEnvironment.take()
         // A write to somebody who has gone is an error of that write, not the end of the program.
         signal(SIGPIPE, SIG_IGN)
+        Self.raiseOpenFileLimit()
         var logger = Logger(label: "docker-ramd") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
         let paths = InstallationPaths(root: root ?? environment.root ?? "/")
@@ -45,6 +46,14 @@ struct Run: AsyncParsableCommand {
             logger.critical("cannot go on", metadata: ["error": "\(error)"])
             throw ExitCode.failure
         }
+    }
+
+    /// A tunnel takes two descriptors, and the usual soft limit is a thousand.
+    private static func raiseOpenFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     private static func level(_ name: String) throws -> Logger.Level {
@@ -68,11 +77,16 @@ struct Run: AsyncParsableCommand {
         defer { plugin.removeFile() }
         let control = try handed.control ?? ListeningSocket.open(at: paths.controlSocket, mode: 0o666)
         defer { control.removeFile() }
+        let proxy = Result { () throws(SocketFault) -> ListeningSocket in
+            if let proxy = handed.proxy { return proxy }
+            return try ListeningSocket.openTCP(at: settings.egressProxy.listen)
+        }
         let daemon = EnforcementDaemon(
             paths: paths,
             settings: settings,
             pluginSocket: plugin,
             controlSocket: control,
+            proxySocket: proxy,
             logger: logger,
             notifier: ServiceNotifier(socketPath: environment.notifySocket),
             watchdogInterval: environment.watchdogMicroseconds.map { .microseconds($0 / 2) }

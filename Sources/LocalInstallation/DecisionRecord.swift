@@ -38,6 +38,8 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
     public var organization: String?
     /// What was in the way of inspecting the request, in few words; `nil` if nothing was.
     public var obstacle: String?
+    /// The user id of who asked, as the kernel says; known for the credential helper only.
+    public var user: Int?
 
     /// A record.
     ///
@@ -125,6 +127,7 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
             JSONMember("policyVersion", .integer(policyVersion)),
             JSONMember("organization", .text(organization)),
             JSONMember("obstacle", .text(obstacle)),
+            JSONMember("user", .integer(user)),
         ])
     }
 }

@@ -228,10 +228,11 @@ public struct UnusableFile: Error, Sendable, CustomStringConvertible {
 }
 
 /// RFC 4648 base64 with padding, as Go's `base64.StdEncoding` reads and writes it.
-enum Base64 {
+package enum Base64 {
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    static func encode(_ bytes: [UInt8]) -> String {
+    /// Writes bytes.
+    package static func encode(_ bytes: [UInt8]) -> String {
         var text: [UInt8] = []
         for start in stride(from: 0, to: bytes.count, by: 3) {
             let group = bytes[start..<min(start + 3, bytes.count)]
@@ -245,7 +246,8 @@ enum Base64 {
         return String(decoding: text, as: UTF8.self)
     }
 
-    static func decode(_ text: [UInt8]) -> [UInt8]? {
+    /// Reads a text; `nil` if it is none.
+    package static func decode(_ text: [UInt8]) -> [UInt8]? {
         // Go skips line ends anywhere.
         let text = text.filter { $0 != 0x0A && $0 != 0x0D }
         guard text.count % 4 == 0 else { return nil }

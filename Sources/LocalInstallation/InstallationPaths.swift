@@ -36,6 +36,9 @@ public struct InstallationPaths: Hashable, Sendable {
     public var lastValidPolicy: String { "\(stateDirectory)/last-valid-policy.json" }
     /// The secret without which the egress proxy serves nobody; docker-ramd's and root's alone.
     public var proxySecret: String { "\(stateDirectory)/proxy-secret" }
+    /// The secret by which the egress proxy knows BuildKit containers: docker-ramd's, root's, and that of everybody who
+    /// may use the Docker socket, who can read it in the environment of every builder anyway.
+    public var builderProxySecret: String { "\(stateDirectory)/builder-proxy-secret" }
     /// The decision log: JSON lines, the newest last; older files end in `.1`, `.2`, ...
     public var decisionLog: String { "\(stateDirectory)/decisions.jsonl" }
     /// What a file held before we changed it, kept to give it back exactly; root's alone.
@@ -44,6 +47,8 @@ public struct InstallationPaths: Hashable, Sendable {
     public var pluginSocket: String { "\(prefix)/run/docker/plugins/docker-ram.sock" }
     /// The socket for local control: status and log.
     public var controlSocket: String { "\(prefix)/run/docker-ram/control.sock" }
+    /// The socket of the engine.
+    public var dockerSocket: String { "\(prefix)/run/docker.sock" }
     /// Docker's own settings of the engine.
     public var dockerDaemonConfig: String { "\(prefix)/etc/docker/daemon.json" }
 }

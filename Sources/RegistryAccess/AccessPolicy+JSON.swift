@@ -46,6 +46,7 @@ enum PolicyReader {
         var mode = AccessPolicy.Mode.enforce
         var contact: String?
         var imports = AccessPolicy.Imports.deny
+        var unmanagedBuilders = AccessPolicy.UnmanagedBuilders.allow
         var rules: [RegistryRule]?
         try scanner.object { (key, keyOffset, scanner) throws(InvalidJSON) in
             switch ascii(key) {
@@ -55,11 +56,15 @@ enum PolicyReader {
             case "mode": mode = try choice(&scanner)
             case "contact": contact = try line(&scanner, atMost: 100, "contact")
             case "imports": imports = try choice(&scanner)
+            case "unmanagedBuilders": unmanagedBuilders = try choice(&scanner)
             case "registries": rules = try self.rules(&scanner)
             default:
                 throw unknown(
                     key,
-                    ["version", "organization", "enabled", "mode", "contact", "imports", "registries"],
+                    [
+                        "version", "organization", "enabled", "mode", "contact", "imports", "unmanagedBuilders",
+                        "registries",
+                    ],
                     &scanner,
                     keyOffset
                 )
@@ -75,6 +80,7 @@ enum PolicyReader {
             mode: mode,
             contact: contact,
             imports: imports,
+            unmanagedBuilders: unmanagedBuilders,
             rules: rules,
             packs: packs
         )

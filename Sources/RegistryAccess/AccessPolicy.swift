@@ -19,6 +19,14 @@ public struct AccessPolicy: Sendable {
         case allow
     }
 
+    /// Whether a BuildKit may run in a container of its own without going through the egress proxy.
+    public enum UnmanagedBuilders: String, Sendable, Codable, CaseIterable {
+        /// It may not.
+        case deny
+        /// It may; what it pulls is then not decided by anybody.
+        case allow
+    }
+
     /// The version, at least 1.
     public let version: Int
     /// The organization's name.
@@ -31,6 +39,8 @@ public struct AccessPolicy: Sendable {
     public let contact: String?
     /// What becomes of imports that cannot be inspected.
     public let imports: Imports
+    /// What becomes of BuildKit containers that do not go through the egress proxy.
+    public let unmanagedBuilders: UnmanagedBuilders
     /// The rules in the order of the document.
     public let rules: [RegistryRule]
 
@@ -49,6 +59,7 @@ public struct AccessPolicy: Sendable {
     ///   - mode: what a refusal does.
     ///   - contact: whom to ask for access.
     ///   - imports: what becomes of imports that cannot be inspected.
+    ///   - unmanagedBuilders: what becomes of BuildKit containers that do not go through the egress proxy.
     ///   - rules: the rules.
     ///   - packs: which hosts the registries send their clients to.
     public init(
@@ -58,6 +69,7 @@ public struct AccessPolicy: Sendable {
         mode: Mode = .enforce,
         contact: String? = nil,
         imports: Imports = .deny,
+        unmanagedBuilders: UnmanagedBuilders = .allow,
         rules: [RegistryRule],
         packs: RegistryPacks = .embedded
     ) {
@@ -67,6 +79,7 @@ public struct AccessPolicy: Sendable {
         self.mode = mode
         self.contact = contact
         self.imports = imports
+        self.unmanagedBuilders = unmanagedBuilders
         self.rules = rules
         self.packs = packs
         index = RuleIndex(rules)

@@ -9,6 +9,15 @@ public struct DecisionID: Hashable, Sendable, CustomStringConvertible {
         self.init(using: &generator)
     }
 
+    /// Reads a name.
+    ///
+    /// - Parameter text: six lower-case hexadecimal digits; the initializer fails for anything else.
+    public init?(_ text: String) {
+        let isDigit = { (byte: UInt8) in ASCII.isDigit(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte) }
+        guard text.utf8.count == 6, text.utf8.allSatisfy(isDigit) else { return nil }
+        description = text
+    }
+
     /// A new name from a given source of chance.
     ///
     /// - Parameter generator: the source.

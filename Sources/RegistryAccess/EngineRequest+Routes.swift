@@ -22,6 +22,8 @@ struct EngineRoute {
         case createImage, pushImage, searchImages, inspectImage, build, login
         case showPluginPrivileges, pullPlugin, upgradePlugin, pushPlugin, createPlugin, changePlugin
         case createService, updateService, joinSwarm
+        /// Nothing, unless the container runs BuildKit.
+        case createContainer, renameContainer
     }
 
     /// A call that was found.
@@ -81,11 +83,12 @@ struct EngineRoute {
         EngineRoute(.post, "/services/create", .createService),
         EngineRoute(.post, "/services/{id}/update", .updateService),
         EngineRoute(.post, "/swarm/join", .joinSwarm),
+        EngineRoute(.post, "/containers/create", .createContainer),
+        EngineRoute(.post, "/containers/{name:.*}/rename", .renameContainer),
     ]
 
     // Reading calls need no row: what is not found and only reads touches nothing.
     private static let localRoutes: [EngineRoute] = [
-        EngineRoute(.post, "/containers/create"),
         EngineRoute(.post, "/containers/prune"),
         EngineRoute(.post, "/containers/{name:.*}/kill"),
         EngineRoute(.post, "/containers/{name:.*}/pause"),
@@ -98,7 +101,6 @@ struct EngineRoute {
         EngineRoute(.post, "/containers/{name:.*}/attach"),
         EngineRoute(.post, "/containers/{name:.*}/copy"),  // until 20.10
         EngineRoute(.post, "/containers/{name:.*}/exec"),
-        EngineRoute(.post, "/containers/{name:.*}/rename"),
         EngineRoute(.post, "/containers/{name:.*}/update"),
         EngineRoute(.post, "/containers/{name:.*}/checkpoints"),
         EngineRoute(.put, "/containers/{name:.*}/archive"),

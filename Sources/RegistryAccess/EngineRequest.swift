@@ -19,6 +19,9 @@ public struct EngineRequest: Sendable {
         case notInspected(Obstacle)
         /// It would put another plugin in the place of the authorization plugin, or switch such a one on or off.
         case ownPlugin
+        /// It would make a container that seems to run BuildKit, or give one the name of a builder; only where
+        /// ``EngineRequest/looksForBuilders`` is set.
+        case builder(BuilderContainer)
     }
 
     /// Whether `Content-Length: 0` proves that there is no body; `false` unless it is changed.
@@ -28,6 +31,13 @@ public struct EngineRequest: Sendable {
     /// plugin is shown the last. Set it to `true` for an engine that is known to be older; without that the pulls of
     /// old clients, which send `Content-Type: text/plain` with no body, are refused.
     public var trustsContentLength = false
+
+    /// Whether calls that make a container are read as well; `false` unless it is changed, and they then are
+    /// ``Reading/nothing`` whatever they hold.
+    ///
+    /// With it such a call is ``Reading/notInspected(_:)`` if Docker does not show its body, as engines before 29.3.1 do
+    /// with bodies over 1 MiB.
+    public var looksForBuilders = false
 
     let method: String
     let target: String
@@ -91,6 +101,8 @@ public struct EngineRequest: Sendable {
         case .createService: return try readService(ownPluginName)
         case .updateService: return try readServiceUpdate(query, ownPluginName)
         case .joinSwarm: return try readSwarmJoin()
+        case .createContainer: return try readContainerCreation(query)
+        case .renameContainer: return try readContainerRenaming(query)
         }
     }
 
@@ -125,11 +137,11 @@ public struct EngineRequest: Sendable {
     }
 
     /// The body as JSON, where it has to be there.
-    func jsonBody() throws(Obstacle) -> JSONValue {
+    func jsonBody(foldsKeys: Bool = true) throws(Obstacle) -> JSONValue {
         try refuseForm()
         guard let body else { throw .missingBody }
         do throws(InvalidJSON) {
-            return try StrictJSON.parse(body)
+            return try StrictJSON.parse(body, limits: StrictJSON.Limits(foldsKeys: foldsKeys))
         } catch {
             throw .unreadableBody
         }

@@ -14,6 +14,8 @@ public struct Refusal: Sendable, Hashable {
         case notInspected(String)
         /// A plugin that would take the place of the authorization plugin.
         case ownPlugin
+        /// A BuildKit container that does not go through the egress proxy; the text names its image or itself.
+        case unmanagedBuilder(String)
         /// Everything that touches a registry, because the policy cannot be read.
         case policyUnavailable
     }
@@ -64,6 +66,7 @@ public struct Refusal: Sendable, Hashable {
         case .registry: "Your organization has disallowed this registry"
         case .notInspected: "This request could not be inspected"
         case .ownPlugin: "This plugin may not be replaced"
+        case .unmanagedBuilder: "Your organization has disallowed builders outside its egress proxy"
         case .policyUnavailable: "Registries are refused until the policy can be read"
         }
     }
@@ -73,6 +76,7 @@ public struct Refusal: Sendable, Hashable {
         case .registry(let address, _): address.description
         case .notInspected(let obstacle): obstacle
         case .ownPlugin: "docker-ram"
+        case .unmanagedBuilder(let name): name
         case .policyUnavailable: "run docker ram status"
         }
     }
@@ -86,7 +90,7 @@ public struct Refusal: Sendable, Hashable {
         case .registry(_, .plainHTTP): advice.append("Plain HTTP is not allowed there.")
         case .registry(_, .serverName): advice.append("The TLS session is for another host.")
         case .registry(_, .notTLS): advice.append("What was sent there is not TLS.")
-        case .registry(_, .unmanagedBuilder): advice.append("Make builders with docker ram engine builder.")
+        case .unmanagedBuilder: advice.append("Run: docker ram engine builder NAME.")
         default: break
         }
         if let contact { advice.append("Ask \(contact) for access.") }

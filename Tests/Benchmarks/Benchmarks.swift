@@ -3,7 +3,8 @@ import TestSupport
 
 /// Measures docker-ram side by side with what it takes the place of, and prints one table.
 ///
-/// `Tests/Benchmarks/run` builds the release programs and runs this.
+/// `Tests/Benchmarks/run` builds the release programs and runs this; `Tests/Benchmarks/run proxy` measures only the
+/// egress proxy.
 @main
 enum Benchmarks {
     static func main() async throws {
@@ -18,11 +19,19 @@ enum Benchmarks {
             return
         }
         var table = Table()
-        try await helpers(&table)
-        try await decisions(&table)
-        try await egressDecisions(&table)
-        try await pluginSocket(&table)
-        try await dockerPs(&table)
+        switch arguments.first {
+        case nil:
+            try await helpers(&table)
+            try await decisions(&table)
+            try await egressDecisions(&table)
+            try await pluginSocket(&table)
+            try await dockerPs(&table)
+            try await EgressProxyBenchmark.run(&table)
+        case "proxy": try await EgressProxyBenchmark.run(&table)
+        default:
+            note("there is only \"proxy\" to be measured alone")
+            exit(64)
+        }
         print(table.text)
         if !table.isWithinBudget {
             note("a budget was missed")
@@ -140,6 +149,11 @@ enum Benchmarks {
             try FileManager.default.createDirectory(atPath: "\(root)/etc/docker-ram", withIntermediateDirectories: true)
             try PrivateDocker.policy(version: 1, allowing: ["docker.io"]).write(
                 toFile: "\(root)/etc/docker-ram/policy.json",
+                atomically: true,
+                encoding: .utf8
+            )
+            try #"{"egressProxy":{"listen":"127.0.0.1:0"}}"#.write(
+                toFile: "\(root)/etc/docker-ram/daemon.json",
                 atomically: true,
                 encoding: .utf8
             )

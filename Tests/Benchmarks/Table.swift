@@ -33,6 +33,14 @@ struct Table {
         rows.append([what, value, ratio.map { String(format: "%.2f x", $0) } ?? "", verdict])
     }
 
+    /// Adds the rows of another table.
+    ///
+    /// - Parameter other: the other one.
+    mutating func add(contentsOf other: Table) {
+        rows += other.rows
+        isWithinBudget = isWithinBudget && other.isWithinBudget
+    }
+
     /// The table.
     var text: String {
         let header = ["what", "median or figure", "ratio", "budget"]

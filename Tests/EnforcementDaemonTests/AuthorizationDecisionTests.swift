@@ -1,11 +1,13 @@
 @testable import EnforcementDaemon
+import Foundation
 import LocalInstallation
 import RegistryAccess
+import TestSupport
 import Testing
 
 struct AuthorizationDecisionTests {
     enum State: String, Sendable, CaseIterable {
-        case enforce, importsAllowed, audit, disabled, unmanaged, unavailable
+        case enforce, importsAllowed, buildersDenied, buildersAudited, audit, disabled, unmanaged, unavailable
 
         func policy() throws -> PolicyInForce {
             switch self {
@@ -14,6 +16,8 @@ struct AuthorizationDecisionTests {
             default:
                 let extra =
                     switch self {
+                    case .buildersDenied: #""unmanagedBuilders": "deny","#
+                    case .buildersAudited: #""unmanagedBuilders": "deny", "mode": "audit","#
                     case .importsAllowed: #""imports": "allow","#
                     case .audit: #""mode": "audit","#
                     case .disabled: #""enabled": false,"#
@@ -167,7 +171,7 @@ struct AuthorizationDecisionTests {
             record.json.text() == """
                 {"id":"7f3a9c","time":"1970-01-01T00:00:00.000Z","point":"authorization-plugin","action":"pull",\
                 "registry":"evil.test","image":"evil.test/x/y:1","verdict":"deny","reason":"no-rule","rule":null,\
-                "policyVersion":7,"organization":"acme","obstacle":null}
+                "policyVersion":7,"organization":"acme","obstacle":null,"user":null}
                 """
         )
         let unknown = Array(#"{"RequestMethod":"POST","RequestUri":"/something/new"}"#.utf8)
@@ -197,12 +201,80 @@ struct AuthorizationDecisionTests {
         #expect(decision.records.allSatisfy { $0.verdict == .deny && $0.id == "7f3a9c" })
     }
 
-    private func decide(_ call: [UInt8], _ state: State) throws -> AuthorizationDecision {
+    // What buildx sends, with and without the environment that docker ram engine builder gives.
+    @Test(arguments: [
+        (State.buildersDenied, false, false, ["deny unmanaged-builder"]), (.buildersDenied, true, true, []),
+        (.buildersAudited, false, true, ["would-deny unmanaged-builder"]), (.buildersAudited, true, true, []),
+        (.enforce, false, true, []), (.audit, false, true, []), (.disabled, false, true, []),
+        (.unmanaged, false, true, []), (.unavailable, false, true, []),
+    ])
+    func `a builder under a policy`(
+        _ state: State,
+        _ isManaged: Bool,
+        _ isAllowed: Bool,
+        _ recorded: [String]
+    ) throws {
+        try withTemporaryDirectory { (directory) throws in
+            let secret = try ProxySecret.readOrMake(InstallationPaths(root: directory), of: .builders)
+            let proxy = BuilderProxy(secret: secret, settings: DaemonSettings.EgressProxy())
+            let environment = BuilderContainer.environment(through: isManaged ? proxy.url.text : "http://x.test:1")
+            let call = Self.containerCreation([
+                JSONMember("Image", .string("moby/buildkit:buildx-stable-1")),
+                JSONMember("Env", .array(environment.map { .string("\($0.name)=\($0.value)") })),
+                JSONMember("HostConfig", .object([JSONMember("NetworkMode", .string("host"))])),
+            ])
+            let decision = try decide(call, state, proxy)
+            #expect(decision.records.map { "\($0.verdict.rawValue) \($0.reason.rawValue)" } == recorded)
+            #expect(decision.records.allSatisfy { $0.image == "moby/buildkit:buildx-stable-1" && $0.registry == nil })
+            guard case .refuse(let sentence) = decision.answer else {
+                #expect(isAllowed)
+                return
+            }
+            #expect(!isAllowed)
+            #expect(
+                sentence == "Your organization has disallowed builders outside its egress proxy: "
+                    + "moby/buildkit:buildx-stable-1 (acme, policy 7, 7f3a9c). Run: docker ram engine builder NAME. "
+                    + "Ask platform@acme.test for access."
+            )
+            // A docker-ramd that knows no secret for builders lets none pass.
+            #expect(try decide(call, state, nil).answer == decision.answer)
+        }
+    }
+
+    @Test(arguments: State.allCases)
+    func `a container whose description is hidden is refused only where builders are`(_ state: State) throws {
+        let hidden = Array(
+            #"{"RequestMethod":"POST","RequestUri":"/containers/create","RequestHeaders":{"Content-Type":"application/json"}}"#
+                .utf8
+        )
+        let decision = try decide(hidden, state)
+        #expect((decision.answer == .allow) == (state != .buildersDenied))
+        #expect(decision.records.map(\.obstacle).count == (state.rawValue.hasPrefix("builders") ? 1 : 0))
+        let ordinary = Self.containerCreation([JSONMember("Image", .string("alpine"))], name: "x")
+        #expect(try decide(ordinary, state).answer == .allow)
+    }
+
+    private static func containerCreation(_ members: [JSONMember], name: String = "buildx_buildkit_x0") -> [UInt8] {
+        let call = JSONValue.object([
+            JSONMember("RequestMethod", .string("POST")),
+            JSONMember("RequestUri", .string("/v1.47/containers/create?name=\(name)")),
+            JSONMember("RequestHeaders", .object([JSONMember("Content-Type", .string("application/json"))])),
+            JSONMember("RequestBody", .string(Data(JSONValue.object(members).text().utf8).base64EncodedString())),
+        ])
+        return Array(call.text().utf8)
+    }
+
+    private func decide(
+        _ call: [UInt8],
+        _ state: State,
+        _ builderProxy: BuilderProxy? = nil
+    ) throws -> AuthorizationDecision {
         var generator = FixedGenerator(value: 0x7F3A9C)
         return AuthorizationDecision(
             onCall: .success(call),
             from: nil,
             under: try state.policy(),
+            builderProxy: builderProxy,
             id: DecisionID(using: &generator),
             at: UTCTime(milliseconds: 0)
         )

@@ -12,6 +12,19 @@ struct ControlRequestTests {
         (#"{"request":"log"}"#, .log(limit: 50, follow: false)),
         (#"{"request":"log","limit":0,"follow":true}"#, .log(limit: 0, follow: true)),
         (#"{"follow":false,"limit":10000,"request":"log"}"#, .log(limit: 10000, follow: false)),
+        (#"{"request":"history"}"#, .history(since: nil, refusedOnly: false)),
+        (
+            #"{"request":"history","refusedOnly":true,"since":"2026-11-23T13:45:10.123Z"}"#,
+            .history(since: "2026-11-23T13:45:10.123Z", refusedOnly: true)
+        ),
+        (
+            #"{"request":"record","id":"7f3a9c","registry":"ghcr.io"}"#,
+            .record(id: DecisionID("7f3a9c") ?? DecisionID(), registry: try? RegistryAddress("ghcr.io"))
+        ),
+        (
+            #"{"request":"record","registry":null,"id":"000000"}"#,
+            .record(id: DecisionID("000000") ?? DecisionID(), registry: nil)
+        ),
     ])
     func `a request`(_ line: String, _ request: ControlRequest) throws {
         #expect(try ControlRequest(line: Array(line.utf8)) == request)
@@ -23,6 +36,16 @@ struct ControlRequestTests {
         #"{"request":"status","request":"log"}"#, #"{"request":"log","limit":-1}"#, #"{"request":"log","limit":10001}"#,
         #"{"request":"log","limit":1.5}"#, #"{"request":"log","limit":"5"}"#, #"{"request":"log","limit":1e3}"#,
         #"{"request":"log","limit":99999999999999999999}"#, #"{"request":"log","follow":1}"#,
+        #"{"request":"history","since":"yesterday"}"#, #"{"request":"history","since":"2026-11-23 13:45:10.123Z"}"#,
+        #"{"request":"history","since":1}"#, #"{"request":"history","limit":1}"#, #"{"request":"record"}"#,
+        #"{"request":"record","id":"7f3a9c"}"#, #"{"request":"record","registry":"ghcr.io"}"#,
+        #"{"request":"record","id":"7f3a9","registry":"ghcr.io"}"#,
+        #"{"request":"record","id":"7F3A9C","registry":"ghcr.io"}"#,
+        #"{"request":"record","id":"7f3a9\u212a","registry":"ghcr.io"}"#,
+        #"{"request":"record","id":"7f3a9c","registry":"not an address"}"#,
+        #"{"request":"record","id":"7f3a9c","registry":"ghcr.io\n"}"#,
+        #"{"request":"record","id":"7f3a9c","registry":1}"#,
+        #"{"request":"record","id":"7f3a9c","registry":"ghcr.io","verdict":"allow"}"#,
         #"{"request":"log","folow":true}"#, #"{"request":"log"} {"request":"log"}"#, #"[[[[[[[[1]]]]]]]]"#,
     ])
     func `what is none`(_ line: String) {

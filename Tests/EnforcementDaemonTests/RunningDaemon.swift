@@ -52,6 +52,7 @@ struct RunningDaemon: Sendable {
                 settings: settings,
                 pluginSocket: try ListeningSocket.open(at: paths.pluginSocket, mode: 0o600),
                 controlSocket: try ListeningSocket.open(at: paths.controlSocket, mode: 0o666),
+                proxySocket: .success(try ListeningSocket.openTCP(at: "127.0.0.1:0")),
                 logger: logger,
                 pluginLimits: pluginLimits,
                 controlLimits: controlLimits

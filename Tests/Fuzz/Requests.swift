@@ -48,9 +48,16 @@ func fuzzRequest(_ bytes: [UInt8]) {
     let body = rest.isEmpty ? nil : Array(rest.dropFirst())
     var request = EngineRequest(method: method, target: target, headers: headers, body: body)
     request.trustsContentLength = true
+    request.looksForBuilders = true
     let reading = request.reading(ownPluginName: "docker-ram")
     precondition(request.reading(ownPluginName: "docker-ram") == reading)
     check(reading, of: request)
+
+    // Whoever does not look for builders sees none, and everything else as before.
+    var blind = request
+    blind.looksForBuilders = false
+    let blindReading = blind.reading(ownPluginName: "docker-ram")
+    precondition(blindReading == reading || blindReading == .nothing)
 
     // A request that is told less of can only be refused more.
     var doubted = request
@@ -63,6 +70,10 @@ func fuzzRequest(_ bytes: [UInt8]) {
 private func check(_ reading: EngineRequest.Reading, of request: EngineRequest) {
     switch reading {
     case .nothing, .ownPlugin: break
+    case .builder(let container):
+        precondition(container.subject.utf8.count <= RegistryContact.longestSubject)
+        let sentence = Refusal(.unmanagedBuilder(container.subject), id: DecisionID(), policy: nil).sentence
+        precondition(sentence.utf8.count <= Refusal.longest && sentence.utf8.allSatisfy(ASCII.isPrintable))
     case .notInspected(let obstacle):
         let sentence = Refusal(.notInspected(obstacle.description), id: DecisionID(), policy: nil).sentence
         precondition(sentence.utf8.count <= Refusal.longest && sentence.utf8.allSatisfy(ASCII.isPrintable))

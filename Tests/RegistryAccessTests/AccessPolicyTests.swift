@@ -114,7 +114,7 @@ struct AccessPolicyTests {
         let policy = try AccessPolicy(
             json: Array(
                 """
-                {"version": 7, "organization": "acme", "enabled": true, "mode": "audit", "contact": "platform@acme.test", "imports": "allow",
+                {"version": 7, "organization": "acme", "enabled": true, "mode": "audit", "contact": "platform@acme.test", "imports": "allow", "unmanagedBuilders": "deny",
                  "registries": [{"address": "r.acme.test:5000", "nickname": "Régistre", "allowed": true, "actions": ["pull", "push"],
                    "repositories": ["a/**", "b"], "insecure": true, "supportHosts": ["blobs.acme.test"]},
                    {"address": "**.amazonaws.com", "allowed": true, "acknowledgeBroad": true}]}
@@ -127,6 +127,8 @@ struct AccessPolicyTests {
         #expect(policy.mode == .audit)
         #expect(policy.contact == "platform@acme.test")
         #expect(policy.imports == .allow)
+        #expect(policy.unmanagedBuilders == .deny)
+        #expect(try Self.policy("").unmanagedBuilders == .allow, "a document without the key goes on as before")
         let rule = try #require(policy.rules.first)
         #expect(rule.address.description == "r.acme.test:5000")
         #expect(rule.nickname == "Régistre")
@@ -163,6 +165,8 @@ struct AccessPolicyTests {
             (#"{"mode":"off"}"#, 1, 9, "expected \"enforce\" or \"audit\""),
             (#"{"imports":true}"#, 1, 12, "in quotes"),
             (#"{"imports":"yes"}"#, 1, 12, "expected \"deny\" or \"allow\""),
+            (#"{"unmanagedBuilders":false}"#, 1, 22, "in quotes"),
+            (#"{"unmanagedBuilders":"Deny"}"#, 1, 22, "expected \"deny\" or \"allow\""),
             (#"{"contact":"a\nb"}"#, 1, 12, "printable"),
             (#"{"registries":{}}"#, 1, 15, "expected a list"),
             (#"{"registries":["ghcr.io"]}"#, 1, 16, "expected an object"),

@@ -75,11 +75,12 @@ struct CallRow: Sendable, CustomTestStringConvertible {
     var reading: String { summary(of: request.reading(ownPluginName: "docker-ram")) }
 }
 
-/// A reading in one line: `nothing`, `own`, `pull ghcr.io/acme/api`, or `?` and the name of the obstacle.
+/// A reading in one line: `nothing`, `own`, `builder moby/buildkit`, `pull ghcr.io/acme/api`, or `?` and the name of the obstacle.
 func summary(of reading: EngineRequest.Reading) -> String {
     switch reading {
     case .nothing: "nothing"
     case .ownPlugin: "own"
+    case .builder(let container): "builder \(container.subject)"
     case .notInspected(let obstacle): "?\(name(of: obstacle))"
     case .accesses(let contacts):
         contacts.map { contact in

@@ -54,10 +54,6 @@ struct RefusalTests {
                 "Your organization has disallowed this registry: r.test (acme, policy 42, ID). What was sent there is not TLS."
             ),
             (
-                "docker.io", .unmanagedBuilder, nil,
-                "Your organization has disallowed this registry: docker.io (acme, policy 42, ID). Make builders with docker ram engine builder."
-            ),
-            (
                 "[::1]:5000", .noRule, nil,
                 "Your organization has disallowed this registry: [::1]:5000 (acme, policy 42, ID)."
             ),
@@ -84,6 +80,10 @@ struct RefusalTests {
             Refusal(.ownPlugin, id: id, policy: nil).sentence == "This plugin may not be replaced: docker-ram (\(id))."
         )
         #expect(
+            Refusal(.unmanagedBuilder("moby/buildkit:1"), id: id, policy: Self.policy()).sentence
+                == "Your organization has disallowed builders outside its egress proxy: moby/buildkit:1 (acme, policy 42, \(id)). Run: docker ram engine builder NAME."
+        )
+        #expect(
             Refusal(.policyUnavailable, id: id, policy: nil).sentence
                 == "Registries are refused until the policy can be read: run docker ram status (\(id))."
         )
@@ -102,7 +102,7 @@ struct RefusalTests {
                 for version in [1, 1 << 53] {
                     for reason in [
                         Verdict.Reason.noRule, .action, .repository, .forbiddenAddress, .plainHTTP, .serverName,
-                        .notTLS, .unmanagedBuilder,
+                        .notTLS,
                     ] {
                         let policy = Self.policy(organization, contact: contact, version: version)
                         let id = DecisionID()

@@ -41,6 +41,57 @@ public struct PrivateDocker: Sendable {
         }
     }
 
+    /// Runs all of it in a network of its own, with TLS: the engine's only way out is the egress proxy of docker-ramd.
+    ///
+    /// - Parameters:
+    ///   - policy: the policy; without one it allows only ``PrivateNetwork/Host/registry``.
+    ///   - account: who may use the registries, if not everybody.
+    ///   - hasPlugin: whether the engine also asks the authorization plugin; without it, the proxy is alone.
+    ///   - way: how the engine goes out, if not so.
+    ///   - engineSettings: more members of the engine's `daemon.json`, each after a comma.
+    ///   - daemonSettings: the settings of docker-ramd, if there are any.
+    ///   - body: gets it, and the network.
+    /// - Returns: what the body returns.
+    /// - Throws: what the body throws, or why a part does not start.
+    public static func behindProxy<Result>(
+        policy: String? = PrivateDocker.policy(version: 1, allowing: [PrivateNetwork.Host.registry.name]),
+        account: PrivateRegistry.Account? = nil,
+        hasPlugin: Bool = false,
+        way: PrivateEngine.Way = .egressProxy,
+        engineSettings: String = "",
+        daemonSettings: String? = nil,
+        _ body: (PrivateDocker, PrivateNetwork) async throws -> Result
+    ) async throws -> Result {
+        try await withTemporaryDirectory { (directory: String) async throws -> Result in
+            for part in ["a", "r", "e", "n"] {
+                try FileManager.default.createDirectory(
+                    atPath: "\(directory)/\(part)",
+                    withIntermediateDirectories: true
+                )
+            }
+            return try await PrivateNetwork.with(in: "\(directory)/n") { network in
+                let (good, bad) = (
+                    PrivateRegistry.Place(network, .registry), PrivateRegistry.Place(network, .stranger)
+                )
+                return try await PrivateRegistry.with(in: "\(directory)/a", account: account, at: good) { allowed in
+                    try await PrivateRegistry.with(in: "\(directory)/r", account: account, at: bad) { refused in
+                        try await PrivateEngine.with(
+                            in: "\(directory)/e",
+                            policy: policy,
+                            hasPlugin: hasPlugin,
+                            network: network,
+                            way: way,
+                            engineSettings: engineSettings,
+                            daemonSettings: daemonSettings
+                        ) { engine in
+                            try await body(PrivateDocker(engine: engine, allowed: allowed, refused: refused), network)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// A policy that allows some registries.
     ///
     /// - Parameters:

@@ -7,6 +7,16 @@ import Synchronization
 /// The machine's own Docker is not touched: the engine has its own data, sockets and settings, and a mount namespace
 /// in which `/run/docker/plugins` and `/etc/docker` are ours.
 public final class PrivateEngine: Sendable {
+    /// How an engine goes out.
+    public enum Way: Sendable {
+        /// By itself.
+        case direct
+        /// Through the egress proxy of its docker-ramd.
+        case egressProxy
+        /// Through another proxy.
+        case proxy(url: String)
+    }
+
     /// The root of docker-ramd and of the engine.
     public let root: String
     /// The developer's `DOCKER_CONFIG`.
@@ -24,10 +34,14 @@ public final class PrivateEngine: Sendable {
         ]
     }
 
+    /// The network in which it runs, if it is not the machine's own.
+    public let network: PrivateNetwork?
+
     private let daemon = Mutex<RunningProgram?>(nil)
 
-    private init(root: String) {
+    private init(root: String, network: PrivateNetwork?) {
         self.root = root
+        self.network = network
     }
 
     /// Runs an engine while a body runs.
@@ -36,6 +50,10 @@ public final class PrivateEngine: Sendable {
     ///   - directory: an existing directory in which it keeps everything.
     ///   - policy: the policy file, if there is one.
     ///   - hasPlugin: whether docker-ramd runs and the engine asks it.
+    ///   - network: where it runs; the machine's own network if nothing is said.
+    ///   - way: how it goes out; through the egress proxy it needs a network of its own, where nobody else has its port.
+    ///   - engineSettings: more members of the engine's `daemon.json`, each after a comma.
+    ///   - daemonSettings: the settings of docker-ramd, if there are any.
     ///   - body: gets the engine.
     /// - Returns: what the body returns.
     /// - Throws: what the body throws, or why the engine does not start.
@@ -43,14 +61,35 @@ public final class PrivateEngine: Sendable {
         in directory: String,
         policy: String?,
         hasPlugin: Bool = true,
+        network: PrivateNetwork? = nil,
+        way: Way = .direct,
+        engineSettings: String = "",
+        daemonSettings: String? = nil,
         _ body: (PrivateEngine) async throws -> Result
     ) async throws -> Result {
-        let engine = PrivateEngine(root: directory)
-        try await engine.prepare(policy: policy, hasPlugin: hasPlugin)
+        let engine = PrivateEngine(root: directory, network: network)
+        try await engine.prepare(
+            policy: policy,
+            hasPlugin: hasPlugin,
+            engineSettings: engineSettings,
+            // Anywhere on loopback, because on the machine's own network there may be other tests.
+            daemonSettings: daemonSettings ?? (network == nil ? #"{"egressProxy":{"listen":"127.0.0.1:0"}}"# : nil)
+        )
         var dockerd: RunningProgram?
         do {
-            if hasPlugin { try await engine.startDaemon() }
-            let started = try engine.startEngine()
+            let proxy: String?
+            switch way {
+            case .direct:
+                if hasPlugin { try await engine.startDaemon() }
+                proxy = nil
+            case .egressProxy:
+                try await engine.startDaemon()
+                proxy = try engine.proxyURL
+            case .proxy(let url):
+                if hasPlugin { try await engine.startDaemon() }
+                proxy = url
+            }
+            let started = try engine.startEngine(proxy: proxy)
             dockerd = started
             try await engine.waitForEngine(started)
             let result = try await body(engine)
@@ -83,7 +122,7 @@ public final class PrivateEngine: Sendable {
     ///
     /// - Throws: ``UnexpectedEnd`` if it does not start.
     public func startDaemon() async throws {
-        let program = try RunningProgram([try Programs.path("docker-ramd"), "run", "--root", root])
+        let program = try RunningProgram(inside([try Programs.path("docker-ramd"), "run", "--root", root]))
         daemon.withLock { $0 = program }
         try await waitUntil("docker-ramd answers\n\(program.errors)") {
             guard program.status == nil else {
@@ -108,6 +147,20 @@ public final class PrivateEngine: Sendable {
         program.send(signal ?? SIGTERM)
         try await program.stop()
         return program.status
+    }
+
+    /// The process of docker-ramd.
+    public var daemonProcess: pid_t? { daemon.withLock { $0 }?.pid }
+
+    /// Where the egress proxy listens, with the secret without which it serves nobody.
+    ///
+    /// - Throws: if docker-ramd has not made a secret.
+    public var proxyURL: String {
+        get throws {
+            let path = "\(root)/var/lib/docker-ram/proxy-secret"
+            let secret = try String(contentsOfFile: path, encoding: .utf8).prefix { !$0.isNewline }
+            return "http://docker-ram:\(secret)@127.0.0.1:7260"
+        }
     }
 
     /// What docker-ramd has said since its last start.
@@ -156,7 +209,14 @@ public final class PrivateEngine: Sendable {
         ).expecting(0).output
     }
 
-    private func prepare(policy: String?, hasPlugin: Bool) async throws {
+    private func inside(_ command: [String]) -> [String] { network?.command(command) ?? command }
+
+    private func prepare(
+        policy: String?,
+        hasPlugin: Bool,
+        engineSettings: String,
+        daemonSettings: String?
+    ) async throws {
         let files = FileManager.default
         for directory in ["etc/docker-ram", "etc/docker", "run/docker/plugins", "config/cli-plugins", "programs"] {
             try files.createDirectory(atPath: "\(root)/\(directory)", withIntermediateDirectories: true)
@@ -174,11 +234,13 @@ public final class PrivateEngine: Sendable {
         try #"{"auths":{"unused.test":{"auth":"YTpi"}}}"#
             .write(toFile: "\(config)/config.json", atomically: true, encoding: .utf8)
         if let policy { try write(policy: policy) }
-        try (hasPlugin ? #"{"authorization-plugins":["docker-ram"]}"# : "{}")
+        try daemonSettings?
+            .write(toFile: "\(root)/etc/docker-ram/daemon.json", atomically: true, encoding: .utf8)
+        try "{\"authorization-plugins\":[\(hasPlugin ? "\"docker-ram\"" : "")]\(engineSettings)}"
             .write(toFile: "\(root)/etc/docker/daemon.json", atomically: true, encoding: .utf8)
     }
 
-    private func startEngine() throws -> RunningProgram {
+    private func startEngine(proxy: String?) throws -> RunningProgram {
         try files(exist: ["/etc/docker"])
         let script = """
             mount --bind "$1/etc/docker" /etc/docker
@@ -189,8 +251,10 @@ public final class PrivateEngine: Sendable {
                 --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/run/docker.pid" \
                 --bridge=none --iptables=false --ip6tables=false --userland-proxy=false
             """
+        let variables = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
         return try RunningProgram(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", root]
+            inside(["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", root]),
+            environment: proxy.map { proxy in Dictionary(uniqueKeysWithValues: variables.map { ($0, proxy) }) } ?? [:]
         )
     }
 

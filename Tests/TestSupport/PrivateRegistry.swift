@@ -1,6 +1,6 @@
 import Foundation
 
-/// Debian's `docker-registry` on loopback, with one tiny image, `acme/hello:1`.
+/// Debian's `docker-registry`, on loopback or in a ``PrivateNetwork``, with one tiny image, `acme/hello:1`.
 public struct PrivateRegistry: Sendable {
     /// Who may use it, if not everybody.
     public struct Account: Sendable {
@@ -15,6 +15,35 @@ public struct PrivateRegistry: Sendable {
         public init() {}
     }
 
+    /// Where in a private network it is.
+    public struct Place: Sendable {
+        /// The network.
+        public let network: PrivateNetwork
+        /// Its host.
+        public let host: PrivateNetwork.Host
+        /// Its port.
+        public let port: UInt16
+        /// Whether it speaks TLS.
+        public let hasTLS: Bool
+
+        /// A place.
+        ///
+        /// - Parameters:
+        ///   - network: the network.
+        ///   - host: its host.
+        ///   - port: its port.
+        ///   - hasTLS: whether it speaks TLS.
+        public init(_ network: PrivateNetwork, _ host: PrivateNetwork.Host, port: UInt16 = 443, hasTLS: Bool = true) {
+            self.network = network
+            self.host = host
+            self.port = port
+            self.hasTLS = hasTLS
+        }
+
+        /// Host and port, as image names begin.
+        public var address: String { port == 443 ? host.name : "\(host.name):\(port)" }
+    }
+
     /// Host and port, as image names begin.
     public let address: String
     /// The image in it.
@@ -26,21 +55,24 @@ public struct PrivateRegistry: Sendable {
     public var log: String { program.errors }
 
     private let program: RunningProgram
+    private let place: Place?
 
     /// Runs a registry while a body runs.
     ///
     /// - Parameters:
     ///   - directory: an existing directory in which it keeps everything.
     ///   - account: who may use it, if not everybody.
+    ///   - place: where it is; without one, on a free port of 127.0.0.1 and without TLS.
     ///   - body: gets the registry.
     /// - Returns: what the body returns.
     /// - Throws: what the body throws, or why the registry does not start.
     public static func with<Result>(
         in directory: String,
         account: Account? = nil,
+        at place: Place? = nil,
         _ body: (PrivateRegistry) async throws -> Result
     ) async throws -> Result {
-        let registry = try await start(in: directory, account: account)
+        let registry = try await start(in: directory, account: account, at: place)
         do {
             try await registry.push(from: directory, account: account)
             let result = try await body(registry)
@@ -52,28 +84,37 @@ public struct PrivateRegistry: Sendable {
         }
     }
 
-    private static func start(in directory: String, account: Account?) async throws -> PrivateRegistry {
+    private static func start(in directory: String, account: Account?, at place: Place?) async throws -> PrivateRegistry
+    {
         var auth = ""
         if let account {
             try account.line.write(toFile: "\(directory)/htpasswd", atomically: true, encoding: .utf8)
             auth = "auth: { htpasswd: { realm: private, path: \(directory)/htpasswd } }"
         }
         for _ in 0..<50 {
-            let address = "127.0.0.1:\(Int.random(in: 20000..<32000))"
+            let address = place?.address ?? "127.0.0.1:\(Int.random(in: 20000..<32000))"
+            let listen = place.map { "\($0.host.address):\($0.port)" } ?? address
+            let tls = place.map { place in
+                let network = place.network
+                return place.hasTLS ? ", tls: { certificate: \(network.certificate), key: \(network.key) }" : ""
+            }
             let settings = """
                 version: 0.1
                 log: { level: info }
                 storage: { filesystem: { rootdirectory: \(directory)/registry }, delete: { enabled: true } }
-                http: { addr: "\(address)" }
+                http: { addr: "\(listen)"\(tls ?? "") }
                 \(auth)
                 """
             try settings.write(toFile: "\(directory)/registry.yml", atomically: true, encoding: .utf8)
-            let program = try RunningProgram(["docker-registry", "serve", "\(directory)/registry.yml"])
+            let serve = ["docker-registry", "serve", "\(directory)/registry.yml"]
+            let program = try RunningProgram(place?.network.command(serve) ?? serve)
+            let scheme = place?.hasTLS == true ? "https" : "http"
+            let ask = ["curl", "-s", "-o", "/dev/null", "\(scheme)://\(address)/v2/"]
             for _ in 0..<100 {
                 if try await program.status(within: .milliseconds(20)) != nil { break }
-                let answer = try await runProgram(["curl", "-s", "-o", "/dev/null", "http://\(address)/v2/"])
+                let answer = try await runProgram(place?.network.command(ask) ?? ask)
                 if answer.status == 0, program.status == nil {
-                    return PrivateRegistry(address: address, program: program)
+                    return PrivateRegistry(address: address, program: program, place: place)
                 }
             }
             if program.status == nil || !program.errors.contains("address already in use") {
@@ -84,7 +125,7 @@ public struct PrivateRegistry: Sendable {
         throw UnexpectedEnd(description: "no free port for docker-registry")
     }
 
-    /// Makes the image and puts it into the registry, over HTTP, without any engine.
+    /// Makes the image and puts it into the registry, without any engine.
     private func push(from directory: String, account: Account?) async throws {
         let scratch = "\(directory)/image"
         try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
@@ -113,7 +154,7 @@ public struct PrivateRegistry: Sendable {
         try manifest.write(toFile: "\(scratch)/manifest.json", atomically: true, encoding: .utf8)
 
         let user = account.map { "-u \($0.name):\($0.password)" } ?? ""
-        let base = "http://\(address)/v2/acme/hello"
+        let base = "\(place?.hasTLS == true ? "https" : "http")://\(address)/v2/acme/hello"
         for (file, blob) in [("layer.tar.gz", layer), ("config.json", settings)] {
             try await sh(
                 """
@@ -142,7 +183,8 @@ public struct PrivateRegistry: Sendable {
 
     @discardableResult
     private func sh(_ script: String, in directory: String) async throws -> String {
-        let ended = try await runProgram(["sh", "-euc", "cd '\(directory)'\n\(script)"]).expecting(0)
+        let command = ["sh", "-euc", "cd '\(directory)'\n\(script)"]
+        let ended = try await runProgram(place?.network.command(command) ?? command).expecting(0)
         return ended.output.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 }

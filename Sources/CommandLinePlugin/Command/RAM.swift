@@ -25,6 +25,6 @@ struct EngineCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
         abstract: "Manage the authorization plugin of this machine's engine",
-        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self]
+        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self]
     )
 }

@@ -79,7 +79,11 @@ struct CommandTree: Sendable {
 
     func help(width: Int = 80) -> String {
         var text = "Usage:  \(usage)\n\n\(abstract)\n"
-        if !discussion.isEmpty { text += "\n\(TerminalText.wrapped(discussion, width: width, indentation: 0))\n" }
+        if !discussion.isEmpty {
+            let lines = discussion.split(separator: "\n", omittingEmptySubsequences: false)
+                .map { TerminalText.wrapped(String($0), width: width, indentation: 0) }
+            text += "\n\(lines.joined(separator: "\n"))\n"
+        }
         if !options.isEmpty, subcommands.isEmpty { text += "\nOptions:\n" + optionLines(width: width) }
         let groups = subcommands.filter { !$0.subcommands.isEmpty }.sorted { $0.name < $1.name }
         let verbs = subcommands.filter(\.subcommands.isEmpty).sorted { $0.name < $1.name }

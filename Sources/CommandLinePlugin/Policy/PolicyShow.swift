@@ -58,6 +58,7 @@ private struct ShownPolicy: CommandResult {
         ]
         if let contact = policy.contact { members.append(JSONMember("contact", .string(contact))) }
         members.append(JSONMember("imports", .string(policy.imports.rawValue)))
+        members.append(JSONMember("unmanagedBuilders", .string(policy.unmanagedBuilders.rawValue)))
         members.append(JSONMember("registries", .array(policy.rules.map(\.json))))
         return .object([JSONMember("source", .string(source.path)), JSONMember("policy", .object(members))])
     }

@@ -23,12 +23,14 @@ struct AuthorizationDecision: Sendable, Hashable {
     ///   - call: the body, or why there is none to look at.
     ///   - engine: the version of the engine, if it is known; without it the engine is taken for the newest.
     ///   - policy: the policy in force.
+    ///   - builderProxy: what BuildKit containers have to go through; without it none does.
     ///   - id: the decision's name.
     ///   - time: when.
     init(
         onCall call: Result<[UInt8], MalformedCall>,
         from engine: EngineVersion?,
         under policy: PolicyInForce,
+        builderProxy: BuilderProxy? = nil,
         id: DecisionID,
         at time: UTCTime
     ) {
@@ -47,16 +49,30 @@ struct AuthorizationDecision: Sendable, Hashable {
             body: request.body
         )
         engineRequest.trustsContentLength = engine.map { !$0.servesHTTP2 } ?? false
-        self.init(on: engineRequest.reading(ownPluginName: Self.pluginName), under: policy, id: id, at: time)
+        // Where it makes no difference, a container whose description cannot be read is none of our business.
+        engineRequest.looksForBuilders = policy.policy.map { $0.isEnabled && $0.unmanagedBuilders == .deny } ?? false
+        let reading = engineRequest.reading(ownPluginName: Self.pluginName)
+        self.init(on: reading, under: policy, builderProxy: builderProxy, id: id, at: time)
     }
 
     /// Decides about what a request to the engine would do.
-    init(on reading: EngineRequest.Reading, under policy: PolicyInForce, id: DecisionID, at time: UTCTime) {
+    init(
+        on reading: EngineRequest.Reading,
+        under policy: PolicyInForce,
+        builderProxy: BuilderProxy?,
+        id: DecisionID,
+        at time: UTCTime
+    ) {
         switch reading {
         case .nothing:
             self.init(answer: .allow, time: time, records: [])
         case .ownPlugin:
             self.init(refusing: .ownPlugin, as: .ownPlugin, under: policy, id, time)
+        case .builder(let container) where builderProxy?.isUsed(by: container) == true:
+            self.init(answer: .allow, time: time, records: [])
+        case .builder(let container):
+            let verdict = policy.verdict(refusing: .unmanagedBuilder)
+            self.init([(nil, verdict)], refusing: .unmanagedBuilder(container.subject), under: policy, id, time)
         case .notInspected(let obstacle):
             let isAcceptedImport = obstacle == .importFromStream && policy.policy?.imports == .allow
             let verdict = isAcceptedImport ? Verdict(.allow, .importsAllowed) : policy.verdict(refusing: .notInspected)
@@ -99,13 +115,15 @@ struct AuthorizationDecision: Sendable, Hashable {
         let others = verdicts.filter { $0.verdict.outcome != .allow }
         var obstacle: String?
         if case .notInspected(let text) = subject { obstacle = text }
+        var builder: String?
+        if case .unmanagedBuilder(let name) = subject { builder = name }
         records = (others + allowed).prefix(Self.mostRecords).map { contact, verdict in
             DecisionRecord(
                 id: id,
                 time: time.description,
                 point: .authorizationPlugin,
                 request: contact?.access,
-                image: contact?.subject,
+                image: contact?.subject ?? builder,
                 verdict: verdict,
                 policy: policy.policy,
                 obstacle: verdict.reason == .notInspected ? obstacle : nil

@@ -6,6 +6,7 @@ import Synchronization
 final class AuthorizationPlugin: Sendable {
     private let policy: CurrentPolicy
     private let log: DecisionQueue
+    private let builderProxy: BuilderProxy?
     private let now: @Sendable () -> UTCTime
     private let counters = Mutex(Counters())
     private let engine = Mutex<EngineVersion?>(nil)
@@ -17,9 +18,15 @@ final class AuthorizationPlugin: Sendable {
         var lastRequestAt: UTCTime?
     }
 
-    init(policy: CurrentPolicy, log: DecisionQueue, now: @escaping @Sendable () -> UTCTime = UTCTime.now) {
+    init(
+        policy: CurrentPolicy,
+        log: DecisionQueue,
+        builderProxy: BuilderProxy? = nil,
+        now: @escaping @Sendable () -> UTCTime = UTCTime.now
+    ) {
         self.policy = policy
         self.log = log
+        self.builderProxy = builderProxy
         self.now = now
     }
 
@@ -29,6 +36,7 @@ final class AuthorizationPlugin: Sendable {
             onCall: call,
             from: engine.withLock { $0 },
             under: policy.snapshot.inForce,
+            builderProxy: builderProxy,
             id: DecisionID(),
             at: now()
         )

@@ -1,3 +1,4 @@
+import LocalInstallation
 import RegistryAccess
 
 /// What a local user asks over the control socket: one line of JSON.
@@ -6,6 +7,20 @@ enum ControlRequest: Hashable, Sendable {
     case status
     /// The newest records of the decision log, and with `follow` those to come.
     case log(limit: Int, follow: Bool)
+    /// Every record of the decision log, the oldest first.
+    ///
+    /// - Parameters:
+    ///   - since: the earliest time, as records have it.
+    ///   - refusedOnly: whether to leave out what was allowed.
+    case history(since: String?, refusedOnly: Bool)
+    /// docker-credential-ram has refused something, or let it pass in audit mode only.
+    ///
+    /// What else the record holds, docker-ramd knows itself: the policy, the time, and who asks.
+    ///
+    /// - Parameters:
+    ///   - id: the decision's name, which the person has read.
+    ///   - registry: the registry; `nil` if what Docker named is none.
+    case record(id: DecisionID, registry: RegistryAddress?)
 
     /// The longest line that is read, in bytes.
     static let longestLine = 64 << 10
@@ -40,9 +55,45 @@ enum ControlRequest: Hashable, Sendable {
                 }
             }
             self = .log(limit: limit, follow: follow)
+        case "history":
+            var (since, refusedOnly): (String?, Bool) = (nil, false)
+            for member in members where member.name != "request" {
+                switch (member.name, member.value) {
+                case ("since", .string(let text)) where DecisionHistory.isTime(text): since = text
+                case ("refusedOnly", .bool(let flag)): refusedOnly = flag
+                default:
+                    throw InvalidControlRequest(
+                        description: "history takes since (a time as in the log) and refusedOnly (true or false)"
+                    )
+                }
+            }
+            self = .history(since: since, refusedOnly: refusedOnly)
+        case "record": self = try Self.record(members)
         default:
-            throw InvalidControlRequest(description: "the request is neither \"status\" nor \"log\"")
+            throw InvalidControlRequest(
+                description: "the request is none of \"status\", \"log\", \"history\", \"record\""
+            )
         }
+    }
+
+    private static func record(_ members: [JSONMember]) throws(InvalidControlRequest) -> ControlRequest {
+        var id: DecisionID?
+        var registry: RegistryAddress?
+        var isRegistryGiven = false
+        for member in members where member.name != "request" {
+            switch (member.name, member.value) {
+            case ("id", .string(let text)): id = DecisionID(text)
+            case ("registry", .null): isRegistryGiven = true
+            case ("registry", .string(let text)):
+                registry = try? RegistryAddress(text)
+                isRegistryGiven = registry != nil
+            default: isRegistryGiven = false
+            }
+        }
+        guard members.count == 3, let id, isRegistryGiven else {
+            throw InvalidControlRequest(description: "record takes id (six digits) and registry (an address or null)")
+        }
+        return .record(id: id, registry: registry)
     }
 }
 

@@ -6,7 +6,7 @@ import NIOPosix
 import RegistryAccess
 import Synchronization
 
-/// The control socket: gives status and log to every local user.
+/// The control socket: gives status and log to every local user, and takes down what the credential helper decided.
 ///
 /// A connection asks one question. Nobody may hold so many connections that the others get none.
 struct ControlServer: Sendable {
@@ -20,6 +20,10 @@ struct ControlServer: Sendable {
         var patience: TimeAmount = .seconds(10)
         /// How many lines wait for a follower before it is dropped.
         var waitingLines = 1024
+        /// How many read the whole log at a time.
+        var histories = 2
+        /// How long reading the whole log may take.
+        var historyPatience: TimeAmount = .seconds(60)
     }
 
     private typealias Connection = (channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>, peer: PeerCredentials)
@@ -27,6 +31,7 @@ struct ControlServer: Sendable {
     private let listener: NIOAsyncChannel<Connection, Never>
     private let limits: Limits
     private let log: DecisionLog
+    private let helperRecords: HelperRecords
     private let status: @Sendable () -> DaemonStatus
     private let logger: Logger
     private let admission: Admission
@@ -37,6 +42,7 @@ struct ControlServer: Sendable {
     ///   - socket: a listening socket, which the server takes over and closes.
     ///   - limits: what a connection may not exceed.
     ///   - log: the decision log.
+    ///   - helperRecords: takes down what the credential helper decided.
     ///   - status: says how docker-ramd is.
     ///   - logger: where failures go.
     ///   - group: the event loops.
@@ -45,12 +51,14 @@ struct ControlServer: Sendable {
         on socket: CInt,
         limits: Limits = Limits(),
         log: DecisionLog,
+        helperRecords: HelperRecords,
         status: @escaping @Sendable () -> DaemonStatus,
         logger: Logger,
         group: any EventLoopGroup
     ) async throws {
         self.limits = limits
         self.log = log
+        self.helperRecords = helperRecords
         self.status = status
         self.logger = logger
         admission = Admission(limits)
@@ -94,6 +102,12 @@ struct ControlServer: Sendable {
                 case .success(.log(let limit, true)):
                     deadline.cancel()
                     try await follow(limit, channel, outbound)
+                case .success(.history(let since, let refusedOnly)):
+                    deadline.cancel()
+                    try await history(since, refusedOnly, channel, outbound)
+                case .success(.record(let id, let registry)):
+                    // Nobody waits for an answer.
+                    helperRecords.take(id, registry, from: user)
                 }
             }
         } catch {
@@ -113,6 +127,33 @@ struct ControlServer: Sendable {
         channel.closeFuture.whenComplete { _ in follower.leave() }
         try await Self.send(follower.lines, outbound)
         for await line in follower.further { try await Self.send([line], outbound) }
+    }
+
+    private func history(
+        _ since: String?,
+        _ refusedOnly: Bool,
+        _ channel: any Channel,
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) async throws {
+        guard admission.enterHistory() else {
+            return try await Self.send([Self.fault("others are reading the log; try again")], outbound)
+        }
+        defer { admission.leaveHistory() }
+        let deadline = channel.eventLoop.scheduleTask(in: limits.historyPatience) { channel.close(promise: nil) }
+        defer { deadline.cancel() }
+        var history = DecisionHistory(path: log.path)
+        let since = since.map { Array($0.utf8) }
+        while let block = history.next() {
+            var buffer = ByteBuffer()
+            for line in block.lines where !refusedOnly || !DecisionHistory.isAllowed(line) {
+                if let since, let time = DecisionHistory.time(of: line), time.lexicographicallyPrecedes(since) {
+                    continue
+                }
+                buffer.writeBytes(line)
+                buffer.writeString("\n")
+            }
+            if buffer.readableBytes > 0 { try await outbound.write(buffer) }
+        }
     }
 
     private static func send(_ lines: [String], _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
@@ -153,7 +194,7 @@ struct ControlServer: Sendable {
 /// Counts connections, so that one user does not take them all.
 private final class Admission: Sendable {
     private let limits: ControlServer.Limits
-    private let counts = Mutex((total: 0, ofUser: [uid_t: Int]()))
+    private let counts = Mutex((total: 0, ofUser: [uid_t: Int](), histories: 0))
 
     init(_ limits: ControlServer.Limits) {
         self.limits = limits
@@ -167,6 +208,18 @@ private final class Admission: Sendable {
             counts.ofUser[user] = mine + 1
             return true
         }
+    }
+
+    func enterHistory() -> Bool {
+        counts.withLock { counts in
+            guard counts.histories < limits.histories else { return false }
+            counts.histories += 1
+            return true
+        }
+    }
+
+    func leaveHistory() {
+        counts.withLock { $0.histories -= 1 }
     }
 
     func leave(_ user: uid_t) {

@@ -49,6 +49,9 @@ actor DecisionLog {
     /// The most lines that are given at once.
     static let mostLines = 10_000
 
+    /// Its file.
+    nonisolated let path: String
+
     private let queue: DecisionQueue
     private let logger: Logger
     private var file: RotatingFile
@@ -57,6 +60,7 @@ actor DecisionLog {
     private var isFailing = false
 
     init(path: String, settings: DaemonSettings.DecisionLog, queue: DecisionQueue, logger: Logger) {
+        self.path = path
         file = RotatingFile(path: path, maximumBytes: settings.maximumBytes, files: settings.files)
         self.queue = queue
         self.logger = logger

@@ -1,11 +1,12 @@
 import Glibc
 import LocalInstallation
+import NIOCore
 
-/// A Unix socket that somebody listens on.
+/// A Unix or TCP socket that somebody listens on.
 struct ListeningSocket: Sendable {
     /// The open socket.
     let descriptor: CInt
-    /// Where it is.
+    /// Where it is: a path, or an address and a port.
     let path: String
     /// Device and inode of the file that we made; `nil` for a socket that was handed to us.
     let ownFile: [UInt64]?
@@ -36,6 +37,51 @@ struct ListeningSocket: Sendable {
         } catch {
             close(descriptor)
             throw error
+        }
+    }
+
+    /// Makes a TCP socket and listens on it.
+    ///
+    /// - Parameter text: where, `address:port` with an IP address; port 0 is any free one.
+    /// - Returns: the socket.
+    /// - Throws: ``SocketFault``.
+    static func openTCP(at text: String) throws(SocketFault) -> ListeningSocket {
+        let colon = text.lastIndex(of: ":") ?? text.endIndex
+        let host = text[..<colon].filter { $0 != "[" && $0 != "]" }
+        guard let port = Int(text[colon...].dropFirst()), let address = try? SocketAddress(ipAddress: host, port: port)
+        else { throw SocketFault.badPath(text) }
+        let type = CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        let descriptor = socket(address.protocol == .inet6 ? AF_INET6 : AF_INET, type, 0)
+        guard descriptor >= 0 else { throw SocketFault.system("open a socket for", text, errno) }
+        do throws(SocketFault) {
+            // A port that a daemon before us used a moment ago is still ours.
+            var on: CInt = 1
+            setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<CInt>.size))
+            guard address.withSockAddr({ bind(descriptor, $0, socklen_t($1)) }) == 0 else {
+                throw errno == EADDRINUSE ? SocketFault.inUse(text) : SocketFault.system("bind", text, errno)
+            }
+            guard listen(descriptor, 4096) == 0 else { throw SocketFault.system("listen on", text, errno) }
+            return ListeningSocket(descriptor: descriptor, path: text, ownFile: nil)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+    }
+
+    /// The address that a TCP socket is bound to.
+    static func address(ofTCP descriptor: CInt) throws -> SocketAddress {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let status = withUnsafeMutablePointer(to: &storage) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        guard status == 0 else { throw SocketFault.system("look at", "the proxy's socket", errno) }
+        return try withUnsafePointer(to: storage) { pointer in
+            switch Int32(pointer.pointee.ss_family) {
+            case AF_INET: pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { SocketAddress($0.pointee) }
+            case AF_INET6: pointer.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { SocketAddress($0.pointee) }
+            default: throw SocketFault.badHandover("the proxy's socket is not a TCP socket")
+            }
         }
     }
 

@@ -1,0 +1,262 @@
+import LocalInstallation
+import NIOCore
+import NIOHTTP1
+import RegistryAccess
+
+/// Opens the tunnel of a `CONNECT` that the policy allows: dials, answers, looks at whom the TLS session is for, and gives
+/// way to ``TunnelHandler``.
+///
+/// The order is that of ``TunnelOpening``; this carries it out on the connection's event loop.
+final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private var opening = TunnelOpening()
+    private let destination: ProxyRequest.Destination
+    private let id: DecisionID
+    private let dialer: EgressDialer
+    private let limits: ProxyLimits
+    private var origin: (any Channel)?
+    private var timer: Scheduled<Void>?
+
+    init(_ destination: ProxyRequest.Destination, id: DecisionID, dialer: EgressDialer, limits: ProxyLimits) {
+        self.destination = destination
+        self.id = id
+        self.dialer = dialer
+        self.limits = limits
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        start(limits.connect, context)
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let destination = destination
+        dialer.dial(destination, id: id, on: context.eventLoop)
+            .flatMap { connection in
+                guard let upstream = connection.upstream else {
+                    return connection.channel.eventLoop.makeSucceededFuture(connection.channel)
+                }
+                return UpstreamTunnel.open(to: destination, through: upstream, on: connection.channel)
+            }
+            .whenComplete { result in
+                let (handler, context) = bound.value
+                switch result {
+                case .success(let origin): handler.dialed(origin, context)
+                case .failure(let error): handler.perform(handler.opening.failed(DialFault(from: error)), context)
+                }
+            }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        timer?.cancel()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        perform(opening.received(Array(buffer: unwrapInboundIn(data))), context)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if opening.wantsMore { context.read() }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed = event { perform(opening.ended(), context) }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        perform(opening.ended(), context)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        perform(opening.ended(), context)
+    }
+
+    private func dialed(_ origin: any Channel, _ context: ChannelHandlerContext) {
+        guard opening.isDialing else { return origin.close(promise: nil) }
+        self.origin = origin
+        perform(opening.dialed(), context)
+    }
+
+    private func start(_ limit: TimeAmount, _ context: ChannelHandlerContext) {
+        timer?.cancel()
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: limit) {
+            let (handler, context) = bound.value
+            handler.perform(handler.opening.timerExpired(), context)
+        }
+    }
+
+    private func perform(_ actions: [TunnelOpening.Action], _ context: ChannelHandlerContext) {
+        for action in actions {
+            switch action {
+            case .answer:
+                context.writeAndFlush(wrapOutboundOut(ProxyAnswer.established.bytes), promise: nil)
+                context.read()
+            case .fail(let fault):
+                timer?.cancel()
+                let answer = ProxyAnswer.failed(destination.authority, fault)
+                context.channel.sendLast(answer.bytes, waitingFor: limits.farewell)
+            case .startTimer: start(limits.hello, context)
+            case .judge(let hello): judge(hello, context)
+            case .join(let bytes): join(bytes, context)
+            case .close(let alert): close(alert, context)
+            }
+        }
+    }
+
+    private func judge(_ hello: ClientHello, _ context: ChannelHandlerContext) {
+        var reason: Verdict.Reason?
+        if case .success(let target) = destination.target {
+            reason = Self.reason(toRefuse: hello, target, mayBePlain: dialer.proxy.acceptsPlainHTTP(at: target))
+            if let found = reason, dialer.proxy.decideLater(.tunnel(target, found), id: id).refusal == nil {
+                reason = nil
+            }
+        }
+        perform(opening.judged(mayPass: reason == nil), context)
+    }
+
+    /// Why what a tunnel begins with is not what a tunnel to a registry begins with.
+    static func reason(toRefuse hello: ClientHello, _ target: EgressTarget, mayBePlain: Bool) -> Verdict.Reason? {
+        switch hello {
+        case .hello(let name):
+            // There are no names of addresses (RFC 6066, section 3), and every client of a name sends it.
+            let isExpected = target.address.isIPAddress ? name == nil || name == target.host : name == target.host
+            return isExpected ? nil : .serverName
+        case .notTLS, .incomplete, .malformed: return mayBePlain ? nil : .notTLS
+        }
+    }
+
+    private func join(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
+        guard let origin else { return context.close(promise: nil) }
+        timer?.cancel()
+        dialer.proxy.countTunnel(1)
+        let proxy = dialer.proxy
+        context.channel.closeFuture.whenComplete { _ in proxy.countTunnel(-1) }
+        let (client, other) = TunnelHandler.pair(IdleTimer(limits.idle, context.channel))
+        do {
+            try origin.pipeline.syncOperations.addHandler(other)
+            try context.pipeline.syncOperations.addHandler(client, position: .after(self))
+        } catch {
+            origin.close(promise: nil)
+            return context.close(promise: nil)
+        }
+        origin.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
+        let channel = context.channel
+        self.origin = nil
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+        for channel in [channel, origin] {
+            try? channel.syncOptions?.setOption(.autoRead, value: true)
+        }
+    }
+
+    private func close(_ alert: Bool, _ context: ChannelHandlerContext) {
+        timer?.cancel()
+        origin?.close(promise: nil)
+        origin = nil
+        guard alert else { return context.close(promise: nil) }
+        // A fatal TLS alert, access_denied: an honest client then says more than that the connection broke.
+        let bound = context.loopBound
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: [21, 3, 1, 0, 2, 2, 49]))).whenComplete { _ in
+            bound.value.close(promise: nil)
+        }
+    }
+}
+
+/// The opening of a tunnel as a state machine: what happens goes in, what is to be done comes out.
+struct TunnelOpening {
+    /// What is to be done.
+    enum Action: Equatable {
+        /// Tell the client that the tunnel is open.
+        case answer
+        /// Tell the client that it is not.
+        case fail(DialFault)
+        /// Start the timer anew for what the client says first.
+        case startTimer
+        /// Judge what the client has said first; ``TunnelOpening/judged(mayPass:)`` takes the result.
+        case judge(ClientHello)
+        /// Join the two sides, beginning with these bytes of the client.
+        case join([UInt8])
+        /// Close both sides, with a TLS alert to the client if so.
+        case close(alert: Bool)
+    }
+
+    private enum State: Equatable {
+        case dialing([UInt8])
+        /// `needed` bytes must be there before it is worth to look again.
+        case listening([UInt8], needed: Int)
+        case judging([UInt8], isTLS: Bool)
+        case done
+    }
+
+    private var state = State.dialing([])
+
+    /// Whether the other side has not been reached yet and is still wanted.
+    var isDialing: Bool {
+        if case .dialing = state { true } else { false }
+    }
+
+    /// Whether more of what the client says is wanted now.
+    var wantsMore: Bool {
+        if case .listening = state { true } else { false }
+    }
+
+    /// The other side has been reached.
+    mutating func dialed() -> [Action] {
+        guard case .dialing(let bytes) = state else { return [] }
+        state = .listening([], needed: 1)
+        return [.answer, .startTimer] + (bytes.isEmpty ? [] : received(bytes))
+    }
+
+    /// The other side cannot be reached.
+    mutating func failed(_ fault: DialFault) -> [Action] {
+        guard state != .done else { return [] }
+        state = .done
+        return [.fail(fault)]
+    }
+
+    /// The client has said something.
+    mutating func received(_ bytes: [UInt8]) -> [Action] {
+        switch state {
+        case .dialing(let earlier):
+            // A client that does not wait for the answer; the head of its request may have brought some bytes with it.
+            guard earlier.count + bytes.count <= ClientHello.longest else { return end() }
+            state = .dialing(earlier + bytes)
+            return []
+        case .listening(let earlier, let needed):
+            let all = earlier + bytes
+            guard all.count >= needed else {
+                state = .listening(all, needed: needed)
+                return []
+            }
+            let hello = ClientHello(all)
+            if case .incomplete(let needed) = hello {
+                state = .listening(all, needed: needed)
+                return []
+            }
+            state = .judging(all, isTLS: hello != .notTLS)
+            return [.judge(hello)]
+        case .judging, .done: return []
+        }
+    }
+
+    /// What the client has said first has been judged.
+    mutating func judged(mayPass: Bool) -> [Action] {
+        guard case .judging(let bytes, let isTLS) = state else { return [] }
+        state = .done
+        return mayPass ? [.join(bytes)] : [.close(alert: isTLS)]
+    }
+
+    /// One of the sides has ended.
+    mutating func ended() -> [Action] { end() }
+
+    /// The timer has run out.
+    mutating func timerExpired() -> [Action] {
+        if case .dialing = state { return failed(.timeout) }
+        return end()
+    }
+
+    private mutating func end() -> [Action] {
+        guard state != .done else { return [] }
+        state = .done
+        return [.close(alert: false)]
+    }
+}

@@ -1,0 +1,103 @@
+import LocalInstallation
+import RegistryAccess
+
+/// What the policy says to somebody who wants to leave the machine, and what the decision log will hold of it.
+///
+/// The decision is a function of its arguments; what cannot be read is refused.
+struct EgressDecision: Sendable, Hashable {
+    /// The sentence of a refusal; `nil` lets it pass.
+    let refusal: String?
+    /// What was decided.
+    let verdict: Verdict
+    /// For the decision log.
+    let record: DecisionRecord
+
+    /// What is decided about.
+    enum Question: Sendable, Hashable {
+        /// Whether a host may be reached; plain HTTP goes only where a rule accepts it.
+        case reaching(EgressTarget, isPlainHTTP: Bool)
+        /// The same for a host that cannot be read.
+        case unreadable(authority: String, InvalidRegistryAddress)
+        /// Whether a name may lead to an address.
+        case address(EgressTarget, RegistryAddress)
+        /// Something in a tunnel to an allowed host that no rule can allow.
+        case tunnel(EgressTarget, Verdict.Reason)
+    }
+
+    /// Decides.
+    ///
+    /// - Parameters:
+    ///   - question: what about.
+    ///   - policy: the policy in force.
+    ///   - id: the decision's name; all that is decided for one request share it.
+    ///   - time: when.
+    init(_ question: Question, under policy: PolicyInForce, id: DecisionID, at time: UTCTime) {
+        let address: RegistryAddress?
+        var subject: String?
+        var obstacle: String?
+        switch question {
+        case .reaching(let target, let isPlainHTTP):
+            address = target.address
+            verdict = Self.verdict(onReaching: target.address, isPlainHTTP: isPlainHTTP, policy)
+        case .unreadable(let authority, let error):
+            address = nil
+            subject = Self.printable(authority)
+            obstacle = "\(error)"
+            verdict = policy.verdict(refusing: .notInspected)
+        case .address(let target, let leadsTo):
+            address = target.address
+            subject = leadsTo.description
+            verdict = Self.verdict(onLeadingTo: leadsTo, policy)
+        case .tunnel(let target, let reason):
+            address = target.address
+            verdict = policy.verdict(refusing: reason)
+        }
+        if verdict.isAllowed {
+            refusal = nil
+        } else if verdict.reason == .policyUnavailable {
+            refusal = Refusal(.policyUnavailable, id: id, policy: policy.policy).sentence
+        } else if let address {
+            refusal = Refusal(.registry(address, verdict.reason), id: id, policy: policy.policy).sentence
+        } else {
+            refusal = Refusal(.notInspected(obstacle ?? ""), id: id, policy: policy.policy).sentence
+        }
+        record = DecisionRecord(
+            id: id,
+            time: time.description,
+            point: .egressProxy,
+            reaching: address,
+            subject: subject,
+            verdict: verdict,
+            policy: policy.policy,
+            obstacle: obstacle
+        )
+    }
+
+    private static func verdict(
+        onReaching address: RegistryAddress,
+        isPlainHTTP: Bool,
+        _ policy: PolicyInForce
+    ) -> Verdict {
+        let verdict = policy.verdict(onReaching: address)
+        guard isPlainHTTP, verdict.outcome == .allow, policy.policy?.acceptsPlainHTTP(at: address) == false else {
+            return verdict
+        }
+        return policy.verdict(refusing: .plainHTTP)
+    }
+
+    /// A registry is not where nobody has one, unless a rule names the very address.
+    private static func verdict(onLeadingTo address: RegistryAddress, _ policy: PolicyInForce) -> Verdict {
+        guard address.isSpecialPurpose else { return Verdict(.allow, .allowedByRule) }
+        let verdict = policy.verdict(onReaching: address)
+        let pattern = verdict.rule.flatMap { rule in policy.policy?.rules[rule].address.description }
+        // "**" means every registry, and not the metadata service of a cloud.
+        let isNamed = verdict.outcome == .allow && pattern != "**"
+        return isNamed ? verdict : policy.verdict(refusing: .forbiddenAddress)
+    }
+
+    /// At most 80 characters of what was asked for.
+    private static func printable(_ text: String) -> String {
+        let bytes = text.utf8.prefix(80).map { (0x20...0x7E).contains($0) ? $0 : UInt8(ascii: "?") }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,122 @@
+import LocalInstallation
+import NIOCore
+import RegistryAccess
+import Synchronization
+
+/// The egress proxy without its sockets: decides, records the decisions, counts.
+final class EgressProxy: Sendable {
+    private let policy: CurrentPolicy
+    private let log: DecisionQueue
+    private let now: @Sendable () -> UTCTime
+    private let admitted: Mutex<ProxyCredentials>
+    private let counters = Mutex(Counters())
+
+    /// What was asked and answered since the start.
+    struct Counters: Hashable, Sendable {
+        var allowed = 0
+        var refused = 0
+        var strangers = 0
+        var tunnels = 0
+        var lastRequestAt: UTCTime?
+    }
+
+    init(
+        policy: CurrentPolicy,
+        credentials: ProxyCredentials,
+        log: DecisionQueue,
+        now: @escaping @Sendable () -> UTCTime = UTCTime.now
+    ) {
+        self.policy = policy
+        self.log = log
+        self.now = now
+        admitted = Mutex(credentials)
+    }
+
+    /// Who is let in.
+    var credentials: ProxyCredentials {
+        get { admitted.withLock { $0 } }
+        set { admitted.withLock { $0 = newValue } }
+    }
+
+    /// Decides whether a destination may be reached, records and counts it.
+    func decide(on destination: ProxyRequest.Destination, isPlainHTTP: Bool, id: DecisionID) -> EgressDecision {
+        let question: EgressDecision.Question =
+            switch destination.target {
+            case .success(let target): .reaching(target, isPlainHTTP: isPlainHTTP)
+            case .failure(let error): .unreadable(authority: destination.authority, error)
+            }
+        let (decision, time) = decide(question, id)
+        log.record(decision.record)
+        counters.withLock {
+            if decision.refusal == nil { $0.allowed += 1 } else { $0.refused += 1 }
+            $0.lastRequestAt = time
+        }
+        return decision
+    }
+
+    /// Decides about what shows only later: an address, or what comes through a tunnel.
+    ///
+    /// What passes leaves a record only if it would have been refused.
+    func decideLater(_ question: EgressDecision.Question, id: DecisionID) -> EgressDecision {
+        let (decision, _) = decide(question, id)
+        if decision.verdict.outcome != .allow { log.record(decision.record) }
+        if decision.refusal != nil {
+            counters.withLock {
+                $0.allowed -= 1
+                $0.refused += 1
+            }
+        }
+        return decision
+    }
+
+    /// Whether a rule says that what goes to a host need not be TLS.
+    func acceptsPlainHTTP(at target: EgressTarget) -> Bool {
+        policy.snapshot.inForce.policy?.acceptsPlainHTTP(at: target.address) ?? false
+    }
+
+    /// Counts somebody who does not know the secret.
+    func countStranger() {
+        counters.withLock { $0.strangers += 1 }
+    }
+
+    /// Counts a tunnel that has opened (1) or ended (-1).
+    func countTunnel(_ change: Int) {
+        counters.withLock { $0.tunnels += change }
+    }
+
+    /// What was asked and answered since the start.
+    var counts: Counters { counters.withLock { $0 } }
+
+    /// What `status` says about it.
+    ///
+    /// - Parameters:
+    ///   - address: where it listens, if it does.
+    ///   - problem: what is wrong, if anything is.
+    /// - Returns: that.
+    func status(listening address: SocketAddress?, problem: String?) -> DaemonStatus.EgressProxy {
+        let counts = counts
+        return DaemonStatus.EgressProxy(
+            address: address?.text,
+            problem: problem,
+            requests: counts.allowed + counts.refused,
+            allowed: counts.allowed,
+            refused: counts.refused,
+            strangers: counts.strangers,
+            tunnels: counts.tunnels,
+            lastRequestAt: counts.lastRequestAt?.description
+        )
+    }
+
+    private func decide(_ question: EgressDecision.Question, _ id: DecisionID) -> (EgressDecision, UTCTime) {
+        let time = now()
+        return (EgressDecision(question, under: policy.snapshot.inForce, id: id, at: time), time)
+    }
+}
+
+extension SocketAddress {
+    /// `address:port`, an IPv6 address in brackets.
+    var text: String {
+        let host = ipAddress ?? ""
+        return host.contains(":") ? "[\(host)]:\(port ?? 0)" : "\(host):\(port ?? 0)"
+    }
+}

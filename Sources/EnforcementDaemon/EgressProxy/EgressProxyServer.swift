@@ -1,0 +1,90 @@
+import LocalInstallation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// The egress proxy on its socket.
+struct EgressProxyServer: Sendable {
+    private let channel: any Channel
+    private let drained: EventLoopFuture<Void>
+    private let resolver: SystemResolver?
+
+    /// Where it listens.
+    let address: SocketAddress
+
+    /// Begins to serve.
+    ///
+    /// - Parameters:
+    ///   - socket: a listening TCP socket, which the server takes over and closes.
+    ///   - proxy: what decides.
+    ///   - settings: the settings.
+    ///   - limits: what a connection may not exceed.
+    ///   - resolver: finds the addresses of hosts; the system's unless given.
+    ///   - group: the event loops.
+    /// - Returns: the server.
+    /// - Throws: what the system says to the socket.
+    static func start(
+        on socket: CInt,
+        proxy: EgressProxy,
+        settings: DaemonSettings.EgressProxy,
+        limits: ProxyLimits,
+        resolver: (any HostResolver)? = nil,
+        group: any EventLoopGroup
+    ) async throws -> EgressProxyServer {
+        let own = resolver == nil ? SystemResolver() : nil
+        let drained = group.next().makePromise(of: Void.self)
+        do {
+            guard let resolver = resolver ?? own else { throw ChannelError.operationUnsupported }
+            let address = try ListeningSocket.address(ofTCP: socket)
+            let dialer = EgressDialer(settings: settings, resolver: resolver, proxy: proxy, ownAddress: address)
+            let channel = try await ServerBootstrap(group: group)
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let gate = ConnectionGate(limit: limits.connections, grace: limits.drain, drained: drained)
+                        try channel.pipeline.syncOperations.addHandler(gate)
+                    }
+                }
+                .childChannelOption(.allowRemoteHalfClosure, value: true)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .childChannelOption(.writeBufferWaterMark, value: ProxyLimits.pendingBytes)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture { try setUp(channel, dialer, limits) }
+                }
+                .withBoundSocket(socket).get()
+            return EgressProxyServer(
+                channel: channel,
+                drained: drained.futureResult,
+                resolver: own,
+                address: address
+            )
+        } catch {
+            drained.succeed()
+            await own?.shutDown()
+            throw error
+        }
+    }
+
+    /// The handlers of a new connection.
+    private static func setUp(_ channel: any Channel, _ dialer: EgressDialer, _ limits: ProxyLimits) throws {
+        var heads = NIOHTTPDecoderLimitConfiguration()
+        heads.maxHeaderFieldSize = ProxyLimits.longestHead
+        heads.maxHeaderListSize = ProxyLimits.longestHead
+        heads.maxHeaderFieldCount = ProxyLimits.mostHeaders
+        let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: heads)
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(ByteToMessageHandler(decoder))
+        try pipeline.addHandler(ProxyRequestHandler(dialer: dialer, limits: limits))
+    }
+
+    /// Returns when the server no longer listens.
+    func listeningEnded() async {
+        try? await channel.closeFuture.get()
+    }
+
+    /// Stops listening, lets tunnels go on for a bounded time, and closes those that are left.
+    func stop() async {
+        channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        try? await drained.get()
+        await resolver?.shutDown()
+    }
+}

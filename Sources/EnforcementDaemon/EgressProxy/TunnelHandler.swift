@@ -1,0 +1,123 @@
+import NIOCore
+
+/// One side of a tunnel: passes on what it reads to the other side, which is on the same event loop.
+///
+/// It reads no more than the other side can write. The end of what comes in ends what goes out over there, so a tunnel of
+/// which one direction has ended goes on in the other.
+final class TunnelHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private var context: ChannelHandlerContext?
+    private var other: TunnelHandler?
+    private let idle: IdleTimer
+    private var isReadPending = false
+
+    private init(_ idle: IdleTimer) {
+        self.idle = idle
+    }
+
+    /// The two sides of one tunnel.
+    ///
+    /// - Parameter idle: ends it when nothing passes any more.
+    /// - Returns: the side of the client and that of the destination.
+    static func pair(_ idle: IdleTimer) -> (client: TunnelHandler, origin: TunnelHandler) {
+        let (client, origin) = (TunnelHandler(idle), TunnelHandler(idle))
+        client.other = origin
+        origin.other = client
+        return (client, origin)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        other = nil
+        idle.cancel()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        idle.touch()
+        other?.context?.write(data, promise: nil)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        other?.context?.flush()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if let other, other.context?.channel.isWritable == false {
+            isReadPending = true
+        } else {
+            context.read()
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        guard context.channel.isWritable, let other, other.isReadPending else { return }
+        other.isReadPending = false
+        other.context?.read()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed: other?.end(.output)
+        case is ChannelShouldQuiesceEvent: break
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        other?.end(.all)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    /// Closes behind what is still to be written.
+    private func end(_ mode: CloseMode) {
+        guard let context else { return }
+        let bound = context.loopBound
+        context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(capacity: 0))).whenComplete { _ in
+            bound.value.close(mode: mode, promise: nil)
+        }
+    }
+}
+
+/// Closes a channel through which nothing passes for a while.
+final class IdleTimer {
+    private let limit: TimeAmount
+    private let channel: any Channel
+    private var lastPassage = NIODeadline.now()
+    private var timer: Scheduled<Void>?
+
+    init(_ limit: TimeAmount, _ channel: any Channel) {
+        self.limit = limit
+        self.channel = channel
+        schedule(limit)
+    }
+
+    /// Something passes.
+    func touch() {
+        lastPassage = .now()
+    }
+
+    func cancel() {
+        timer?.cancel()
+        timer = nil
+    }
+
+    // One timer that looks now and then, because there is more to pass than to time.
+    private func schedule(_ delay: TimeAmount) {
+        let idle = NIOLoopBound(self, eventLoop: channel.eventLoop)
+        timer = channel.eventLoop.scheduleTask(in: delay) {
+            let idle = idle.value
+            let rest = idle.lastPassage + idle.limit - .now()
+            if rest > .nanoseconds(0) { idle.schedule(rest) } else { idle.channel.close(promise: nil) }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+public import RegistryAccess
+
+/// The egress proxy as a BuildKit container is told it.
+public struct BuilderProxy: Sendable, Equatable {
+    /// Its URL, with the builders' user and secret.
+    public let url: Secret
+    /// Whether it listens on a loopback address, so that a container reaches it only in the host's network.
+    public let needsHostNetwork: Bool
+
+    /// The proxy of this machine.
+    ///
+    /// - Parameters:
+    ///   - secret: the builders' secret.
+    ///   - settings: where the proxy listens. On every address (`0.0.0.0`, `[::]`) counts as on loopback, because no
+    ///     other address of the machine is sure to be there.
+    public init(secret: ProxySecret, settings: DaemonSettings.EgressProxy) {
+        let listen = settings.listen
+        let colon = listen.utf8.lastIndex(of: 0x3A) ?? listen.endIndex
+        let host =
+            switch listen[..<colon] {
+            case "0.0.0.0": "127.0.0.1"
+            case "[::]": "[::1]"
+            case let host: String(host)
+            }
+        needsHostNetwork = host.hasPrefix("127.") || host == "[::1]"
+        url = secret.proxyURL(listen: host + listen[colon...])
+    }
+
+    /// Whether a container goes through it, as far as its description says.
+    ///
+    /// - Parameter container: the container as it is to be made.
+    /// - Returns: `false` also where it is doubtful.
+    public func isUsed(by container: BuilderContainer) -> Bool {
+        container.goesThrough(url.text, isOnLoopback: needsHostNetwork)
+    }
+}

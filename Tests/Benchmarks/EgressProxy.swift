@@ -1,0 +1,323 @@
+import Foundation
+import Glibc
+import Synchronization
+import TestSupport
+
+/// The egress proxy side by side with no proxy, with squid and with tinyproxy.
+///
+/// All of them are in one private network, in front of the same nginx; they take turns, so that what else the machine
+/// does falls on all of them alike.
+struct EgressProxyBenchmark {
+    /// Who carries the bytes.
+    struct Contender {
+        /// The name in the table.
+        let name: String
+        /// Its URL; nil is no proxy at all.
+        let url: String?
+        /// Its process group; nil is no proxy at all.
+        let process: pid_t?
+
+        /// The head of a `CONNECT`.
+        func connect(to host: String) -> String {
+            var head = "CONNECT \(host):443 HTTP/1.1\r\nHost: \(host):443\r\n"
+            if let user = url?.split(separator: "/").last?.split(separator: "@").dropLast().last {
+                head += "Proxy-Authorization: Basic \(Data(user.utf8).base64EncodedString())\r\n"
+            }
+            return head + "\r\n"
+        }
+
+        /// Where it listens on 127.0.0.1.
+        var port: UInt16 { url?.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
+    }
+
+    private static let files = PrivateNetwork.Host.files
+    private static let gibibyte = 1 << 30
+
+    let network: PrivateNetwork
+    let web: WebServer
+    let directory: String
+
+    /// Measures everything.
+    ///
+    /// - Parameter table: where it is written down.
+    /// - Throws: why something could not be measured.
+    static func run(_ table: inout Table) async throws {
+        let rows = try await withTemporaryDirectory { (directory: String) async throws -> Table in
+            try await PrivateNetwork.with(in: directory) { network in
+                try await WebServer.with(in: directory, network, [.init(files, "root $directory; access_log off;")]) {
+                    web in
+                    let benchmark = EgressProxyBenchmark(network: network, web: web, directory: directory)
+                    var table = Table()
+                    try await benchmark.withContenders { contenders in
+                        try await benchmark.transfers(contenders, &table)
+                        try await benchmark.setUps(contenders, &table)
+                        try await benchmark.tunnelsPerSecond(contenders, &table)
+                    }
+                    // Fresh processes, so that what they have kept of earlier connections is not missing.
+                    try await benchmark.withContenders { contenders in
+                        try await benchmark.memory(contenders, &table)
+                    }
+                    return table
+                }
+            }
+        }
+        table.add(contentsOf: rows)
+    }
+
+    // MARK: - The contenders
+
+    private func withContenders(_ body: ([Contender]) async throws -> Void) async throws {
+        try await withDaemon { ours in
+            try await OtherProxy.with(.squid, in: directory, network, port: 7262, isQuiet: true) { squid in
+                try await OtherProxy.with(.tinyproxy, in: directory, network, port: 7263, isQuiet: true) { tinyproxy in
+                    try await body([
+                        Contender(name: "direct", url: nil, process: nil),
+                        ours,
+                        Contender(name: "squid", url: squid.url, process: squid.process),
+                        Contender(name: "tinyproxy", url: tinyproxy.url, process: tinyproxy.process),
+                    ])
+                }
+            }
+        }
+    }
+
+    private func withDaemon(_ body: (Contender) async throws -> Void) async throws {
+        let root = "\(directory)/root"
+        try FileManager.default.createDirectory(atPath: "\(root)/etc/docker-ram", withIntermediateDirectories: true)
+        let hosts = [Self.files.name, PrivateNetwork.Host.registry.name]
+        try PrivateDocker.policy(version: 1, allowing: hosts).write(
+            toFile: "\(root)/etc/docker-ram/policy.json",
+            atomically: true,
+            encoding: .utf8
+        )
+        let daemon = try RunningProgram(
+            network.command([try Programs.path("docker-ramd"), "run", "--root", root])
+        )
+        do {
+            try await waitUntil("docker-ramd listens", within: .seconds(10)) {
+                guard daemon.status == nil else {
+                    throw UnexpectedEnd(description: "docker-ramd ended\n\(daemon.errors)")
+                }
+                return try network.inside { (try? RawConnection(to: "127.0.0.1", port: 7260)) != nil }
+            }
+            let secret = try String(contentsOfFile: "\(root)/var/lib/docker-ram/proxy-secret", encoding: .utf8)
+            let url = "http://docker-ram:\(secret.prefix { !$0.isNewline })@127.0.0.1:7260"
+            try await body(Contender(name: "docker-ramd", url: url, process: daemon.pid))
+        } catch {
+            Benchmarks.note("docker-ramd said: \(daemon.errors.suffix(2000))")
+            try await daemon.stop()
+            throw error
+        }
+        try await daemon.stop()
+    }
+
+    // MARK: - What is measured
+
+    private func transfers(_ contenders: [Contender], _ table: inout Table) async throws {
+        let rounds = 7
+        Benchmarks.note("1 GiB through a tunnel, \(rounds) times each in turn")
+        try await runProgram(["truncate", "-s", "\(Self.gibibyte)", "\(web.directory)/gib"]).expecting(0)
+        var seconds = [[Double]](repeating: [], count: contenders.count)
+        var processor = seconds
+        for round in 0...rounds {
+            for (index, contender) in contenders.enumerated() {
+                let before = try contender.process.map(processorSeconds(of:))
+                let proxy = contender.url.map { ["--proxy", $0] } ?? []
+                let curl = try await network.run(
+                    ["curl", "-sSf", "-o", "/dev/null", "-w", "%{time_total} %{size_download}"] + proxy
+                        + ["https://\(Self.files.name)/gib"]
+                ).expecting(0)
+                let figures = curl.output.split(separator: " ").compactMap { Double($0) }
+                guard figures.count == 2, Int(figures[1]) == Self.gibibyte else {
+                    throw UnexpectedEnd(description: "not 1 GiB: \(curl)")
+                }
+                // The first round fills the caches.
+                guard round > 0 else { continue }
+                seconds[index].append(figures[0])
+                if let process = contender.process, let before {
+                    processor[index].append(try processorSeconds(of: process) - before)
+                }
+            }
+        }
+        let times = seconds.map { Sample($0) }
+        for (contender, time) in zip(contenders, times) {
+            table.add(
+                "1 GiB over TLS, \(contender.name)",
+                String(format: "%.2f s", time.median),
+                ratio: time.median / times[0].median,
+                budget: contender.isOurs ? 1.05 : nil
+            )
+        }
+        let squid = Sample(processor[2]).median
+        for (contender, figures) in zip(contenders, processor).dropFirst() {
+            let median = Sample(figures).median
+            table.add(
+                "processor time for 1 GiB, \(contender.name)",
+                String(format: "%.2f s", median),
+                ratio: median / squid,
+                budget: contender.isOurs ? 1 : nil
+            )
+        }
+    }
+
+    private func setUps(_ contenders: [Contender], _ table: inout Table) async throws {
+        let proxies = Array(contenders.dropFirst())
+        let (rounds, each) = (20, 100)
+        Benchmarks.note("setting up tunnels, \(rounds * each) each in turn")
+        var answered = [[Double]](repeating: [], count: proxies.count)
+        var carried = answered
+        for round in 0...rounds {
+            for (index, proxy) in proxies.enumerated() {
+                let times = try network.inside { try (0..<each).map { _ in try Self.setUp(proxy) } }
+                guard round > 0 else { continue }
+                answered[index] += times.map(\.answered)
+                carried[index] += times.map(\.carried)
+            }
+        }
+        for (what, samples) in [
+            ("CONNECT until its answer", answered.map { Sample($0) }),
+            ("CONNECT until the server's first byte", carried.map { Sample($0) }),
+        ] {
+            let tinyproxy = samples[2]
+            for (proxy, sample) in zip(proxies, samples) {
+                table.add(
+                    "\(what), p50, \(proxy.name)",
+                    microseconds(sample.median),
+                    ratio: sample.median / tinyproxy.median,
+                    budget: proxy.isOurs ? 1 : nil
+                )
+                table.add(
+                    "\(what), p99, \(proxy.name)",
+                    microseconds(sample.seconds[sample.seconds.count * 99 / 100]),
+                    ratio: sample.seconds[sample.seconds.count * 99 / 100]
+                        / tinyproxy.seconds[tinyproxy.seconds.count * 99 / 100]
+                )
+            }
+        }
+    }
+
+    private func tunnelsPerSecond(_ contenders: [Contender], _ table: inout Table) async throws {
+        let proxies = Array(contenders.dropFirst())
+        let (rounds, threads, each) = (5, 8, 250)
+        Benchmarks.note("new tunnels per second, \(threads) clients, \(rounds) times \(threads * each) each in turn")
+        var rates = [[Double]](repeating: [], count: proxies.count)
+        for round in 0...rounds {
+            for (index, proxy) in proxies.enumerated() {
+                let start = ContinuousClock.now
+                try inParallel(threads) { for _ in 0..<each { _ = try Self.setUp(proxy) } }
+                if round > 0 {
+                    rates[index].append(Double(threads * each) / ((ContinuousClock.now - start) / .seconds(1)))
+                }
+            }
+        }
+        let medians = rates.map { Sample($0).median }
+        for (proxy, rate) in zip(proxies, medians) {
+            table.add(
+                "new tunnels that carry a byte, \(proxy.name)",
+                "\(Int(rate))/s",
+                ratio: rate / medians[2],
+                limit: proxy.isOurs ? (rate >= medians[2], "at least tinyproxy's") : nil
+            )
+        }
+    }
+
+    private func memory(_ contenders: [Contender], _ table: inout Table) async throws {
+        let tunnels = 5000
+        Benchmarks.note("\(tunnels) idle tunnels through each")
+        for proxy in contenders.dropFirst() {
+            guard let process = proxy.process else { continue }
+            // The first few tunnels pay for what is there only once.
+            _ = try network.inside { try (0..<50).map { _ in try Self.openTunnel(proxy) } }
+            let before = try residentKibibytes(of: process)
+            let held = try network.inside { try (0..<tunnels).map { _ in try Self.openTunnel(proxy) } }
+            try await Task.sleep(for: .seconds(2))
+            let after = try residentKibibytes(of: process)
+            let each = withExtendedLifetime(held) { Double(after - before) / Double(tunnels) }
+            table.add(
+                "memory for an idle tunnel, \(proxy.name)",
+                String(format: "%.1f KiB", each),
+                limit: proxy.isOurs ? (each <= 20, "at most 20 KiB") : nil
+            )
+        }
+    }
+
+    // MARK: - Tunnels
+
+    private static func setUp(_ proxy: Contender) throws -> (answered: Double, carried: Double) {
+        let hello = ClientHello.record(serverName: files.name)
+        let head = Array(proxy.connect(to: files.name).utf8)
+        let start = ContinuousClock.now
+        let connection = try RawConnection(to: "127.0.0.1", port: proxy.port)
+        connection.send(head)
+        let answer = connection.readHead()
+        let answered = (ContinuousClock.now - start) / .seconds(1)
+        guard answer.hasPrefix("HTTP/1."), answer.dropFirst(8).hasPrefix(" 200") else {
+            throw UnexpectedEnd(description: "\(proxy.name) answered: \(answer)")
+        }
+        connection.send(hello)
+        guard connection.read() != nil else {
+            throw UnexpectedEnd(description: "nothing came through \(proxy.name)")
+        }
+        return (answered, (ContinuousClock.now - start) / .seconds(1))
+    }
+
+    private static func openTunnel(_ proxy: Contender) throws -> RawConnection {
+        let connection = try RawConnection(to: "127.0.0.1", port: proxy.port)
+        connection.send(proxy.connect(to: files.name))
+        let answer = connection.readHead()
+        guard answer.dropFirst(8).hasPrefix(" 200") else {
+            throw UnexpectedEnd(description: "\(proxy.name) answered: \(answer)")
+        }
+        connection.send(ClientHello.record(serverName: files.name))
+        guard connection.read() != nil else {
+            throw UnexpectedEnd(description: "nothing came through \(proxy.name)")
+        }
+        return connection
+    }
+
+    private func inParallel(_ count: Int, _ body: @escaping @Sendable () throws -> Void) throws {
+        let results = Mutex<[Result<Void, any Error>]>([])
+        let network = network
+        let done = DispatchSemaphore(value: 0)
+        for _ in 0..<count {
+            Thread.detachNewThread {
+                let result = Result { try network.inside(body) }
+                results.withLock { $0.append(result) }
+                done.signal()
+            }
+        }
+        for _ in 0..<count { done.wait() }
+        for result in results.withLock({ $0 }) { try result.get() }
+    }
+
+    // MARK: - What a process costs
+
+    /// Processor time of a process group so far, its ended children included.
+    private func processorSeconds(of group: pid_t) throws -> Double {
+        let ticks = try processes(of: group).reduce(0) { sum, fields in
+            sum + fields[11...14].compactMap { Int($0) }.reduce(0, +)
+        }
+        return Double(ticks) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
+    private func residentKibibytes(of group: pid_t) throws -> Int {
+        let pages = try processes(of: group).reduce(0) { sum, fields in sum + (Int(fields[21]) ?? 0) }
+        return pages * sysconf(Int32(_SC_PAGESIZE)) / 1024
+    }
+
+    /// `/proc/PID/stat` of each process in a group, from the state on, which is the third field of proc(5).
+    private func processes(of group: pid_t) throws -> [[Substring]] {
+        let all = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { Int($0) != nil }
+        let stats = all.compactMap { try? String(contentsOfFile: "/proc/\($0)/stat", encoding: .utf8) }
+        let fields = stats.compactMap { stat in
+            stat.lastIndex(of: ")").map { stat[stat.index(after: $0)...].split(separator: " ") }
+        }
+        return fields.filter { $0.count > 21 && $0[2] == "\(group)" }
+    }
+
+    private func microseconds(_ seconds: Double) -> String { "\(Int((seconds * 1e6).rounded())) µs" }
+}
+
+extension EgressProxyBenchmark.Contender {
+    fileprivate var isOurs: Bool { name == "docker-ramd" }
+}
