@@ -24,6 +24,7 @@ private let harness: @Sendable ([UInt8]) -> Void = {
     case "json": fuzzJSON
     case "policy": fuzzPolicy
     case "request": fuzzRequest
+    case "hello": fuzzHello
     case "authority": fuzzAuthority
     case "form": fuzzHostForm
     case "packs": fuzzPacks
