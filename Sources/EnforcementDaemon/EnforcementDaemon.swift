@@ -86,6 +86,7 @@ struct EnforcementDaemon: Sendable {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { await follow(orders, watcher, proxy) }
                 tasks.addTask { await watcher.run() }
+                tasks.addTask { for await _ in watcher.policy.changes { proxy.reconsider() } }
                 tasks.addTask {
                     try await controlServer.run()
                     throw DaemonFailure(description: "the control socket was closed")

@@ -31,7 +31,7 @@ struct EgressProxySocketTests {
                 }
                 #expect(got == hello + upload)
                 #expect(running.proxy.counts.allowed == 1)
-                #expect(await eventually { running.proxy.counts.tunnels == 0 })
+                #expect(await eventually { running.proxy.openConnections == 0 })
             }
         }
     }
@@ -128,10 +128,13 @@ struct EgressProxySocketTests {
                     return client
                 }
                 // The client takes nothing; what is on the way is in the buffers of four sockets and in ours.
-                try await Task.sleep(for: .seconds(1))
-                let before = sent.value
-                try await Task.sleep(for: .seconds(1))
-                #expect(sent.value == before)
+                var before = 0
+                let isStanding = await eventually {
+                    before = sent.value
+                    try? await Task.sleep(for: .seconds(1))
+                    return before > 0 && sent.value == before
+                }
+                #expect(isStanding)
                 #expect(before < 64 << 20)
                 withExtendedLifetime(client) {}
             }
@@ -191,6 +194,37 @@ struct EgressProxySocketTests {
                 let records = await running.log.take(policy == nil ? 4 : 6)
                 #expect(records.allSatisfy { $0.verdict != .deny })
                 #expect(records.contains { $0.verdict == .wouldDeny } == (policy != nil))
+            }
+        }
+    }
+
+    @Test("a change of the policy ends the tunnels that it does not allow any more, and no others")
+    func policyChange() async throws {
+        try await LoopbackServer.with({ server in
+            let hello = server.read { !$0.isEmpty }
+            server.send(server.read { !$0.isEmpty } + hello)
+        }) { origin in
+            try await RunningProxy.with { running in
+                let (kept, ended) = try await onThread {
+                    let clients = try ["plain.test", "origin.test"].map { host in
+                        let client = try #require(try running.tunnel("\(host):\(origin.port)"))
+                        client.send(ClientHelloTests.hello([host]))
+                        return client
+                    }
+                    return (clients[0], clients[1])
+                }
+                #expect(await eventually { running.proxy.openConnections == 2 })
+                try running.replacePolicy(
+                    with: RunningProxy.policy(#", {"address": "origin.test:*", "allowed": false}"#)
+                )
+                running.proxy.reconsider()
+                let rest = try await onThread { () -> ([UInt8], [UInt8]) in
+                    let rest = ended.read()
+                    kept.send("!")
+                    return (rest, kept.read())
+                }
+                #expect(rest.0.isEmpty)
+                #expect(rest.1.starts(with: [UInt8(ascii: "!")]))
             }
         }
     }
@@ -551,7 +585,7 @@ struct EgressProxySocketTests {
                     return client.isClosed(within: 30)
                 }
                 #expect(isClosed)
-                #expect(await eventually { running.proxy.counts.tunnels == 0 })
+                #expect(await eventually { running.proxy.openConnections == 0 })
             }
         }
     }
@@ -570,7 +604,7 @@ struct EgressProxySocketTests {
                     client.send(ClientHelloTests.hello())
                     return client.read()
                 }
-                #expect(await eventually { running.proxy.counts.tunnels == 1 })
+                #expect(await eventually { running.proxy.openConnections == 1 })
                 await running.server.stop()
                 let passed = try await got
                 #expect(passed == ClientHelloTests.hello())

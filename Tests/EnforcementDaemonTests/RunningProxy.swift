@@ -15,6 +15,8 @@ struct RunningProxy: Sendable {
     let log: RecordedDecisions
     let server: EgressProxyServer
 
+    let policy: CurrentPolicy
+
     /// The header of somebody who knows the secret.
     let authorization: String
 
@@ -60,10 +62,7 @@ struct RunningProxy: Sendable {
         _ body: (RunningProxy) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { root in
-            var inForce = PolicyInForce.unmanaged
-            if let json {
-                inForce = .policy(try AccessPolicy(json: Array(json.utf8)), source: PolicySource(path: "policy.json"))
-            }
+            let inForce = try json.map(Self.inForce) ?? .unmanaged
             let secret = try ProxySecret.readOrMake(InstallationPaths(root: root))
             let queue = DecisionQueue()
             let current = CurrentPolicy(PolicySnapshot(inForce: inForce, loadedAt: .now()))
@@ -91,6 +90,7 @@ struct RunningProxy: Sendable {
                 proxy: proxy,
                 log: log,
                 server: server,
+                policy: current,
                 authorization: "Proxy-Authorization: Basic \(token)\r\n"
             )
             do {
@@ -104,6 +104,15 @@ struct RunningProxy: Sendable {
             queue.finish()
             await collection.value
         }
+    }
+
+    private static func inForce(_ json: String) throws -> PolicyInForce {
+        .policy(try AccessPolicy(json: Array(json.utf8)), source: PolicySource(path: "policy.json"))
+    }
+
+    /// Puts another policy in force.
+    func replacePolicy(with json: String) throws {
+        policy.replace(with: PolicySnapshot(inForce: try Self.inForce(json), loadedAt: .now()))
     }
 
     /// Sends bytes and reads until the proxy closes.

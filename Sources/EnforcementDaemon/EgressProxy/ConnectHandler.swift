@@ -141,9 +141,7 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func join(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
         guard let origin, let silence else { return context.close(promise: nil) }
         timer?.cancel()
-        dialer.proxy.countTunnel(1)
-        let proxy = dialer.proxy
-        context.channel.closeFuture.whenComplete { _ in proxy.countTunnel(-1) }
+        dialer.proxy.opened(context.channel, to: destination)
         let (client, other) = TunnelHandler.pair(IdleTimer(limits.idle, context.channel))
         do {
             try origin.pipeline.syncOperations.addHandler(other)

@@ -10,13 +10,13 @@ final class EgressProxy: Sendable {
     private let now: @Sendable () -> UTCTime
     private let admitted: Mutex<ProxyCredentials>
     private let counters = Mutex(Counters())
+    private let connections = Mutex<[ObjectIdentifier: (target: EgressTarget, channel: any Channel)]>([:])
 
     /// What was asked and answered since the start.
     struct Counters: Hashable, Sendable {
         var allowed = 0
         var refused = 0
         var strangers = 0
-        var tunnels = 0
         var lastRequestAt: UTCTime?
     }
 
@@ -79,9 +79,31 @@ final class EgressProxy: Sendable {
         counters.withLock { $0.strangers += 1 }
     }
 
-    /// Counts a tunnel that has opened (1) or ended (-1).
-    func countTunnel(_ change: Int) {
-        counters.withLock { $0.tunnels += change }
+    /// Keeps in mind a client that is connected with the outside, until it is not.
+    ///
+    /// - Parameters:
+    ///   - channel: the connection of the client.
+    ///   - destination: what it is connected with.
+    func opened(_ channel: any Channel, to destination: ProxyRequest.Destination) {
+        // What cannot be read is connected only where nothing is refused.
+        guard case .success(let target) = destination.target else { return }
+        let name = ObjectIdentifier(channel)
+        connections.withLock { $0[name] = (target, channel) }
+        channel.closeFuture.whenComplete { _ in self.connections.withLock { $0[name] = nil } }
+    }
+
+    /// How many clients are connected with the outside.
+    var openConnections: Int { connections.withLock { $0.count } }
+
+    /// Decides again about all that are connected with the outside, and ends those that the policy does not allow any more.
+    ///
+    /// Docker tries again what breaks off, and then reads why.
+    func reconsider() {
+        let policy = policy.snapshot.inForce
+        for (target, channel) in connections.withLock({ Array($0.values) }) {
+            guard policy.verdict(onReaching: target.address).outcome == .deny else { continue }
+            channel.close(promise: nil)
+        }
     }
 
     /// What was asked and answered since the start.
@@ -102,7 +124,7 @@ final class EgressProxy: Sendable {
             allowed: counts.allowed,
             refused: counts.refused,
             strangers: counts.strangers,
-            tunnels: counts.tunnels,
+            tunnels: openConnections,
             lastRequestAt: counts.lastRequestAt?.description
         )
     }

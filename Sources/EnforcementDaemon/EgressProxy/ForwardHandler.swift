@@ -137,6 +137,7 @@ final class ForwardHandler: ChannelInboundHandler {
             return fail(.unreachable("\(error)"))
         }
         origin = channel
+        dialer.proxy.opened(context.channel, to: destination)
         idle = IdleTimer(self.limits.idle, context.channel)
         let head = request.head(to: destination, through: connection.upstream)
         channel.write(HTTPClientRequestPart.head(head), promise: nil)

@@ -5,9 +5,14 @@ import Synchronization
 /// The policy in force, as everything in docker-ramd sees it: each decision takes one snapshot.
 final class CurrentPolicy: Sendable {
     private let state: Mutex<PolicySnapshot>
+    private let continuation: AsyncStream<Void>.Continuation
+
+    /// Says that something else has come into force; several changes can be said at once. For one listener.
+    let changes: AsyncStream<Void>
 
     init(_ snapshot: PolicySnapshot) {
         state = Mutex(snapshot)
+        (changes, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// What is in force now.
@@ -16,6 +21,7 @@ final class CurrentPolicy: Sendable {
     /// Puts something else in force.
     func replace(with snapshot: PolicySnapshot) {
         state.withLock { $0 = snapshot }
+        continuation.yield()
     }
 }
 
