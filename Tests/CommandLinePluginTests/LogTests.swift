@@ -116,7 +116,7 @@ struct LogTests {
                 try machine.write(Self.audit, "root/etc/docker-ram/policy.json")
                 #expect(
                     machine.run(["log", "--summary"]).output
-                        == "Nothing was refused, and enforcing would cut off nothing\n"
+                        == "Nothing was refused; enforcing would cut off nothing\n"
                 )
             }
         }
