@@ -25,7 +25,18 @@ struct PolicyCommands: ParsableCommand {
 struct EngineCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
-        abstract: "Manage the authorization plugin of this machine's engine",
-        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self]
+        abstract: "Have this machine's engine enforce the policy",
+        subcommands: [
+            EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self, EngineLockdown.self,
+        ]
+    )
+}
+
+/// `docker ram engine lockdown`.
+struct EngineLockdown: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lockdown",
+        abstract: "Let the engine connect to the egress proxy only",
+        subcommands: [EngineLockdownEnable.self, EngineLockdownDisable.self, EngineLockdownStatus.self]
     )
 }
