@@ -155,7 +155,7 @@ struct DoctorTests {
 
     /// What spoils a machine, and what the check then says.
     static let rows =
-        policyRows + daemonRows + engineRows + registryRows + builderRows + otherEngineRows + credentialRows
+        policyRows + packRows + daemonRows + engineRows + registryRows + builderRows + otherEngineRows + credentialRows
         + systemRows
 
     private static let policyRows = [
@@ -170,6 +170,16 @@ struct DoctorTests {
         Row("policy-warnings", "warning", "audit mode: nothing is refused") {
             $0.policy = Machine.policy.replacing("\"version\"", with: "\"mode\": \"audit\", \"version\"")
         },
+    ]
+
+    private static let packRows = [
+        Row("registry-packs", "warning", "line 1, column") { surroundings in
+            surroundings.prepare = { machine in
+                try Files.makeDirectory(Files.directory(of: machine.paths.registryPacks))
+                try Files.replace(machine.paths.registryPacks, with: Array("{".utf8), mode: 0o644)
+            }
+        },
+        Row("registry-packs", "ok", "those of the programs") { _ in },
     ]
 
     private static let daemonRows = [

@@ -55,6 +55,39 @@ struct HookTests {
         }
     }
 
+    @Test(
+        "A build is told where it names the registry",
+        arguments: ["build", "image build"],
+        [
+            "Error response from daemon: Get \"https://ghcr.io/v2/\": ",
+            "failed to solve: ghcr.io/acme/api: failed to resolve source metadata for ghcr.io/acme/api:latest: "
+                + "failed to do request: Head \"https://ghcr.io/v2/acme/api/manifests/latest\": ",
+            "failed to solve: failed to load cache key: Get \"https://ghcr.io/file\": ",
+        ]
+    )
+    func build(command: String, before: String) throws {
+        let lines = try #require(
+            try template("\(before)\(Self.sentence) Ask platform@acme.test for access.", after: command)
+        )
+        #expect(
+            lines == [
+                "ghcr.io is not allowed here (acme, policy 42, 7f3a9c).", "Ask platform@acme.test for access.",
+                "The build names it (FROM, COPY --from, ADD, # syntax=), or a registry redirects to it.",
+                "See what is allowed: docker ram policy show",
+            ]
+        )
+    }
+
+    @Test
+    func `a builder outside of the proxy leads to one that goes through it`() throws {
+        let policy = try AccessPolicy(json: Array(Machine.policy.utf8))
+        let sentence = Refusal(.unmanagedBuilder("b0"), id: DecisionID(), policy: policy).sentence
+        #expect(
+            try template("authorization denied by plugin docker-ram: \(sentence)", after: "run")
+                == ["Make a builder that goes through it: docker ram engine builder --help"]
+        )
+    }
+
     @Test(arguments: ["login", "build", "search", "import", "image build"])
     func `no operand is asked for where it is no image`(command: String) throws {
         let lines = try #require(try template(Self.sentence, after: command))
@@ -87,8 +120,10 @@ struct HookTests {
     @Test(arguments: [
         "Registries are refused until the policy can be read: run docker ram status (7f3a9c).",
         "This request could not be inspected: the body is too large (acme, policy 42, 7f3a9c).",
+        "Get \"https://a.test/v2/\": The egress proxy of docker-ram serves only the engine; run: docker ram doctor",
+        "Get \"https://a.test/v2/\": The egress proxy of docker-ram cannot reach a.test:443: connection refused",
     ])
-    func `other refusals lead to status`(error: String) throws {
-        #expect(try template(error) == ["See what is wrong with this machine: docker ram status"])
+    func `other refusals lead to the doctor`(error: String) throws {
+        #expect(try template(error) == ["See what is wrong with this machine: docker ram doctor"])
     }
 }

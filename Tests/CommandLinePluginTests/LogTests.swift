@@ -71,7 +71,7 @@ struct LogTests {
             #expect(
                 shown == [
                     "A switch to \"enforce\" would cut off, as used since 2026-11-20 00:00 UTC:",
-                    "COUNT  REGISTRY                  LAST USE",
+                    "COUNT  REGISTRY                LAST USE",
                     "2      evil.test  AGE",
                     "       login, pull, push: no-rule; for example evil.test/b:1",
                     "1      (no registry is named)  AGE",
@@ -116,7 +116,7 @@ struct LogTests {
                 try machine.write(Self.audit, "root/etc/docker-ram/policy.json")
                 #expect(
                     machine.run(["log", "--summary"]).output
-                        == "Nothing was refused, and enforcing would cut off nothing\n"
+                        == "Nothing was refused; enforcing would cut off nothing\n"
                 )
             }
         }

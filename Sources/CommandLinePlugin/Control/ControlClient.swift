@@ -6,8 +6,10 @@ import RegistryAccess
 struct ControlClient {
     let path: String
 
-    /// How long an answer may take.
+    /// How long an answer may take, in milliseconds.
     private static let patience: Int32 = 2000
+    /// The same where docker-ramd looks through its whole log, of which it may send nothing for a while.
+    private static let historyPatience: Int32 = 60_000
     /// The longest line that is taken.
     private static let longestLine = 1 << 20
 
@@ -22,10 +24,14 @@ struct ControlClient {
     ///
     /// - Parameters:
     ///   - request: the request.
-    ///   - isEndless: whether lines may come at any time.
+    ///   - patience: how long nothing may come, in milliseconds; negative means for ever.
     ///   - body: gets each line as it was sent, and its value.
     /// - Throws: ``Unanswered``, or what the body throws.
-    func ask(_ request: JSONValue, isEndless: Bool = false, _ body: (String, JSONValue) throws -> Void) throws {
+    func ask(
+        _ request: JSONValue,
+        patience: Int32 = Self.patience,
+        _ body: (String, JSONValue) throws -> Void
+    ) throws {
         guard let socket = UnixSocket(connectingTo: path) else {
             let code = errno
             let reason = String(cString: strerror(code)).lowercased()
@@ -38,7 +44,7 @@ struct ControlClient {
         guard socket.send(request.text() + "\n") else { throw silence() }
         var pending: [UInt8] = []
         while true {
-            switch socket.receive(within: isEndless ? -1 : Self.patience) {
+            switch socket.receive(within: patience) {
             case .bytes(let bytes):
                 pending += bytes
                 var rest = pending[...]
@@ -51,7 +57,7 @@ struct ControlClient {
             case .end:
                 if !pending.isEmpty { try handOut(pending, body) }
                 return
-            case .timeout: throw silence()
+            case .timeout: throw silence("does not answer within \(patience / 1000) seconds")
             case .failure(let code): throw silence(String(cString: strerror(code)).lowercased())
             }
         }
@@ -96,7 +102,7 @@ struct ControlClient {
         ]
         if let since { members.append(JSONMember("since", .string(since))) }
         var isWhole = false
-        try ask(.object(members)) { _, value in
+        try ask(.object(members), patience: Self.historyPatience) { _, value in
             if value.value(named: "end") == .bool(true) { isWhole = true } else { body(value) }
         }
         guard isWhole else { throw silence("did not send the whole log") }

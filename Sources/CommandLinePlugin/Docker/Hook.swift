@@ -25,11 +25,25 @@ enum Hook {
             var lines = ["\(refusal.registry) is not allowed here\(refusal.origin.map { " (\($0))" } ?? "")."]
             if let contact = refusal.contact { lines.append("Ask \(contact) for access.") }
             if takesImageFirst(command) { lines.append("See the rules for it: docker ram check --explain {{arg . 0}}") }
+            if isBuild(command) {
+                lines.append("The build names it (FROM, COPY --from, ADD, # syntax=), or a registry redirects to it.")
+            }
             lines.append("See what is allowed: docker ram policy show")
             return lines
         }
-        let other = ["Registries are refused until the policy can be read", "This request could not be inspected"]
-        return other.contains(where: error.contains) ? ["See what is wrong with this machine: docker ram status"] : nil
+        let builders = "Your organization has disallowed builders outside its egress proxy"
+        if error.contains(builders) { return ["Make a builder that goes through it: docker ram engine builder --help"] }
+        let other = [
+            "Registries are refused until the policy can be read", "This request could not be inspected",
+            "The egress proxy of docker-ram ",
+        ]
+        guard other.contains(where: error.contains) else { return nil }
+        return ["See what is wrong with this machine: docker ram doctor"]
+    }
+
+    /// Whether a command builds: its error names the registry, and its operand is a directory.
+    private static func isBuild(_ command: String) -> Bool {
+        ["build", "image build", "builder build", "buildx build"].contains(command)
     }
 
     /// Whether the first operand of a command names the image, so that Docker can fill it in; Docker drops the whole

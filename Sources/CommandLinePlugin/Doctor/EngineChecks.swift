@@ -51,7 +51,7 @@ extension MachineCheck {
             default:
                 facts.leak(
                     facts.proxy.detail.without("not active: ") + ", so what builds and redirects fetch is not decided",
-                    hint: "run as root: docker ram engine enable, and then restart Docker"
+                    hint: "run as root: docker ram engine enable --restart"
                 )
             }
         },
@@ -77,7 +77,7 @@ extension MachineCheck {
             guard version >= EngineRelease(29, 2, 0) else { return .ok("\(facts.engine.name) does not serve HTTP/2") }
             let text = "\(facts.engine.name) takes builds over HTTP/2 without asking its plugins"
             if facts.proxy.isActive == true { return .ok("\(text); the egress proxy decides what they fetch") }
-            return facts.leak(text, hint: "run as root: docker ram engine enable, so that the egress proxy decides")
+            return facts.leak(text, hint: "run as root: docker ram engine enable --restart")
         },
     ]
 
@@ -100,14 +100,14 @@ extension MachineCheck {
             }
             return .error(
                 "\"\(facts.paths.proxySecret)\" holds no secret, or others may read it",
-                hint: "remove it, and run as root: docker ram engine enable"
+                hint: "remove it, and run as root: docker ram engine enable --restart"
             )
         }
         let expected = Secret("\(ProxySecret.user):\(secret.secret.text)")
         guard ours.allSatisfy({ $0.credentials == expected }) else {
             return .error(
                 "the engine was told another secret than docker-ramd has, so docker-ramd serves it nothing",
-                hint: "run as root: docker ram engine enable, and then restart Docker"
+                hint: "run as root: docker ram engine enable --restart"
             )
         }
         return .ok("the engine knows it")

@@ -28,7 +28,7 @@ extension MachineCheck {
             let outcomes = others.map { context in
                 Outcome.warning(
                     "context \"\(context.name)\" leads to another engine: \(context.host)",
-                    hint: "run: docker context rm NAME"
+                    hint: "run: docker context rm \(context.name)"
                 )
             }
             return .all(outcomes, otherwise: .ok("none leads to another engine"))

@@ -34,5 +34,14 @@ extension MachineCheck {
                 hint: "run: docker ram policy validate \(facts.paths.policyFile)"
             )
         },
+        MachineCheck("registry-packs", "Newer registry packs of this machine") { facts in
+            let packs = InstalledPacks.load(facts.paths)
+            if let problem = packs.problem {
+                return .warning(problem, hint: "until then, the packs of the programs are in force")
+            }
+            return .ok(
+                packs.path.map { "\"\($0)\" is in force" } ?? "there are none; those of the programs are in force"
+            )
+        },
     ]
 }

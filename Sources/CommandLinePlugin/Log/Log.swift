@@ -69,7 +69,7 @@ struct Log: PluginCommand {
     private func followLog(_ context: CommandContext) throws {
         let request = ControlClient.logRequest(limit: limit, follow: true)
         do {
-            try ControlClient(path: context.paths.controlSocket).ask(request, isEndless: true) { line, value in
+            try ControlClient(path: context.paths.controlSocket).ask(request, patience: -1) { line, value in
                 if denied, value.value(named: "verdict") == .string(Verdict.Outcome.allow.rawValue) { return }
                 context.output.line(common.format == .json ? TerminalText.escaped(json: line) : LogLine(value).text)
             }

@@ -95,7 +95,7 @@ extension LogSummary: CommandResult {
         let uses = sorted
         var lines: [String] = []
         if uses.isEmpty {
-            lines.append("Nothing was refused\(period)" + (isAudit ? ", and enforcing would cut off nothing" : ""))
+            lines.append("Nothing was refused\(period)" + (isAudit ? "; enforcing would cut off nothing" : ""))
         } else {
             let head = isAudit ? "A switch to \"enforce\" would cut off, as used\(period):" : "Refused\(period):"
             lines += [head, ""]
