@@ -11,19 +11,11 @@ public struct BuilderProxy: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - secret: the builders' secret.
-    ///   - settings: where the proxy listens. On every address (`0.0.0.0`, `[::]`) counts as on loopback, because no
-    ///     other address of the machine is sure to be there.
+    ///   - settings: where the proxy listens.
     public init(secret: ProxySecret, settings: DaemonSettings.EgressProxy) {
-        let listen = settings.listen
-        let colon = listen.utf8.lastIndex(of: 0x3A) ?? listen.endIndex
-        let host =
-            switch listen[..<colon] {
-            case "0.0.0.0": "127.0.0.1"
-            case "[::]": "[::1]"
-            case let host: String(host)
-            }
+        let (host, port) = settings.reachedAt
         needsHostNetwork = host.hasPrefix("127.") || host == "[::1]"
-        url = secret.proxyURL(listen: host + listen[colon...])
+        url = secret.proxyURL(listen: "\(host):\(port)")
     }
 
     /// Whether a container goes through it, as far as its description says.
@@ -32,5 +24,22 @@ public struct BuilderProxy: Sendable, Equatable {
     /// - Returns: `false` also where it is doubtful.
     public func isUsed(by container: BuilderContainer) -> Bool {
         container.goesThrough(url.text, isOnLoopback: needsHostNetwork)
+    }
+}
+
+extension DaemonSettings.EgressProxy {
+    /// Where programs of this machine reach it; an IPv6 address stands in brackets.
+    ///
+    /// On every address (`0.0.0.0`, `[::]`) means on loopback, because no other address of the machine is sure to be
+    /// there.
+    var reachedAt: (host: String, port: String) {
+        let colon = listen.lastIndex(of: ":") ?? listen.endIndex
+        let host =
+            switch listen[..<colon] {
+            case "0.0.0.0": "127.0.0.1"
+            case "[::]": "[::1]"
+            case let host: String(host)
+            }
+        return (host, String(listen[colon...].dropFirst()))
     }
 }

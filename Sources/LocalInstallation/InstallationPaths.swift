@@ -54,6 +54,10 @@ public struct InstallationPaths: Hashable, Sendable {
     public var proxyEnvironment: String { "\(prefix)/etc/docker-ram/engine-proxy.env" }
     /// The socket of the engine.
     public var dockerSocket: String { "\(prefix)/run/docker.sock" }
+    /// The packet filter of lockdown, as nft reads it.
+    public var lockdownRules: String { "\(prefix)/etc/docker-ram/lockdown.nft" }
+    /// What makes systemd load it with every start of Docker.
+    public var lockdownDropIn: String { "\(prefix)/etc/systemd/system/docker.service.d/60-docker-ram-lockdown.conf" }
     /// Docker's own settings of the engine.
     public var dockerDaemonConfig: String { "\(prefix)/etc/docker/daemon.json" }
 }

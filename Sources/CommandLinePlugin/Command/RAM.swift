@@ -6,7 +6,8 @@ struct RAM: ParsableCommand {
         commandName: "ram",
         abstract: "Registry Access Management: which registries your organization allows",
         subcommands: [
-            Status.self, Check.self, Log.self, Setup.self, Version.self, PolicyCommands.self, EngineCommands.self,
+            Status.self, Check.self, Doctor.self, Log.self, Setup.self, Version.self, PolicyCommands.self,
+            EngineCommands.self,
         ]
     )
 }
@@ -25,6 +26,17 @@ struct EngineCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
         abstract: "Have this machine's engine enforce the policy",
-        subcommands: [EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self]
+        subcommands: [
+            EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self, EngineLockdown.self,
+        ]
+    )
+}
+
+/// `docker ram engine lockdown`.
+struct EngineLockdown: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lockdown",
+        abstract: "Let the engine connect to the egress proxy only",
+        subcommands: [EngineLockdownEnable.self, EngineLockdownDisable.self, EngineLockdownStatus.self]
     )
 }

@@ -13,6 +13,7 @@ struct EngineDisable: PluginCommand {
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
+        try LockdownOption.takeAway(isDryRun: change.dryRun, in: context)
         let setup = EngineSetup(context.paths)
         // Read before the file goes: it may say where the process id is.
         let state = try setup.state()

@@ -26,9 +26,11 @@ struct EngineEnable: PluginCommand {
     var noCheck = false
 
     @OptionGroup var change: EngineChangeOptions
+    @OptionGroup var lockdown: LockdownOption
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
+        try lockdown.check(in: context)
         let setup = EngineSetup(context.paths)
         let state = try setup.state()
         let service = EngineService(context.paths)
@@ -49,6 +51,8 @@ struct EngineEnable: PluginCommand {
             )
         }
         let changed = try setup.enable(proxy: proxy, isDryRun: change.dryRun)
+        // It begins with the restart, too.
+        try lockdown.apply(isDryRun: change.dryRun, in: context)
         let result = try EngineResult(
             changed,
             isEnabled: true,
