@@ -859,7 +859,7 @@ EOF
     step "asking docker-ram"
     demo_run 0 docker ram status
     demo_said acme
-    demo_said 'egress proxy'
+    demo_said 'egress proxy  *active: engine .* uses 127\.0\.0\.1:'
     demo_run 0 docker ram engine status
     demo_said 'proxy port .* answers$'
     demo_said "running engine .*$version uses 127\.0\.0\.1:[0-9]*\$"

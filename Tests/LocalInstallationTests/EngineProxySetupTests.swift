@@ -273,6 +273,19 @@ struct EngineProxySetupTests {
         }
     }
 
+    @Test(arguments: [EngineProxy.Place.daemonConfig, .systemdDropIn])
+    func `without a record what is ours goes all the same`(place: EngineProxy.Place) throws {
+        try with("{\"debug\":true}") { (machine) throws in
+            _ = try machine.setup.enable(proxy: proxy(place), isDryRun: false)
+            try FileManager.default.removeItem(atPath: machine.paths.undoDirectory)
+            #expect(try machine.setup.disable(isDryRun: false).isRestartNeeded)
+            let after = try machine.setup.state()
+            #expect(after.proxies.isEmpty && after.dropIn == nil && !after.isEnabled)
+            #expect(try machine.text(machine.paths.proxyEnvironment) == nil)
+            #expect(try machine.text(machine.paths.dockerDaemonConfig)?.contains("debug") == true)
+        }
+    }
+
     // MARK: - The drop-in
 
     @Test

@@ -39,12 +39,17 @@ struct CheckResult {
     /// What is switched on around the policy.
     struct Surroundings {
         let isHelperActive: Bool
-        let isPluginNamed: Bool
+        /// `nil` where only root may read `daemon.json`, because it holds the secret of the egress proxy.
+        let isPluginNamed: Bool?
 
         init(of context: CommandContext) {
             let config = context.dockerConfigDirectory.flatMap { try? DockerConfigFile(directory: $0) }
             isHelperActive = config.map(DeveloperSetup.isSetUp) ?? false
-            isPluginNamed = (try? EngineSetup(context.paths).state().isEnabled) ?? false
+            do {
+                isPluginNamed = try EngineSetup(context.paths).state().isEnabled
+            } catch {
+                isPluginNamed = (error as? FileError)?.isPermission == true ? nil : false
+            }
         }
     }
 

@@ -61,7 +61,7 @@ struct EgressProxyAddress {
     /// Insists that our proxy answers there and knows the secret.
     func check(_ secret: ProxySecret) throws {
         let fault: String
-        switch DaemonProbe.proxy(at: text, secret: secret) {
+        switch EgressProxyProbe(at: text, secret: secret) {
         case .answers: return
         case .wrongSecret: fault = "the egress proxy at \(text) has another secret; restart docker-ramd"
         case .stranger: fault = "what answers at \(text) is not the egress proxy"

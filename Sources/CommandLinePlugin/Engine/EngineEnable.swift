@@ -41,7 +41,7 @@ struct EngineEnable: PluginCommand {
         }
         let running = RunningEngine(context.paths, hosts: state.hosts)
         let proxy = pluginOnly ? nil : try proxy(setup, state, service, running, context)
-        if !noCheck, !change.dryRun, !DaemonProbe.pluginAnswers(context.paths.pluginSocket) {
+        if !noCheck, !change.dryRun, !PluginProbe.answers(context.paths.pluginSocket) {
             throw Failure(
                 "the plugin does not answer on \"\(context.paths.pluginSocket)\"; nothing was changed",
                 hints: [

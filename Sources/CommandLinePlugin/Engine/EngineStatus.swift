@@ -24,7 +24,7 @@ private struct EngineState: CommandResult {
     let conflict: (flag: String, place: String)?
     let pluginAnswers: Bool
     let address: String
-    let proxy: DaemonProbe.Proxy
+    let proxy: EgressProxyProbe
     /// Where the engine is told to use our proxy.
     let place: EngineProxy.Place?
     let engine: RunningEngine?
@@ -43,7 +43,7 @@ private struct EngineState: CommandResult {
                 EngineProcess.place(of: flag, service: service, paths: paths, pidFile: pidFile).map { (flag, $0) }
             }
             .first
-        pluginAnswers = DaemonProbe.pluginAnswers(paths.pluginSocket)
+        pluginAnswers = PluginProbe.answers(paths.pluginSocket)
         let settings = (try? DaemonSettings(paths)) ?? DaemonSettings()
         address = try EgressProxyAddress(context, settings: settings, isChecked: false).text
         engine = RunningEngine(paths, hosts: state.hosts)
@@ -54,7 +54,7 @@ private struct EngineState: CommandResult {
             isUsed = engine?.uses(url) == true
             // The secret goes only to where docker-ramd says that it listens.
             let isListening = (try? EgressProxyAddress(context, settings: settings, isChecked: true)) != nil
-            proxy = isListening ? DaemonProbe.proxy(at: address, secret: secret) : .silence
+            proxy = isListening ? EgressProxyProbe(at: address, secret: secret) : .silence
         } catch {
             guard error.isNotFound else { throw error }
             place = nil
@@ -145,7 +145,7 @@ private struct EngineState: CommandResult {
     }
 }
 
-extension DaemonProbe.Proxy {
+extension EgressProxyProbe {
     /// What is said of it.
     var words: String {
         switch self {

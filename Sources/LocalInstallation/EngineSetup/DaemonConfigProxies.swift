@@ -57,6 +57,22 @@ enum DaemonConfigProxies {
         return edit.changes.count > count
     }
 
+    /// Takes our proxy out, whoever wrote it there.
+    ///
+    /// - Returns: whether anything changed.
+    static func removeOurs(from document: inout JSONFileEdit) throws -> Bool {
+        var isChanged = false
+        for path in [httpProxy, httpsProxy] {
+            guard let url = document.value(at: path)?.text, EngineProxySettings.isOurs(Secret(url)) else { continue }
+            try document.remove(at: path)
+            isChanged = true
+        }
+        guard isChanged else { return false }
+        if document.value(at: noProxy) == .string(EngineProxy.noProxy) { try document.remove(at: noProxy) }
+        if document.value(at: [key]) == .object([]) { try document.remove(at: [key]) }
+        return true
+    }
+
     /// Undoes what an earlier setup put there.
     ///
     /// - Returns: whether anything changed.

@@ -111,6 +111,9 @@ public struct EngineProxySettings: Sendable, Equatable {
         return "\(scheme ?? "")xxxxx:xxxxx@\(authority[authority.index(after: at)...])\(rest)"
     }
 
+    /// Whether a proxy is ours, by the user that nobody else has.
+    static func isOurs(_ url: Secret) -> Bool { parts(of: url).authority.hasPrefix("\(ProxySecret.user):") }
+
     /// What is said without the proxies that are ours.
     ///
     /// - Parameter address: host and port of our proxy.
@@ -118,8 +121,7 @@ public struct EngineProxySettings: Sendable, Equatable {
     public func withoutOurs(at address: String) -> EngineProxySettings {
         func isOther(_ url: Secret) -> Bool {
             let authority = Self.parts(of: url).authority
-            let isAddress = authority == address || authority.hasSuffix("@\(address)")
-            return !isAddress && !authority.hasPrefix("\(ProxySecret.user):")
+            return authority != address && !authority.hasSuffix("@\(address)") && !Self.isOurs(url)
         }
         return EngineProxySettings(
             httpProxy: httpProxy.flatMap { isOther($0) ? $0 : nil },

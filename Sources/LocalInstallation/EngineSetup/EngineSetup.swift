@@ -132,6 +132,11 @@ public struct EngineSetup: Sendable {
         }
     }
 
+    private func takeBackDropIn(_ work: inout EngineSetupWork) throws {
+        for path in [paths.proxyDropIn, paths.proxyEnvironment] { _ = try fileToChange(path) }
+        try work.takeBackDropIn()
+    }
+
     // MARK: - Enabling
 
     /// Puts our plugin behind the others and names our proxy; doing it twice changes nothing more.
@@ -157,37 +162,34 @@ public struct EngineSetup: Sendable {
             work.change.isReloadNeeded = true
         }
         var access = earlier?.config.access
-        switch proxy?.place {
-        case nil: break
-        case .daemonConfig:
-            guard let proxy else { break }
-            if try DaemonConfigProxies.set(proxy.settings, in: &edit) {
-                work.change.changes.append("+ \(file.path): proxies \(proxy.words)")
-                work.change.isRestartNeeded = true
-            }
-            access = try work.conceal(file, after: access)
-            try work.takeBackDropIn()
-        case .systemdDropIn:
-            guard let proxy else { break }
-            if try DaemonConfigProxies.takeBack(from: &edit, record: earlier?.config) {
-                work.change.changes.append("- \(file.path): proxies")
-                work.change.isRestartNeeded = true
-                access = try work.reveal(file, access)
-            }
-            guard DaemonConfigProxies.settings(in: edit.document).isEmpty else {
-                throw UnusableFile(
-                    path: file.path,
-                    reason: "\"proxies\" in it goes first, and engines before 23.0 do not start with that"
+        if let proxy {
+            switch proxy.place {
+            case .daemonConfig:
+                if try DaemonConfigProxies.set(proxy.settings, in: &edit) {
+                    work.change.changes.append("+ \(file.path): proxies \(proxy.words)")
+                    work.change.isRestartNeeded = true
+                }
+                access = try work.conceal(file, after: access)
+                try takeBackDropIn(&work)
+            case .systemdDropIn:
+                if try DaemonConfigProxies.takeBack(from: &edit, record: earlier?.config) {
+                    work.change.changes.append("- \(file.path): proxies")
+                    work.change.isRestartNeeded = true
+                    access = try work.reveal(file, access)
+                }
+                guard DaemonConfigProxies.settings(in: edit.document).isEmpty else {
+                    let reason = "\"proxies\" in it goes first, and engines before 23.0 do not start with that"
+                    throw UnusableFile(path: file.path, reason: reason)
+                }
+                try work.putDropIn(
+                    proxy.settings,
+                    dropIn: fileToChange(paths.proxyDropIn),
+                    environment: fileToChange(paths.proxyEnvironment)
                 )
             }
-            try work.putDropIn(
-                proxy.settings,
-                dropIn: fileToChange(paths.proxyDropIn),
-                environment: fileToChange(paths.proxyEnvironment)
-            )
-        }
-        if let upstream = proxy?.upstream {
-            try work.takeOver(upstream, settings: fileToChange(paths.daemonSettings))
+            if let upstream = proxy.upstream {
+                try work.takeOver(upstream, settings: fileToChange(paths.daemonSettings))
+            }
         }
         if edit.isChanged || work.newAccess != nil {
             var config = edit.record(of: file, after: earlier?.config)
@@ -215,10 +217,13 @@ public struct EngineSetup: Sendable {
         let record = try EngineSetupRecord.read(recordPath)
         var content = file.bytes
         if let record { content = try record.config.undo(in: file.bytes, indentation: Self.indentation).content }
-        // Whoever wrote it there: an engine does not start without a plugin of its list.
+        // Whoever wrote it there: an engine does not start without a plugin of its list, and reaches nothing without its
+        // proxy.
         if let bytes = content {
             var document = try JSONFileEdit(bytes, indentation: Self.indentation)
-            if try document.removeElements(.string(Self.plugin), at: Self.key) { content = document.bytes }
+            let hadPlugin = try document.removeElements(.string(Self.plugin), at: Self.key)
+            let hadProxy = try DaemonConfigProxies.removeOurs(from: &document)
+            if hadPlugin || hadProxy { content = document.bytes }
         }
         var work = EngineSetupWork(paths: paths, record: record)
         let after = try content.map { try JSONFileEdit($0) }
@@ -242,7 +247,7 @@ public struct EngineSetup: Sendable {
         if content != file.bytes || (access != nil && content != nil) {
             work.putBack(file, content, mode: 0o644, access: access)
         }
-        try work.takeBackDropIn()
+        try takeBackDropIn(&work)
         if let settings = record?.settings { try work.takeBack(settings, file: fileToChange(paths.daemonSettings)) }
         guard !isDryRun else { return work.change }
         try work.undo()

@@ -19,6 +19,12 @@ struct EngineSetupRecord: Sendable, Equatable {
         let before: String?
         /// Who might read and write that.
         let access: FileAccess?
+
+        init(path: String, before: String?, access: FileAccess?) {
+            self.path = path
+            self.before = before
+            self.access = access
+        }
     }
 
     /// Reads the record that is kept in a file.

@@ -77,11 +77,14 @@ struct EngineSetupWork {
 
     // MARK: - The drop-in
 
+    private static let header =
+        "# Written by \"docker ram engine enable\", taken back by \"docker ram engine disable\"."
+
     /// Has systemd give the engine an environment.
     mutating func putDropIn(_ settings: EngineProxySettings, dropIn: SharedFile, environment: SharedFile) throws {
         let path = paths.proxyEnvironment.dropFirst(paths.root == "/" ? 0 : paths.root.count)
         let unit = """
-            # Written by "docker ram engine enable", taken back by "docker ram engine disable".
+            \(Self.header)
             # The environment is in a file of its own because it holds a secret, and systemd shows Environment= to everybody.
             # Docker does not start without that file: it would reach every registry.
             [Service]
@@ -104,7 +107,14 @@ struct EngineSetupWork {
 
     /// Takes our drop-in and its environment back, and gives back what was there before.
     mutating func takeBackDropIn() throws {
-        for file in (record?.files ?? []).reversed() {
+        var files = record?.files ?? []
+        // Without a record what we wrote goes all the same.
+        if files.isEmpty, let unit = try SharedFile(paths.proxyDropIn).bytes, unit.starts(with: Self.header.utf8) {
+            files = [paths.proxyEnvironment, paths.proxyDropIn].map { path in
+                EngineSetupRecord.WrittenFile(path: path, before: nil, access: nil)
+            }
+        }
+        for file in files.reversed() {
             let current = try SharedFile(file.path)
             let before = file.before.map { Array($0.utf8) }
             guard current.bytes != before else { continue }

@@ -1,40 +1,27 @@
 import Glibc
 import LocalInstallation
-import RegistryAccess
 
-/// Asks docker-ramd's two enforcement points what the engine would ask them.
-enum DaemonProbe {
-    /// Whether there is an authorization plugin behind a socket.
-    static func pluginAnswers(_ path: String) -> Bool {
-        guard let socket = UnixSocket(connectingTo: path) else { return false }
-        defer { socket.close() }
-        let request =
-            "POST /Plugin.Activate HTTP/1.1\r\nHost: docker-ram\r\n"
-            + "Accept: application/vnd.docker.plugins.v1.2+json\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        guard socket.send(request) else { return false }
-        let answer = socket.receiveText { $0.contains("authz") }
-        return answer.contains("authz") && (answer.hasPrefix("HTTP/1.1 200") || answer.hasPrefix("HTTP/1.0 200"))
-    }
-
-    /// What became of asking the egress proxy.
-    enum Proxy: Equatable {
-        /// It serves whoever knows the secret.
-        case answers
-        /// It answers, but the secret is another.
-        case wrongSecret
-        /// Something else answers.
-        case stranger
-        /// Nothing answers.
-        case silence
-    }
+/// What became of asking the egress proxy, as the engine would, whether it is there.
+enum EgressProxyProbe: Equatable {
+    /// It serves whoever knows the secret.
+    case answers
+    /// It answers, but the secret is another.
+    case wrongSecret
+    /// Something else answers.
+    case stranger
+    /// Nothing answers.
+    case silence
 
     /// Asks for the proxy itself; nothing goes out for that.
     ///
     /// - Parameters:
     ///   - address: an IP address and a port.
     ///   - secret: the secret of this machine.
-    /// - Returns: what became of it.
-    static func proxy(at address: String, secret: ProxySecret) -> Proxy {
+    init(at address: String, secret: ProxySecret) {
+        self = Self.ask(address, secret)
+    }
+
+    private static func ask(_ address: String, _ secret: ProxySecret) -> EgressProxyProbe {
         guard let socket = UnixSocket(connectingToPort: address) else { return .silence }
         defer { socket.close() }
         let request =
