@@ -17,6 +17,8 @@ Without options, as root: builds docker-ram and installs it for all users of thi
   --dry-run         say what would be done, and do nothing
   --prebuilt DIR    take the three programs from DIR instead of building them
   --no-setup        do not run "docker ram setup" for the person who calls
+  --restart-docker  restart Docker at the end, which stops containers unless live-restore is set; until then
+                    builds and logins are not enforced
   --root DIR        install under DIR instead of / (for images and tests)
   -h, --help        show this text
 EOF
@@ -46,7 +48,7 @@ wrong_usage() {
 # What is asked for
 
 mode=system
-uninstall=no purge=no dry_run=no setup=yes prebuilt='' root=''
+uninstall=no purge=no dry_run=no setup=yes restart_docker=no prebuilt='' root=''
 while [ $# -gt 0 ]; do
     case $1 in
         --user) mode=user ;;
@@ -55,6 +57,7 @@ while [ $# -gt 0 ]; do
         --purge) purge=yes ;;
         --dry-run) dry_run=yes ;;
         --no-setup) setup=no ;;
+        --restart-docker) restart_docker=yes ;;
         --prebuilt | --root)
             [ $# -ge 2 ] && [ -n "$2" ] || wrong_usage "$1 needs a directory"
             if [ "$1" = --prebuilt ]; then prebuilt=$2; else root=$2; fi
@@ -71,6 +74,8 @@ done
 [ $purge = no ] || [ $uninstall = yes ] || wrong_usage "--purge goes with --uninstall"
 [ $purge = no ] || [ $mode = system ] || wrong_usage "--purge goes with an installation for all users"
 [ -z "$root" ] || [ $mode = system ] || wrong_usage "--root goes with an installation for all users"
+[ $restart_docker = no ] || { [ $mode = system ] && [ -z "$root" ]; } ||
+    wrong_usage "--restart-docker goes with an installation for all users of this machine"
 [ $mode != demo ] || [ $uninstall = no ] || wrong_usage "--demo leaves nothing to uninstall"
 [ $mode != demo ] || [ $dry_run = no ] || wrong_usage "--demo has no dry run"
 
@@ -361,6 +366,7 @@ plugin=/usr/local/lib/docker/cli-plugins/docker-ram
 helper=/usr/local/bin/docker-credential-ram
 units=/etc/systemd/system
 account=docker-ram
+sockets='docker-ramd-plugin.socket docker-ramd-control.socket docker-ramd-proxy.socket'
 
 # Runs the installed docker-ram on the files under the root.
 docker_ram() { DOCKER_RAM_ROOT=${root:-/} "$root$plugin" ram "$@"; }
@@ -423,7 +429,7 @@ install_for_all() {
     done
     put_file "$metadata/systemd/sysusers.conf" 0644 /etc/sysusers.d/docker-ram.conf
     put_file "$metadata/systemd/docker-ramd.service" 0644 $units/docker-ramd.service
-    for socket in docker-ramd-plugin.socket docker-ramd-control.socket; do
+    for socket in $sockets; do
         put_file "$metadata/systemd/$socket" 0644 $units/$socket
         put_link ../$socket $units/sockets.target.wants/$socket
     done
@@ -440,16 +446,14 @@ install_for_all() {
 
     if systemd_runs; then
         act systemctl daemon-reload
-        act systemctl start docker-ramd-plugin.socket docker-ramd-control.socket
-        act systemctl try-restart docker-ramd.service
+        # systemd opens no socket of a service that runs; calls wait in the sockets that are open.
+        act systemctl stop docker-ramd.service
+        # shellcheck disable=SC2086
+        act systemctl start $sockets
     fi
-    # Only now, so that Docker never finds a plugin that is not there.
+    # Only now, so that Docker never finds a plugin or a proxy that is not there.
     make_directory /etc/docker
-    if [ $dry_run = yes ]; then
-        say "would add  docker-ram to authorization-plugins in $root/etc/docker/daemon.json"
-    else
-        docker_ram engine enable || fail "$root/etc/docker/daemon.json was left as it is" "correct it, then run this again"
-    fi
+    enable_engine
     if [ $setup = yes ] && [ -z "$root" ]; then
         name=$(caller)
         if [ $dry_run = yes ]; then
@@ -468,15 +472,43 @@ install_for_all() {
     if [ -n "$root" ]; then
         say "Nothing was started: this is not the machine itself."
     elif systemd_runs; then
-        say "Docker asks docker-ram from its next start on. To begin now, without stopping a container:"
-        say "    systemctl reload docker"
+        if [ $restart_docker = no ]; then
+            say "Docker asks docker-ram from its next start on. To begin now, without stopping a container:"
+            say "    systemctl reload docker"
+            say "What builds and logins reach is enforced once Docker was restarted (containers stop, unless"
+            say "live-restore is set):"
+            say "    systemctl restart docker"
+        fi
     else
-        say "systemd does not run here. Start the daemon as root before Docker, and let Docker read its settings again:"
+        say "systemd does not run here. Start the daemon as root before Docker, and start Docker again:"
         say "    $libexec/docker-ramd run &"
-        say "    kill -HUP \$(cat /run/docker.pid)"
+        [ ! -f /etc/docker-ram/engine-proxy.env ] ||
+            say "dockerd needs the environment that /etc/docker-ram/engine-proxy.env sets."
     fi
     say "Each developer runs once:"
     say "    docker ram setup"
+}
+
+# Has the engine ask the plugin and use the proxy. Where nothing can run yet, nothing is asked whether it answers.
+enable_engine() {
+    set -- engine enable
+    if [ $dry_run = yes ]; then
+        set -- "$@" --dry-run
+    elif ! systemd_runs; then
+        set -- "$@" --no-check
+    fi
+    [ $restart_docker = no ] || set -- "$@" --restart
+    if [ $dry_run = no ]; then
+        docker_ram "$@" ||
+            fail "the engine was not told to use docker-ram" "correct what is said above, then run this again"
+    elif [ -x "$binaries/docker-ram" ]; then
+        DOCKER_RAM_ROOT=${root:-/} "$binaries/docker-ram" ram "$@" || warn "the engine would not be told to use docker-ram"
+    else
+        say "would run  \"docker ram engine enable\""
+    fi
+    if [ $restart_docker = yes ] && ! systemd_runs; then
+        warn "systemd does not run here, so Docker was not restarted: stop dockerd and start it again"
+    fi
 }
 
 # Lets a running engine forget the plugin before the plugin goes; SIGHUP stops no container.
@@ -490,6 +522,20 @@ let_engine_read_settings() {
         return 0
     fi
     [ $dry_run = yes ] || sleep 1
+}
+
+# Gives the engine its earlier settings back, before what they name goes.
+disable_engine() {
+    set -- engine disable
+    [ $dry_run = no ] || set -- "$@" --dry-run
+    [ $restart_docker = no ] || set -- "$@" --restart
+    docker_ram "$@" ||
+        fail "Docker's settings still name docker-ram, so nothing was removed" "correct what is said above, then run this again"
+    [ $dry_run = no ] && [ -z "$root" ] || return 0
+    if docker_ram engine status --format json 2>/dev/null | grep -q '"restartPending": true'; then
+        warn "Docker still uses the egress proxy, which goes now: it reaches no registry until it is restarted"
+        hint "run: systemctl restart docker"
+    fi
 }
 
 # Everybody whose Docker asks our helper: those written down, and those who ran "docker ram setup" themselves.
@@ -522,20 +568,17 @@ uninstall_for_all() {
                     warn "the Docker settings of $name still name docker-credential-ram"
             done
         fi
-        if [ $dry_run = yes ]; then
-            say "would take docker-ram out of authorization-plugins in $root/etc/docker/daemon.json"
-        else
-            docker_ram engine disable ||
-                fail "$root/etc/docker/daemon.json still names docker-ram, so nothing was removed" "correct it, then run this again"
-        fi
+        disable_engine
         let_engine_read_settings
-    elif grep -q '"docker-ram"' "$root/etc/docker/daemon.json" 2>/dev/null; then
-        fail "\"$root$plugin\" is missing, and $root/etc/docker/daemon.json names docker-ram, so nothing was removed" \
+    elif grep -q '"docker-ram"' "$root/etc/docker/daemon.json" 2>/dev/null ||
+        [ -e "$root$units/docker.service.d/docker-ram-proxy.conf" ]; then
+        fail "\"$root$plugin\" is missing, and Docker's settings name docker-ram, so nothing was removed" \
             "run ./install.sh once more, then this again: Docker does not start while a plugin of its list is missing"
     fi
     if systemd_runs; then
-        act systemctl stop docker-ramd-plugin.socket docker-ramd-control.socket docker-ramd.service ||
-            warn "docker-ramd could not be stopped"
+        set --
+        for socket in $sockets; do [ ! -e "$units/$socket" ] || set -- "$@" "$socket"; done
+        act systemctl stop "$@" docker-ramd.service || warn "docker-ramd could not be stopped"
     fi
     if [ -d "$root/var/lib/docker-ram" ] && recorded directory /var/lib/docker-ram; then
         act find "$root/var/lib/docker-ram" -mindepth 1 -delete
@@ -737,12 +780,18 @@ EOF
   ]
 }
 EOF
+    # On any free port: this machine's own egress proxy may have the usual one.
+    printf '{ "egressProxy": { "listen": "127.0.0.1:0" } }\n' >"$demo_work/etc/docker-ram/daemon.json"
     "$binaries/docker-ramd" run --root "$demo_work" >"$demo_work/docker-ramd.log" 2>&1 &
     demo_pids="$! $demo_pids"
     demo_wait 10 docker-ramd "$demo_work/docker-ramd.log" test -S "$demo_work/run/docker/plugins/docker-ram.sock"
 
-    step "starting a private Docker Engine that asks docker-ramd"
-    printf '{ "authorization-plugins": ["docker-ram"] }\n' >"$demo_work/etc/docker/daemon.json"
+    step "telling a private Docker Engine to ask docker-ramd and to go out through it"
+    version=$(dockerd --version | sed 's/^Docker version \([^ ,]*\).*/\1/')
+    demo_run 0 docker ram engine enable --engine-version "$version"
+    environment=$demo_work/etc/docker-ram/engine-proxy.env
+
+    step "starting that engine, $version"
     # Docker looks for plugins in /run/docker/plugins and nowhere else, so this engine gets a /run of its own.
     demo_made_etc_docker=no
     if [ ! -d /etc/docker ]; then
@@ -756,10 +805,14 @@ EOF
         mount -t tmpfs -o mode=0755 tmpfs /run
         mkdir -p /run/docker/plugins
         mount --bind "$1/run/docker/plugins" /run/docker/plugins
+        if [ -f "$2" ]; then
+            set -a
+            . "$2"
+        fi
         exec dockerd --config-file /etc/docker/daemon.json --host "unix://$1/run/docker.sock" \
             --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/run/docker.pid" \
             --bridge=none --iptables=false --ip6tables=false --userland-proxy=false
-    ' sh "$demo_work" >"$demo_work/dockerd.log" 2>&1 &
+    ' sh "$demo_work" "$environment" >"$demo_work/dockerd.log" 2>&1 &
     demo_pids="$! $demo_pids"
     demo_wait 60 "the engine" "$demo_work/dockerd.log" docker version
 
@@ -781,6 +834,23 @@ EOF
     demo_said 'Your organization has disallowed this registry: ghcr\.io (acme, policy 1, [0-9a-f]\{6\})\. Ask platform@acme\.test for access\.'
     demo_did_not_say 'Downloaded'
 
+    step "building from that registry with BuildKit, which does not ask the authorization plugin"
+    mkdir "$demo_work/refused"
+    printf 'FROM %s\n' "$refused" >"$demo_work/refused/Dockerfile"
+    # The docker command from 23.0 on builds with buildx; Debian's 20.10 brings BuildKit's client itself.
+    builder=docker
+    case $(/usr/bin/docker --version 2>/dev/null) in 'Docker version 20.'*) builder=/usr/bin/docker ;; esac
+    case $($builder --version) in
+        'Docker version 20.'*) can_build=yes ;;
+        *) if $builder buildx version >/dev/null 2>&1; then can_build=yes; else can_build=no; fi ;;
+    esac
+    if [ $can_build = yes ]; then
+        demo_run 1 env DOCKER_BUILDKIT=1 $builder build --progress plain "$demo_work/refused"
+        demo_said 'Your organization has disallowed this registry: ghcr\.io (acme, policy 1, [0-9a-f]\{6\})\. Ask platform@acme\.test for access\.'
+    else
+        say "    skipped: this docker command has no buildx"
+    fi
+
     step "having Docker ask the credential helper, and asking it for credentials of that registry"
     demo_run 0 docker ram setup
     demo_run 1 sh -c 'echo ghcr.io | docker-credential-ram get'
@@ -789,11 +859,15 @@ EOF
     step "asking docker-ram"
     demo_run 0 docker ram status
     demo_said acme
+    demo_said 'egress proxy'
+    demo_run 0 docker ram engine status
+    demo_said 'proxy port .* answers$'
+    demo_said "running engine .*$version uses 127\.0\.0\.1:[0-9]*\$"
     demo_run 0 docker ram check "$allowed"
     demo_run 3 docker ram check "$refused"
     demo_said ghcr.io
 
-    step "the demo did what it should: one pull allowed, one refused"
+    step "the demo did what it should: one pull allowed, one pull and one build refused"
 }
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import Glibc
 import LocalInstallation
+import RegistryAccess
 
 /// docker-credential-ram: see ``CredentialCommand``.
 @main
@@ -11,7 +12,7 @@ struct Main {
         let environment = ProcessEnvironment.current
         let paths = InstallationPaths(environment: environment.variables)
         let command = CredentialCommand(
-            policy: { PolicyInForce.load(paths) },
+            policy: { PolicyInForce.load(paths, packs: .empty) },
             environment: environment,
             record: DecisionNotice(socketPath: paths.controlSocket)
         )

@@ -153,8 +153,9 @@ struct EnforcementDaemon: Sendable {
         }
     }
 
-    // Of its own, so that what passes through tunnels does not hold up the engine's questions.
-    private static let proxyGroup = MultiThreadedEventLoopGroup(numberOfThreads: max(1, min(System.coreCount, 4)))
+    // Of its own, so that what passes through tunnels does not hold up the engine's questions. One loop carries more than a
+    // network does, and both sides of every tunnel stay on it.
+    private static let proxyGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     /// What builders go through; without their secret, which is no reason not to serve, none of them does.
     private func builderProxy() -> BuilderProxy? {

@@ -69,6 +69,24 @@ public enum Files {
         return FileStatus(status)
     }
 
+    /// The names in a directory, sorted, without `.` and `..`.
+    ///
+    /// - Parameter directory: the path.
+    /// - Returns: the names.
+    /// - Throws: ``FileError``.
+    public static func names(in directory: String) throws(FileError) -> [String] {
+        guard let stream = opendir(directory) else { throw FileError("list \"\(directory)\"", code: errno) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
     /// Whether a path itself is a symbolic link, wherever that leads.
     ///
     /// - Parameter path: the path.

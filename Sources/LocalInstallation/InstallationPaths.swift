@@ -47,6 +47,11 @@ public struct InstallationPaths: Hashable, Sendable {
     public var pluginSocket: String { "\(prefix)/run/docker/plugins/docker-ram.sock" }
     /// The socket for local control: status and log.
     public var controlSocket: String { "\(prefix)/run/docker-ram/control.sock" }
+    /// Has systemd give the engine the environment in ``proxyEnvironment``.
+    public var proxyDropIn: String { "\(prefix)/etc/systemd/system/docker.service.d/docker-ram-proxy.conf" }
+    /// The environment that tells the engine its proxy, secret included; root's alone, in a directory of root's: whoever
+    /// writes it decides what runs in the engine.
+    public var proxyEnvironment: String { "\(prefix)/etc/docker-ram/engine-proxy.env" }
     /// The socket of the engine.
     public var dockerSocket: String { "\(prefix)/run/docker.sock" }
     /// The packet filter of lockdown, as nft reads it.

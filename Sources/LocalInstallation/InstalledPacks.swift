@@ -20,25 +20,35 @@ public struct InstalledPacks: Sendable, Hashable {
     /// - Returns: what is in force, and what is wrong with the file if something is.
     public static func load(_ paths: InstallationPaths) -> InstalledPacks {
         let path = paths.registryPacks
-        let embedded = RegistryPacks.embedded
-        do {
+        do throws(FileError) {
             let (bytes, status) = try Files.read(path, atMost: RegistryPacks.longestDocument)
             if let fault = try TrustedFile.fault(in: status, of: path, trusting: TrustedFile.owners(under: paths)) {
-                return InstalledPacks(packs: embedded, path: nil, problem: fault)
+                return embedded(because: fault)
             }
+            return read(bytes, path)
+        } catch {
+            // Ordinarily there is no such file.
+            return embedded(because: error.isNotFound && !Files.isSymbolicLink(path) ? nil : "\(error)")
+        }
+    }
+
+    private static func read(_ bytes: [UInt8], _ path: String) -> InstalledPacks {
+        do throws(InvalidJSON) {
             let packs = try RegistryPacks(json: bytes)
-            guard packs.version > embedded.version else {
-                let problem =
-                    "\"\(path)\" has version \(packs.version), which is not newer than version \(embedded.version) "
-                    + "of this program; remove it"
-                return InstalledPacks(packs: embedded, path: nil, problem: problem)
+            let own = RegistryPacks.embedded.version
+            guard packs.version > own else {
+                return embedded(
+                    because: "\"\(path)\" has version \(packs.version), which is not newer than version \(own) of this "
+                        + "program; remove it"
+                )
             }
             return InstalledPacks(packs: packs, path: path, problem: nil)
-        } catch let error as FileError {
-            let isMissing = error.isNotFound && !Files.isSymbolicLink(path)
-            return InstalledPacks(packs: embedded, path: nil, problem: isMissing ? nil : "\(error)")
         } catch {
-            return InstalledPacks(packs: embedded, path: nil, problem: "\"\(path)\": \(error)")
+            return embedded(because: "\"\(path)\": \(error)")
         }
+    }
+
+    private static func embedded(because problem: String?) -> InstalledPacks {
+        InstalledPacks(packs: .embedded, path: nil, problem: problem)
     }
 }

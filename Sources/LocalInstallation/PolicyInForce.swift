@@ -18,14 +18,17 @@ public enum PolicyInForce: Sendable {
     /// ``PolicySource/problem`` says what is wrong with it. A file that is not there means an unmanaged machine; a
     /// symbolic link that leads nowhere is a file that cannot be used.
     ///
-    /// - Parameter paths: where to look.
+    /// - Parameters:
+    ///   - paths: where to look.
+    ///   - packs: which hosts registries send their clients to; those of the machine unless given. Who asks about
+    ///     images and logins only has no need of any, and saves the time to read them.
     /// - Returns: what decides.
-    public static func load(_ paths: InstallationPaths) -> PolicyInForce {
-        switch readPolicyFile(paths) {
+    public static func load(_ paths: InstallationPaths, packs: RegistryPacks? = nil) -> PolicyInForce {
+        switch readPolicyFile(paths, packs: packs) {
         case .missing: .unmanaged
         case .policy(let policy, _): .policy(policy, source: PolicySource(path: paths.policyFile, problem: nil))
         case .faulty(let problem):
-            if let policy = lastValid(paths) {
+            if let policy = lastValid(paths, packs) {
                 .policy(policy, source: PolicySource(path: paths.lastValidPolicy, problem: problem))
             } else {
                 .unavailable(problem)
@@ -54,6 +57,18 @@ public enum PolicyInForce: Sendable {
         switch self {
         case .unmanaged: Verdict(.allow, .unmanaged)
         case .policy(let policy, _): policy.verdict(onReaching: address)
+        case .unavailable: Verdict(.deny, .policyUnavailable)
+        }
+    }
+
+    /// Decides whether the engine may reach a host that a registry sends its clients to.
+    ///
+    /// - Parameter host: one of the hosts that ``packs`` name.
+    /// - Returns: the verdict of the policy, as in ``verdict(on:)``.
+    public func verdict(onReaching host: RegistryPacks.Host) -> Verdict {
+        switch self {
+        case .unmanaged: Verdict(.allow, .unmanaged)
+        case .policy(let policy, _): policy.verdict(onReaching: host)
         case .unavailable: Verdict(.deny, .policyUnavailable)
         }
     }
@@ -101,16 +116,19 @@ public enum PolicyInForce: Sendable {
 
     /// Reads the policy file and nothing else.
     ///
-    /// - Parameter paths: where it is.
+    /// - Parameters:
+    ///   - paths: where it is.
+    ///   - packs: which hosts registries send their clients to; those of the machine unless given.
     /// - Returns: what is there.
-    public static func readPolicyFile(_ paths: InstallationPaths) -> PolicyFile {
-        read(paths.policyFile, trusting: TrustedFile.owners(under: paths), InstalledPacks.load(paths).packs)
+    public static func readPolicyFile(_ paths: InstallationPaths, packs: RegistryPacks? = nil) -> PolicyFile {
+        let packs = packs ?? InstalledPacks.load(paths).packs
+        return read(paths.policyFile, trusting: TrustedFile.owners(under: paths), packs)
     }
 
-    private static func lastValid(_ paths: InstallationPaths) -> AccessPolicy? {
+    private static func lastValid(_ paths: InstallationPaths, _ packs: RegistryPacks?) -> AccessPolicy? {
         // It lies in docker-ramd's own directory and belongs to the user that docker-ramd runs as.
         guard let owner = try? Files.status(paths.stateDirectory).owner else { return nil }
-        let packs = InstalledPacks.load(paths).packs
+        let packs = packs ?? InstalledPacks.load(paths).packs
         guard case .policy(let policy, _) = read(paths.lastValidPolicy, trusting: [0, owner], packs) else { return nil }
         return policy
     }

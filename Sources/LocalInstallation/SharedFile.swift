@@ -10,6 +10,8 @@ public struct SharedFile: Sendable {
     public let target: String
     /// What the file held when it was read; `nil` if there was none.
     public let bytes: [UInt8]?
+    /// Who might read and write it when it was read; `nil` if there was none.
+    public var access: FileAccess? { status.map(FileAccess.init) }
     private let status: FileStatus?
 
     /// The longest file that is taken, in bytes.
@@ -51,9 +53,18 @@ public struct SharedFile: Sendable {
     /// - Parameters:
     ///   - content: the new content.
     ///   - mode: the mode of a file that was not there; one that was keeps its own.
+    ///   - access: the owner and mode to give it instead.
     /// - Throws: ``FileError`` if it cannot be written; `EBUSY` if it was changed since it was read.
-    public func replace(with content: [UInt8], mode: UInt32 = 0o600) throws(FileError) {
+    public func replace(
+        with content: [UInt8],
+        mode: UInt32 = 0o600,
+        access: FileAccess? = nil
+    ) throws(FileError) {
         try checkUnchanged()
+        if let access {
+            let owner = access.isOfCaller ? nil : (access.owner, access.group)
+            return try Files.replace(target, with: content, mode: access.mode, owner: owner)
+        }
         try Files.replace(
             target,
             with: content,
@@ -76,6 +87,30 @@ public struct SharedFile: Sendable {
             throw FileError("write \"\(path)\", which somebody else is changing", code: EBUSY)
         }
     }
+}
+
+/// Who may read and write a file.
+public struct FileAccess: Equatable, Sendable {
+    /// The permissions, without the type of the file.
+    public var mode: UInt32
+    /// The owner's user id.
+    public var owner: UInt32
+    /// The group's id.
+    public var group: UInt32
+
+    /// The access to a file, the caller's own unless others are given.
+    init(mode: UInt32, owner: UInt32 = geteuid(), group: UInt32 = getegid()) {
+        self.mode = mode
+        self.owner = owner
+        self.group = group
+    }
+
+    init(_ status: FileStatus) {
+        self.init(mode: status.mode & 0o7777, owner: status.owner, group: status.group)
+    }
+
+    /// Whether a file that the caller makes belongs to the right ones already.
+    var isOfCaller: Bool { owner == geteuid() && group == getegid() }
 }
 
 extension FileError {

@@ -15,6 +15,16 @@ public struct UndoRecord: Sendable, Equatable {
     public private(set) var isExact: Bool
     /// What was changed, in this order.
     public private(set) var changes: [Change]
+    /// Who might read and write the file before, and who may since; `nil` if that was not changed.
+    public var access: AccessChange?
+
+    /// A change of who may read and write the file.
+    public struct AccessChange: Sendable, Equatable {
+        /// Before.
+        public let before: FileAccess
+        /// Since.
+        public let given: FileAccess
+    }
 
     /// One change of a value.
     public enum Change: Sendable, Equatable {
@@ -41,12 +51,20 @@ public struct UndoRecord: Sendable, Equatable {
         }
     }
 
-    init(path: String, before: String?, fingerprint: String, isExact: Bool, changes: [Change]) {
+    init(
+        path: String,
+        before: String?,
+        fingerprint: String,
+        isExact: Bool,
+        changes: [Change],
+        access: AccessChange? = nil
+    ) {
         self.path = path
         self.before = before
         self.fingerprint = fingerprint
         self.isExact = isExact
         self.changes = changes
+        self.access = access
     }
 
     /// The length of a content and its FNV-1a hash: no secret can be read from it.
@@ -114,6 +132,15 @@ public struct UndoRecord: Sendable, Equatable {
         var left: [[String]]
         /// Whether that is the earlier content, byte for byte.
         var isExact: Bool
+    }
+
+    /// The access to give back, if it still is what we made of it.
+    ///
+    /// - Parameter current: who may read and write the file now.
+    /// - Returns: who might before; `nil` if nothing is to be given back.
+    func earlierAccess(insteadOf current: FileAccess?) -> FileAccess? {
+        guard let access, access.given == current else { return nil }
+        return access.before
     }
 
     /// Works out the file without our changes.
@@ -247,7 +274,8 @@ struct RecordedEdit {
             before: earlier.before,
             fingerprint: fingerprint,
             isExact: isExact,
-            changes: merged
+            changes: merged,
+            access: earlier.access
         )
     }
 
@@ -275,6 +303,10 @@ extension UndoRecord {
         members.append(JSONMember("fingerprint", .string(fingerprint)))
         members.append(JSONMember("exact", .bool(isExact)))
         members.append(JSONMember("changes", .array(changes.map(\.json))))
+        if let access {
+            members.append(JSONMember("accessBefore", access.before.json))
+            members.append(JSONMember("accessGiven", access.given.json))
+        }
         return .object(members)
     }
 
@@ -288,13 +320,42 @@ extension UndoRecord {
         else { return nil }
         let changes = elements.compactMap(Change.init(json:))
         guard changes.count == elements.count else { return nil }
+        var access: AccessChange?
+        if let before = json.value(named: "accessBefore"), let given = json.value(named: "accessGiven") {
+            guard let before = FileAccess(json: before), let given = FileAccess(json: given) else { return nil }
+            access = AccessChange(before: before, given: given)
+        }
         self.init(
             path: path,
             before: json.value(named: "before")?.text,
             fingerprint: fingerprint,
             isExact: isExact,
-            changes: changes
+            changes: changes,
+            access: access
         )
+    }
+}
+
+extension FileAccess {
+    var json: JSONValue {
+        .object([
+            JSONMember("mode", .string(octalMode)), JSONMember("owner", .number("\(owner)")),
+            JSONMember("group", .number("\(group)")),
+        ])
+    }
+
+    /// The permissions as `chmod` takes them, for example `0644`.
+    var octalMode: String {
+        let digits = String(mode, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+
+    init?(json: JSONValue) {
+        guard let mode = json.value(named: "mode")?.text.flatMap({ UInt32($0, radix: 8) }), mode <= 0o7777,
+            case .number(let owner) = json.value(named: "owner") ?? .null, let owner = UInt32(owner),
+            case .number(let group) = json.value(named: "group") ?? .null, let group = UInt32(group)
+        else { return nil }
+        self.init(mode: mode, owner: owner, group: group)
     }
 }
 

@@ -8,14 +8,15 @@
 struct EgressIndex: Sendable {
     /// What rules say of registries, as far as hosts can tell them apart.
     private struct Projection: Hashable {
-        let link: Int
+        /// Of which registries and hosts: the place in ``PackLinks/views``.
+        let view: Int
         /// The values of the captures that the hosts have, a dot between them.
         let values: String
     }
 
     private let links: PackLinks
     private var projections: [Projection: Int32] = [:]
-    private var supportHosts = PatternTable(minimumCapacity: 0)
+    private var supportHosts: PatternTable
     /// The first rule that opens each pattern of `supportHosts`.
     private var supportRules: [Int32] = []
     private let hasDenyingRules: Bool
@@ -23,6 +24,7 @@ struct EgressIndex: Sendable {
     init(_ rules: [RegistryRule], _ index: RuleIndex, _ packs: RegistryPacks) {
         links = PackLinks(packs)
         hasDenyingRules = rules.contains { !$0.isAllowed }
+        supportHosts = PatternTable(minimumCapacity: rules.reduce(0) { $0 + $1.supportHosts.count })
         var found: [Range<Int>] = []
         for (number, rule) in rules.enumerated() where rule.isAllowed {
             project(rule.address, number, index, &found)
@@ -52,37 +54,36 @@ struct EgressIndex: Sendable {
         switch pattern.host {
         case .everything, .ipv4Network, .ipv6Network: return
         case .exactly:
-            for number in links.open(to: HostForm.tailHash(name)) {
-                let link = links.all[number]
-                guard link.registry.matches(name, &found) else { continue }
-                note(link, number, pattern, found, rule, index)
+            for number in links.views(of: HostForm.tailHash(name)) {
+                let view = links.views[number]
+                guard view.registry.matches(name, &found) else { continue }
+                note(view, number, pattern, found, rule, index)
             }
         case .oneLabelBelow, .labelsBelow:
-            let candidates = HostForm.tailHash(name).map { links.open(to: $0) } ?? links.everyOpen
-            for number in candidates {
-                let link = links.all[number]
-                guard link.registry.isBelow(name, oneLabel: pattern.host == .oneLabelBelow, &found) else { continue }
+            for (number, view) in links.views.enumerated() {
+                guard view.registry.isBelow(name, oneLabel: pattern.host == .oneLabelBelow, &found) else { continue }
                 // Otherwise asking with a label that no rule can name finds the rule.
-                let known = found.indices.filter { !found[$0].isEmpty }
-                guard known.contains(where: { !link.shared.contains($0) }) else { continue }
-                note(link, number, pattern, found, rule, index)
+                guard found.indices.contains(where: { !found[$0].isEmpty && !view.shared.contains($0) }) else {
+                    continue
+                }
+                note(view, number, pattern, found, rule, index)
             }
         }
     }
 
     private mutating func note(
-        _ link: PackLinks.Link,
+        _ view: PackLinks.View,
         _ number: Int,
         _ pattern: AddressPattern,
         _ found: [Range<Int>],
         _ rule: Int,
         _ index: RuleIndex
     ) {
-        let key = Projection(link: number, values: Self.values(link.shared.map { found[$0] }, pattern.name))
+        let key = Projection(view: number, values: Self.values(view.shared.map { found[$0] }, pattern.name))
         guard projections[key] == nil else { return }
         if hasDenyingRules {
             let texts = RegistryPacks.texts(found, of: pattern.name)
-            let registry = link.registry.filled({ texts[$0] }, orElse: HostForm.anyLabel)
+            let registry = view.registry.filled({ texts[$0] }, orElse: HostForm.anyLabel)
             guard case .open = index.standing(of: .filled(registry)) else { return }
         }
         projections[key] = Int32(truncatingIfNeeded: rule)
@@ -109,12 +110,12 @@ struct EgressIndex: Sendable {
     /// The rule that opens a registry of whose pack an address is a support host.
     func ruleOpening(_ address: RegistryAddress, _ index: RuleIndex) -> Int? {
         var opening: Int?
-        forEachRegistry(sendingTo: address) { number, link, registry, found in
+        forEachRegistry(sendingTo: address) { link, registry, found in
             if case .open(let rule) = index.standing(of: registry) {
                 opening = rule
-            } else if !link.isDetermined, !projections.isEmpty {
-                let ranges = link.shared.map { link.hostCaptures[$0].map { found[$0] } ?? 0..<0 }
-                let key = Projection(link: number, values: Self.values(ranges, address.host))
+            } else if let view = link.view, !projections.isEmpty {
+                let ranges = links.views[view].shared.map { link.hostCaptures[$0].map { found[$0] } ?? 0..<0 }
+                let key = Projection(view: view, values: Self.values(ranges, address.host))
                 opening = projections[key].map { Int($0) }
             }
             return opening == nil
@@ -129,8 +130,8 @@ struct EgressIndex: Sendable {
     func ruleDenyingRegistry(of address: RegistryAddress, _ index: RuleIndex) -> Int? {
         guard hasDenyingRules else { return nil }
         var denying: Int?
-        forEachRegistry(sendingTo: address) { _, link, registry, _ in
-            if link.isDetermined, !link.shared.isEmpty, case .denied(let rule) = index.standing(of: registry) {
+        forEachRegistry(sendingTo: address) { link, registry, _ in
+            if link.namesRegistry, case .denied(let rule) = index.standing(of: registry) {
                 denying = rule
             }
             return denying == nil
@@ -142,21 +143,20 @@ struct EgressIndex: Sendable {
     /// no rule can name stands for what the host does not tell.
     private func forEachRegistry(
         sendingTo address: RegistryAddress,
-        _ body: (Int, PackLinks.Link, RegistryAddress, [Range<Int>]) -> Bool
+        _ body: (PackLinks.Link, RegistryAddress, [Range<Int>]) -> Bool
     ) {
         guard address.port == nil, !address.isIPAddress else { return }
         let host = address.host.utf8.span
         guard let tail = HostForm.tailHash(host) else { return }
         var found: [Range<Int>] = []
-        for number in links.to(tail) {
-            let link = links.all[number]
+        for link in links.to(tail) {
             guard link.host.matches(host, &found) else { continue }
             let values = RegistryPacks.texts(found, of: address.host)
             let registry = link.registry.filled(
                 { link.hostCaptures[$0].flatMap { values[$0] } },
                 orElse: HostForm.anyLabel
             )
-            guard body(number, link, .filled(registry), found) else { return }
+            guard body(link, .filled(registry), found) else { return }
         }
     }
 }
@@ -168,46 +168,56 @@ struct PackLinks: Sendable {
         let host: HostForm
         /// For each capture of the registry its place in the host's form, if the host has it.
         let hostCaptures: [Int?]
-        /// The captures of the registry that the host has.
-        let shared: [Int]
-        /// Whether a host names one registry.
-        var isDetermined: Bool { shared.count == hostCaptures.count }
+        /// The place of the view in ``PackLinks/views``; `nil` if the host names one registry.
+        var view: Int?
+        /// Whether a host names one registry, and other registries of the form have other hosts.
+        var namesRegistry: Bool { view == nil && !hostCaptures.isEmpty }
 
         init(_ registry: HostForm, _ host: HostForm) {
             self.registry = registry
             self.host = host
             hostCaptures = registry.captures.map { host.captures.firstIndex(of: $0) }
-            shared = hostCaptures.indices.filter { [hostCaptures] in hostCaptures[$0] != nil }
         }
     }
 
-    private(set) var all: [Link] = []
-    /// Those whose host does not name one registry.
-    private(set) var everyOpen: [Int] = []
-    private var byHost: [UInt32: [Int]] = [:]
-    private var openByRegistry: [UInt32: [Int]] = [:]
+    /// What hosts that do not name one registry tell of it.
+    struct View: Sendable, Equatable {
+        let registry: HostForm
+        /// The captures of the registry that they have.
+        let shared: [Int]
+    }
+
+    private(set) var views: [View] = []
+    private var byHost: [UInt32: [Link]] = [:]
+    private var viewsByRegistry: [UInt32: [Int]] = [:]
 
     init(_ packs: RegistryPacks) {
         for pack in packs.packs {
             for registry in pack.registries {
                 for host in pack.hosts {
-                    let link = Link(registry, host.form)
-                    byHost[host.form.tailHash, default: []].append(all.count)
-                    if !link.isDetermined {
-                        everyOpen.append(all.count)
-                        openByRegistry[registry.tailHash, default: []].append(all.count)
+                    var link = Link(registry, host.form)
+                    let shared = link.hostCaptures.indices.filter { link.hostCaptures[$0] != nil }
+                    if shared.count < link.hostCaptures.count {
+                        link.view = place(of: View(registry: registry, shared: shared))
                     }
-                    all.append(link)
+                    byHost[host.form.tailHash, default: []].append(link)
                 }
             }
         }
     }
 
-    /// Those that lead to hosts with this tail.
-    func to(_ tail: UInt32) -> [Int] { byHost[tail] ?? [] }
+    private mutating func place(of view: View) -> Int {
+        if let known = views.firstIndex(of: view) { return known }
+        views.append(view)
+        viewsByRegistry[view.registry.tailHash, default: []].append(views.count - 1)
+        return views.count - 1
+    }
 
-    /// Those that lead from registries with this tail to hosts that do not name one of them.
-    func open(to tail: UInt32?) -> [Int] { tail.flatMap { openByRegistry[$0] } ?? [] }
+    /// Those that lead to hosts with this tail.
+    func to(_ tail: UInt32) -> [Link] { byHost[tail] ?? [] }
+
+    /// The views of registries with this tail.
+    func views(of tail: UInt32?) -> [Int] { tail.flatMap { viewsByRegistry[$0] } ?? [] }
 }
 
 extension AddressPattern {

@@ -4,7 +4,7 @@
 /// again; a star stands for one or more characters of no interest. A label holds at most one of them, and the last two
 /// labels none, so that a form is always below a domain that it names.
 struct HostForm: Hashable, Sendable {
-    struct Label: Hashable, Sendable {
+    struct Label: Sendable {
         var before: [UInt8]
         var hole: Hole?
         var after: [UInt8] = []
@@ -21,6 +21,10 @@ struct HostForm: Hashable, Sendable {
     let labels: [Label]
     /// The names of the captures in the order in which they come.
     let captures: [String]
+
+    static func == (first: HostForm, second: HostForm) -> Bool { first.text == second.text }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(text) }
 
     /// Reads a form.
     init(_ text: String) throws(InvalidHostForm) {

@@ -29,8 +29,47 @@ extension AccessPolicy {
             if let text = warning(about: rule, index, &firstWithPattern) {
                 warnings.append(PolicyWarning(rule: index, description: text))
             }
+            if rule.isAllowed {
+                for text in egressWarnings(about: rule) {
+                    warnings.append(PolicyWarning(rule: index, description: text))
+                }
+            }
         }
         return warnings
+    }
+
+    /// What a rule opens in the egress proxy beyond its registry, and what else the registry needs but rules deny.
+    private func egressWarnings(about rule: RegistryRule) -> [String] {
+        let hosts = packs.hosts(openedBy: rule.address)
+        var warnings: [String] = []
+        let shared = hosts.filter { $0.isShared && verdict(onReaching: $0).reason == .supportHost }.map(\.name)
+        if !shared.isEmpty {
+            let verb = shared.count == 1 ? "is" : "are"
+            warnings.append(
+                "\"\(rule.address)\" opens \(Self.list(shared)) in the egress proxy, which \(verb) shared: a stranger "
+                    + "can keep images or files there, and a build can fetch them or send data to the stranger"
+            )
+        }
+        // Whoever denies the registry itself means it.
+        if let address = try? RegistryAddress(rule.address.description),
+            verdict(onReaching: address).reason == .deniedByRule
+        {
+            return warnings
+        }
+        for host in hosts {
+            let verdict = verdict(onReaching: host)
+            guard verdict.reason == .deniedByRule, let other = verdict.rule else { continue }
+            let need =
+                host.isShared
+                ? "where \"\(rule.address)\" may keep what it needs for \(host.purpose.inWords)"
+                : "without which \"\(rule.address)\" cannot be used: it is there for \(host.purpose.inWords)"
+            warnings.append("registry \(other + 1) denies \(host.name), \(need)")
+        }
+        return warnings
+    }
+
+    private static func list(_ names: [String]) -> String {
+        names.count < 2 ? names.joined() : names.dropLast().joined(separator: ", ") + " and " + names.suffix(1).joined()
     }
 
     private func warning(about rule: RegistryRule, _ index: Int, _ first: inout [String: Int]) -> String? {
@@ -38,8 +77,10 @@ extension AccessPolicy {
         if rule.isAllowed, let reason = ([pattern] + rule.supportHosts).lazy.compactMap(\.broadness).first {
             return "\"\(pattern)\" is broad: \(reason)"
         }
-        if pattern.host == .exactly, ["auth.docker.io", "hub.docker.com"].contains(pattern.name) {
-            return "\"\(pattern)\" is a support host of Docker Hub; the registry is \"docker.io\""
+        if rule.isAllowed, pattern.host == .exactly, let address = try? RegistryAddress(pattern.name),
+            let pack = packs.packOfSupportHost(address)
+        {
+            return "\"\(pattern)\" is a support host of \(pack.name); the registry is \(pack.registriesInWords)"
         }
         // Two rules for one registry are ordinary as long as they differ in what they speak of.
         if rule.repositories.isEmpty, rule.actions == RegistryRule.everyAction {
@@ -51,5 +92,21 @@ extension AccessPolicy {
             first[pattern.description] = index
         }
         return nil
+    }
+}
+
+extension RegistryPacks.Host.Purpose {
+    fileprivate var inWords: String {
+        switch self {
+        case .registry: "every request"
+        case .signIn: "signing in, also of pulls without an account"
+        case .content: "layers"
+        }
+    }
+}
+
+extension RegistryPacks.Pack {
+    fileprivate var registriesInWords: String {
+        registries.map { "\"\($0.text)\"" }.joined(separator: " or ")
     }
 }

@@ -65,6 +65,9 @@ public struct RegistryPacks: Sendable, Hashable {
         }
     }
 
+    /// No packs at all: no registry opens any host but itself and its `supportHosts`.
+    public static let empty = RegistryPacks(version: 0, packs: [])
+
     /// The packs that are part of the programs.
     public static let embedded: RegistryPacks = {
         do throws(InvalidJSON) {
@@ -121,15 +124,12 @@ public struct RegistryPacks: Sendable, Hashable {
         return hosts
     }
 
-    /// The pack that an address is a support host of, unless it is the address of a registry too.
-    ///
-    /// - Parameter address: host and port.
-    /// - Returns: the first such pack.
+    /// The pack that an address is a support host of and nothing else: neither shared nor a registry too.
     func packOfSupportHost(_ address: RegistryAddress) -> Pack? {
         guard address.port == nil, !address.isIPAddress, pack(for: address) == nil else { return nil }
         var found: [Range<Int>] = []
         return packs.first { pack in
-            pack.hosts.contains { $0.form.matches(address.host.utf8.span, &found) }
+            pack.hosts.contains { !$0.isShared && $0.form.matches(address.host.utf8.span, &found) }
         }
     }
 

@@ -14,7 +14,7 @@ public struct Verdict: Sendable, Hashable {
     public enum Reason: String, Sendable, Codable {
         /// A rule allows it.
         case allowedByRule = "rule"
-        /// A rule denies it.
+        /// A rule denies it, or the only registry whose support host it is.
         case deniedByRule = "denied-by-rule"
         /// The policy allows imports that cannot be inspected.
         case importsAllowed = "imports-allowed"
@@ -34,13 +34,15 @@ public struct Verdict: Sendable, Hashable {
         case policyUnavailable = "policy-unavailable"
         /// It would put something else in the place of the authorization plugin.
         case ownPlugin = "own-plugin"
-        /// A rule allows a registry that sends its clients to this host.
+        /// A rule allows a registry that sends its clients to this host, by its registry pack or by the `supportHosts`
+        /// of the rule; only the egress proxy lets it pass, and it is no registry.
         case supportHost = "support-host"
         /// It would make a BuildKit container that does not go through the egress proxy.
         case unmanagedBuilder = "unmanaged-builder"
-        /// The name leads to an address that no registry has: loopback, link-local, multicast or our own.
+        /// The name leads to an address that no registry has (loopback, link-local, multicast or our own), and no rule
+        /// names that address.
         case forbiddenAddress = "forbidden-address"
-        /// Plain HTTP to a registry whose rule does not accept it.
+        /// Plain HTTP to a registry of which no rule that allows says `insecure`.
         case plainHTTP = "plain-http"
         /// The TLS session in a tunnel is for another host than the tunnel.
         case serverName = "server-name"

@@ -14,11 +14,16 @@ enum Benchmarks {
             print(try Decisions.measure(rules: rules).line)
             return
         }
+        if arguments.first == "egress-decisions", let rules = arguments.dropFirst().first.flatMap({ Int($0) }) {
+            print(try EgressDecisions.measure(rules: rules).line)
+            return
+        }
         var table = Table()
         switch arguments.first {
         case nil:
             try await helpers(&table)
             try await decisions(&table)
+            try await egressDecisions(&table)
             try await pluginSocket(&table)
             try await dockerPs(&table)
             try await EgressProxyBenchmark.run(&table)
@@ -110,6 +115,30 @@ enum Benchmarks {
             table.add(
                 "memory that \(rules) rules take",
                 String(format: "%.1f MiB", Double(measured.residentBytes) / 1_048_576)
+            )
+        }
+    }
+
+    private static func egressDecisions(_ table: inout Table) async throws {
+        for rules in [20, 10_000, 1_000_000] {
+            note("decisions of the egress proxy with \(rules) rules")
+            let child = try await runProgram([CommandLine.arguments[0], "egress-decisions", "\(rules)"]).expecting(0)
+            let measured = try EgressDecisions(line: child.output)
+            table.add(
+                "may the proxy reach a registry, \(rules) rules for cloud registries",
+                "\(Int(measured.registryNanoseconds.rounded())) ns",
+                limit: (measured.registryNanoseconds < 1000, "under 1 µs")
+            )
+            table.add(
+                "may the proxy reach a support host, \(rules) rules for cloud registries",
+                "\(Int(measured.supportHostNanoseconds.rounded())) ns",
+                limit: (measured.supportHostNanoseconds < 5000, "under 5 µs")
+            )
+            guard rules == 1_000_000 else { continue }
+            table.add(
+                "loading \(rules) rules for cloud registries",
+                String(format: "%.2f s", measured.loadSeconds),
+                limit: (measured.loadSeconds < 2, "under 2 s")
             )
         }
     }

@@ -89,7 +89,7 @@ struct Decisions {
     }
 
     /// What this process has used of a processor, which no other process on the machine adds to.
-    private static var processorSeconds: Double {
+    static var processorSeconds: Double {
         var time = timespec()
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9

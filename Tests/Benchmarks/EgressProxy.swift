@@ -67,48 +67,20 @@ struct EgressProxyBenchmark {
     // MARK: - The contenders
 
     private func withContenders(_ body: ([Contender]) async throws -> Void) async throws {
-        try await withDaemon { ours in
+        let hosts = [Self.files.name, PrivateNetwork.Host.registry.name]
+        let policy = PrivateDocker.policy(version: 1, allowing: hosts)
+        try await PrivateDaemon.with(in: directory, network, policy: policy) { ours in
             try await OtherProxy.with(.squid, in: directory, network, port: 7262, isQuiet: true) { squid in
                 try await OtherProxy.with(.tinyproxy, in: directory, network, port: 7263, isQuiet: true) { tinyproxy in
                     try await body([
                         Contender(name: "direct", url: nil, process: nil),
-                        ours,
+                        Contender(name: "docker-ramd", url: try ours.proxyURL, process: ours.process),
                         Contender(name: "squid", url: squid.url, process: squid.process),
                         Contender(name: "tinyproxy", url: tinyproxy.url, process: tinyproxy.process),
                     ])
                 }
             }
         }
-    }
-
-    private func withDaemon(_ body: (Contender) async throws -> Void) async throws {
-        let root = "\(directory)/root"
-        try FileManager.default.createDirectory(atPath: "\(root)/etc/docker-ram", withIntermediateDirectories: true)
-        let hosts = [Self.files.name, PrivateNetwork.Host.registry.name]
-        try PrivateDocker.policy(version: 1, allowing: hosts).write(
-            toFile: "\(root)/etc/docker-ram/policy.json",
-            atomically: true,
-            encoding: .utf8
-        )
-        let daemon = try RunningProgram(
-            network.command([try Programs.path("docker-ramd"), "run", "--root", root])
-        )
-        do {
-            try await waitUntil("docker-ramd listens", within: .seconds(10)) {
-                guard daemon.status == nil else {
-                    throw UnexpectedEnd(description: "docker-ramd ended\n\(daemon.errors)")
-                }
-                return try network.inside { (try? RawConnection(to: "127.0.0.1", port: 7260)) != nil }
-            }
-            let secret = try String(contentsOfFile: "\(root)/var/lib/docker-ram/proxy-secret", encoding: .utf8)
-            let url = "http://docker-ram:\(secret.prefix { !$0.isNewline })@127.0.0.1:7260"
-            try await body(Contender(name: "docker-ramd", url: url, process: daemon.pid))
-        } catch {
-            Benchmarks.note("docker-ramd said: \(daemon.errors.suffix(2000))")
-            try await daemon.stop()
-            throw error
-        }
-        try await daemon.stop()
     }
 
     // MARK: - What is measured

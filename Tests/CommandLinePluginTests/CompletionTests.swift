@@ -21,7 +21,7 @@ struct CompletionTests {
             (["status", "--h"], "--help\n:4\n"),
             (["status", "--root", ""], ":0\n"),
             (["policy", "validate", ""], ":0\n"),
-            (["log", "--"], "--follow\n--format\n--limit\n--root\n--help\n:4\n"),
+            (["log", "--"], "--denied\n--follow\n--format\n--limit\n--root\n--since\n--summary\n--help\n:4\n"),
             (["-"], ":4\n"),
         ]
     )

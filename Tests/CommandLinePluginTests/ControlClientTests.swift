@@ -109,7 +109,7 @@ struct ControlClientTests {
         try Machine.with { (machine) throws in
             let lines = "\(Machine.allowed)\n\(Machine.decision)\n{\"cut"
             try machine.write(lines, "root/var/lib/docker-ram/decisions.jsonl")
-            let outcome = machine.run(["log", "--limit", "2"])
+            let outcome = machine.run(["log", "--limit", "1"])
             #expect(outcome.code == 0)
             #expect(outcome.output.contains("7f3a9c") && !outcome.output.contains("000001"))
             #expect(outcome.errors.contains("docker-ramd does not answer"))

@@ -4,6 +4,8 @@ import Synchronization
 /// A server on a Unix socket for tests: it reads until a request is whole, answers once and closes.
 final class LineServer: Sendable {
     private let descriptor: CInt
+    /// The port of loopback on which it listens, if it does.
+    let port: Int?
     private let seen = Mutex<[String]>([])
 
     /// The requests so far.
@@ -19,6 +21,7 @@ final class LineServer: Sendable {
     init(at path: String, end: String, answer: @escaping @Sendable (String) -> String?) throws {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         self.descriptor = descriptor
+        port = nil
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
@@ -28,6 +31,34 @@ final class LineServer: Sendable {
             }
         }
         guard bound == 0, listen(descriptor, 16) == 0 else { throw POSIXError(.EADDRINUSE) }
+        serveAll(end, answer)
+    }
+
+    /// Listens on a port of loopback that is free.
+    ///
+    /// - Parameters:
+    ///   - end: what ends a request.
+    ///   - answer: gives the bytes of the answer; `nil` leaves the connection open and silent.
+    /// - Throws: `POSIXError` if there is none.
+    init(end: String, answer: @escaping @Sendable (String) -> String?) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let descriptor = descriptor
+        let bound = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(descriptor, address, length) == 0 && listen(descriptor, 16) == 0
+                    && getsockname(descriptor, address, &length) == 0
+            }
+        }
+        guard bound else { throw POSIXError(.EADDRINUSE) }
+        port = Int(UInt16(bigEndian: address.sin_port))
+        serveAll(end, answer)
+    }
+
+    private func serveAll(_ end: String, _ answer: @escaping @Sendable (String) -> String?) {
         Thread.detachNewThread { [self] in
             while true {
                 let connection = accept(descriptor, nil, nil)

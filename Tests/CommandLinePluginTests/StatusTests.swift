@@ -99,12 +99,17 @@ struct StatusTests {
                 "config/config.json"
             )
             let outcome = machine.run(["status"], extra: ["DOCKER_AUTH_CONFIG": "{}"])
-            #expect(outcome.words.contains("DOCKER_AUTH_CONFIG is set"))
-            #expect(outcome.words.contains("goes before docker-ram for \"a.test\""))
             #expect(outcome.words.contains("docker-credential-ram is not on PATH"))
-            let json = try StrictJSON.parse(Array(machine.run(["status", "--format", "json"]).output.utf8))
-            let helper = json.value(named: "enforcement")?.value(named: "credentialHelper")
-            #expect(helper?.value(named: "overriding") == .array([.string("a.test")]))
+            #expect(outcome.words.contains("goes before docker-ram for \"a.test\""))
+            #expect(outcome.words.contains("and 1 more; to mend it, run: docker ram doctor"))
+            let words = ["status", "--format", "json"]
+            let json = machine.run(words, extra: ["DOCKER_AUTH_CONFIG": "{}"]).output
+            let problems = try StrictJSON.parse(Array(json.utf8)).value(named: "problems")?.elements
+            #expect(
+                problems?.compactMap { $0.value(named: "id")?.text } == [
+                    "daemon", "credential-helper-path", "credential-helpers", "docker-auth-config",
+                ]
+            )
         }
     }
 

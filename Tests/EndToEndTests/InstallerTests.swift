@@ -63,6 +63,9 @@ extension EndToEnd {
                     "usr/local/lib/docker/cli-plugins/docker-ram", "usr/local/bin/docker-credential-ram",
                     "usr/local/libexec/docker-ramd", "etc/systemd/system/docker-ramd.service",
                     "etc/systemd/system/sockets.target.wants/docker-ramd-plugin.socket",
+                    "etc/systemd/system/sockets.target.wants/docker-ramd-proxy.socket",
+                    "etc/systemd/system/docker-ramd-proxy.socket",
+                    "etc/systemd/system/docker.service.d/docker-ram-proxy.conf", "etc/docker-ram/engine-proxy.env",
                 ] {
                     #expect(installed.contains("./\(path) "), "\(path)")
                 }
@@ -80,6 +83,95 @@ extension EndToEnd {
                 try await install(["--root", root, "--uninstall"]).expecting(0)
                 #expect(try await contents(of: root) == before)
                 try await install(["--root", root, "--uninstall"]).expecting(0)
+            }
+        }
+
+        @Test(
+            "an engine behind a company's proxy: the proxy is kept, secrets are closed, and all of it comes back",
+            arguments: ["20.10.24+dfsg1", "28.2.2"]
+        )
+        func companyProxy(version: String) async throws {
+            try await withScratchRoot { root in
+                let files: [(String, String, mode_t)] = [
+                    (
+                        "usr/sbin/dockerd",
+                        "#!/bin/sh\necho 'Docker version \(version), build x'\n", 0o755
+                    ),
+                    ("lib/systemd/system/docker.service", "[Service]\nExecStart=/usr/sbin/dockerd\n", 0o644),
+                    (
+                        "etc/systemd/system/docker.service.d/http-proxy.conf",
+                        "[Service]\nEnvironment=HTTPS_PROXY=http://me:secret@proxy.corp.test:3128 NO_PROXY=.corp.test\n",
+                        0o640
+                    ),
+                    ("etc/docker-ram/daemon.json", "{ \"decisionLog\": { \"files\": 2 } }", 0o644),
+                ]
+                for (name, text, mode) in files {
+                    let path = "\(root)/\(name)"
+                    let above = URL(fileURLWithPath: path).deletingLastPathComponent()
+                    try FileManager.default.createDirectory(at: above, withIntermediateDirectories: true)
+                    try text.write(toFile: path, atomically: true, encoding: .utf8)
+                    chmod(path, mode)
+                }
+                let before = try await contents(of: root)
+                let options = ["--root", root, "--prebuilt", try programs()]
+                let told = try await install(options + ["--dry-run"]).expecting(0)
+                #expect(try await contents(of: root) == before)
+                #expect(told.output.contains("egressProxy.upstream \"proxy.corp.test:3128\""), "\(told)")
+
+                let ended = try await install(options).expecting(0)
+                #expect(ended.errors.contains("is \(version); it reads its proxy from"), "\(ended)")
+                #expect(!ended.said.contains("secret@"))
+                let settings = try String(contentsOfFile: "\(root)/etc/docker-ram/daemon.json", encoding: .utf8)
+                #expect(settings.contains("http://me:secret@proxy.corp.test:3128"))
+                #expect(settings.contains("**.corp.test"))
+                let installed = try await contents(of: root)
+                let isNew = version.hasPrefix("28")
+                #expect(installed.contains("./etc/docker-ram/daemon.json -rw-r-----"))
+                #expect(installed.contains("./etc/docker/daemon.json -rw\(isNew ? "-------" : "-r--r--")"))
+                #expect(installed.contains("./etc/docker-ram/engine-proxy.env -rw-------") == !isNew)
+                let again = try await install(options).expecting(0)
+                #expect(again.output.contains("Already set up"), "\(again)")
+                #expect(try await contents(of: root) == installed)
+
+                try await install(["--root", root, "--uninstall"]).expecting(0)
+                #expect(try await contents(of: root) == before)
+            }
+        }
+
+        @Test("an installation by the version without a proxy is upgraded, and taken back as it was before that")
+        func upgrade() async throws {
+            try await withScratchRoot { root in
+                let before = try await contents(of: root)
+                let options = ["--root", root, "--prebuilt", try programs()]
+                try await install(options).expecting(0)
+                // What that version did and wrote down, and nothing more.
+                try await runProgram([
+                    "sh", "-euc",
+                    """
+                    cd "$1"
+                    DOCKER_RAM_ROOT=$1 usr/local/lib/docker/cli-plugins/docker-ram ram engine disable
+                    DOCKER_RAM_ROOT=$1 usr/local/lib/docker/cli-plugins/docker-ram ram engine enable --plugin-only --no-check
+                    rm etc/systemd/system/docker-ramd-proxy.socket var/lib/docker-ram/proxy-secret
+                    rm etc/systemd/system/sockets.target.wants/docker-ramd-proxy.socket
+                    record=var/lib/docker-ram-undo/installed
+                    grep -v docker-ramd-proxy.socket $record >changed
+                    mv changed $record
+                    undo=var/lib/docker-ram-undo/daemon.json
+                    python3 - $undo <<'END'
+                    import json, sys
+                    record = json.load(open(sys.argv[1]))
+                    del record["written"], record["madeDirectories"]
+                    record["madeDirectory"] = False
+                    json.dump(record, open(sys.argv[1], "w"))
+                    END
+                    """, "sh", root,
+                ]).expecting(0)
+                try await install(options).expecting(0)
+                let installed = try await contents(of: root)
+                #expect(installed.contains("docker.service.d/docker-ram-proxy.conf "))
+                #expect(installed.contains("sockets.target.wants/docker-ramd-proxy.socket "))
+                try await install(["--root", root, "--uninstall"]).expecting(0)
+                #expect(try await contents(of: root) == before)
             }
         }
 
@@ -111,7 +203,7 @@ extension EndToEnd {
                 try "{ no".write(toFile: settings, atomically: true, encoding: .utf8)
                 let ended = try await install(["--root", root, "--prebuilt", try programs()])
                 #expect(ended.status == 1)
-                #expect(ended.errors.contains("was left as it is"), "\(ended)")
+                #expect(ended.errors.contains("is left untouched"), "\(ended)")
                 #expect(try String(contentsOfFile: settings, encoding: .utf8) == "{ no")
             }
         }
@@ -144,6 +236,10 @@ extension EndToEnd {
                 within: .seconds(180)
             ).expecting(0)
             #expect(ended.output.contains("the demo did what it should"))
+            // A real engine, started with what "docker ram engine enable" wrote, says that it uses the proxy.
+            #expect(ended.output.contains(" uses 127.0.0.1:"))
+            #expect(PrivateDocker.isRefusal(ended.output, of: "ghcr.io"))
+            #expect(ended.output.contains("Head \"https://ghcr.io/v2/acme/hello/manifests/1\": Your organization"))
             let work = try FileManager.default.contentsOfDirectory(atPath: "/tmp")
             #expect(!work.contains { $0.hasPrefix("docker-ram-demo") })
         }
@@ -152,6 +248,7 @@ extension EndToEnd {
             "wrong options are said to be wrong",
             arguments: [
                 ["--frobnicate"], ["--root"], ["--purge"], ["--user", "--root", "/tmp"], ["--demo", "--dry-run"],
+                ["--restart-docker", "--root", "/tmp"], ["--restart-docker", "--user"],
             ]
         )
         func wrongOptions(arguments: [String]) async throws {

@@ -108,7 +108,7 @@ struct ControlSocketTests {
             #expect(try await eventually { try await daemon.records().count == 3 })
             let socket = daemon.paths.controlSocket
             let follower = try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send(#"{"request":"log","limit":2,"follow":true}"# + "\n")
                 // Some clients end their side behind the question, and want the answers all the same.
                 client.endSending()
@@ -134,7 +134,7 @@ struct ControlSocketTests {
         try await RunningDaemon.with(controlLimits: limits) { daemon in
             let socket = daemon.paths.controlSocket
             let idle = try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send(#"{"request":"log","limit":0,"follow":true}"# + "\n")
                 usleep(200_000)
                 return client
@@ -142,7 +142,7 @@ struct ControlSocketTests {
             // More than the buffers of the socket and of the channel hold.
             let plugin = daemon.paths.pluginSocket
             try await onThread {
-                let client = try UnixClient(plugin)
+                let client = try SocketClient(plugin)
                 for _ in 0..<60 {
                     let images = (0..<64).map { "\"r\($0).test/\(String(repeating: "x", count: 200))\"" }.joined(
                         separator: ","
@@ -163,7 +163,7 @@ struct ControlSocketTests {
         try await RunningDaemon.with { daemon in
             let socket = daemon.paths.controlSocket
             try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send(text)
                 let answer = String(decoding: client.read(), as: UTF8.self)
                 #expect(answer.hasPrefix(#"{"error":""#) && answer.hasSuffix("\"}\n"))
@@ -176,7 +176,7 @@ struct ControlSocketTests {
         try await RunningDaemon.with { daemon in
             let socket = daemon.paths.controlSocket
             try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send([UInt8](repeating: 0x20, count: 70_000))
                 #expect(String(decoding: client.read(), as: UTF8.self).hasPrefix(#"{"error":""#))
             }
@@ -189,7 +189,7 @@ struct ControlSocketTests {
         limits.patience = .seconds(1)
         try await RunningDaemon.with(controlLimits: limits) { daemon in
             let socket = daemon.paths.controlSocket
-            let isClosed = try await onThread { try UnixClient(socket).isClosed(within: 30) }
+            let isClosed = try await onThread { try SocketClient(socket).isClosed(within: 30) }
             #expect(isClosed)
         }
     }
@@ -202,7 +202,7 @@ struct ControlSocketTests {
             let socket = daemon.paths.controlSocket
             var held = try await onThread {
                 try (0..<8).map { _ in
-                    let client = try UnixClient(socket)
+                    let client = try SocketClient(socket)
                     client.send(#"{"request":"log","limit":0,"follow":true}"# + "\n")
                     client.endSending()
                     return client

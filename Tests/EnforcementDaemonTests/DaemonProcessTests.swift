@@ -97,7 +97,7 @@ struct DaemonProcessTests {
             let control = try ListeningSocket.open(at: "\(paths.root)/c.sock", mode: 0o666)
             let sockets = names.first == "control" ? [control, plugin] : [plugin, control]
             // Somebody calls before the program has even started.
-            let early = try UnixClient(plugin.path)
+            let early = try SocketClient(plugin.path)
             early.send(RunningDaemon.post("/AuthZPlugin.AuthZReq", pull("evil.test/x")))
             let daemon = try DaemonProcess(
                 ["run", "--root", paths.root],
@@ -111,7 +111,7 @@ struct DaemonProcessTests {
             daemon.signal(SIGTERM)
             #expect(try await daemon.ending() == 0)
             // They belong to the service manager, for which they stay: a caller now waits for the next start.
-            let late = try UnixClient(plugin.path)
+            let late = try SocketClient(plugin.path)
             late.send(RunningDaemon.post("/AuthZPlugin.AuthZReq", pull("evil.test/x")))
             let next = try DaemonProcess(
                 ["run", "--root", paths.root],
@@ -238,13 +238,13 @@ struct DaemonProcessTests {
     }
 
     private static func refuses(_ image: String, _ socket: String) throws -> Bool {
-        let client = try UnixClient(socket)
+        let client = try SocketClient(socket)
         client.send(RunningDaemon.post("/AuthZPlugin.AuthZReq", pull(image)))
         return client.readAnswer()?.body.hasPrefix(#"{"Allow":false,"#) == true
     }
 
     fileprivate static func status(_ socket: String) throws -> String {
-        let client = try UnixClient(socket)
+        let client = try SocketClient(socket)
         client.send(#"{"request":"status"}"# + "\n")
         return String(decoding: client.read(), as: UTF8.self)
     }

@@ -28,7 +28,10 @@ struct DaemonSettingsTests {
     @Test(arguments: [
         ("", "line 1, column 1: expected an object"),
         ("[]", "line 1, column 1: expected an object"),
-        (#"{"decisionlog": {}}"#, #"line 1, column 2: unknown key "decisionlog"; known here: "decisionLog", "egressProxy""#),
+        (
+            #"{"decisionlog": {}}"#,
+            #"line 1, column 2: unknown key "decisionlog"; known here: "decisionLog", "egressProxy""#
+        ),
         (
             "{\n  \"decisionLog\": {\n    \"fils\": 3}}",
             #"line 3, column 5: unknown key "fils"; known here: "maximumBytes", "files", "logAllowed""#

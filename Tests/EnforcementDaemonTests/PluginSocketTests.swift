@@ -64,7 +64,7 @@ struct PluginSocketTests {
         try await RunningDaemon.with { daemon in
             let socket = daemon.paths.pluginSocket
             try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 let body = Array(#"{"RequestMethod":"GET","RequestUri":"/_ping"}"#.utf8)
                 client.send(RunningDaemon.post(Self.request, body + [UInt8](repeating: 0x20, count: 8 << 20)))
                 let answer = try #require(client.readAnswer())
@@ -142,7 +142,7 @@ struct PluginSocketTests {
         try await RunningDaemon.with { daemon in
             let socket = daemon.paths.pluginSocket
             try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send(exchange.bytes)
                 let bytes = client.read { HTTPAnswer.all(in: $0).count >= exchange.statuses.count }
                 let answers = HTTPAnswer.all(in: bytes)
@@ -172,7 +172,7 @@ struct PluginSocketTests {
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
             try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send(beginning)
                 // A byte now and then does not help. A connection that has sent nothing may rest.
                 for _ in 0..<4 where !beginning.isEmpty {
@@ -191,7 +191,7 @@ struct PluginSocketTests {
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
             try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send("POST \(Self.request) HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
                 let start = Date()
                 for _ in 0..<5 {
@@ -237,7 +237,7 @@ struct PluginSocketTests {
                 Array(#"{"RequestMethod":"GET","RequestUri":"/_ping","X":""#.utf8)
                 + [UInt8](repeating: 0x78, count: limits.largestInlineCall) + Array(#""}"#.utf8)
             let answer = try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send(RunningDaemon.post(Self.request, call))
                 return client.readAnswer()
             }
@@ -257,7 +257,7 @@ struct PluginSocketTests {
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
             try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 client.send(RunningDaemon.post(Self.request, pull("alpine")))
                 #expect(client.readAnswer()?.body == Self.allow)
                 #expect(client.isClosed(within: 30))
@@ -272,9 +272,9 @@ struct PluginSocketTests {
         try await RunningDaemon.with(pluginLimits: limits) { daemon in
             let socket = daemon.paths.pluginSocket
             // The limit can be passed by what one wake-up accepts.
-            let idle = try await onThread { try (0..<32).map { _ in try UnixClient(socket) } }
+            let idle = try await onThread { try (0..<32).map { _ in try SocketClient(socket) } }
             let late = try await onThread {
-                let late = try UnixClient(socket)
+                let late = try SocketClient(socket)
                 late.send(RunningDaemon.post(Self.request, pull("alpine")))
                 #expect(late.read(for: 0.3) { !$0.isEmpty }.isEmpty)
                 return late
@@ -289,7 +289,7 @@ struct PluginSocketTests {
         try await RunningDaemon.with { daemon in
             let socket = daemon.paths.pluginSocket
             let isCutOff = try await onThread {
-                let client = try UnixClient(socket)
+                let client = try SocketClient(socket)
                 let calls = (0..<500).flatMap { _ in RunningDaemon.post("/Plugin.Activate", []) }
                 for _ in 0..<200 where !client.send(calls, within: 10) { return true }
                 return false
@@ -306,7 +306,7 @@ struct PluginSocketTests {
                 var random = SeededGenerator(seed: 20_26)
                 let good = pull("evil.test/x")
                 for round in 0..<600 {
-                    let client = try UnixClient(socket)
+                    let client = try SocketClient(socket)
                     var body = good
                     switch round % 3 {
                     case 0:
@@ -335,7 +335,7 @@ struct PluginSocketTests {
                 }
                 // And noise in the place of HTTP.
                 for _ in 0..<200 {
-                    let client = try UnixClient(socket)
+                    let client = try SocketClient(socket)
                     client.send(
                         (0..<Int.random(in: 1..<300, using: &random)).map { _ in
                             UInt8.random(in: .min ... .max, using: &random)
@@ -357,7 +357,7 @@ struct PluginSocketTests {
             let socket = daemon.paths.pluginSocket
             let call = RunningDaemon.post(Self.request, pull("evil.test/x"))
             let (resting, calling) = try await onThread {
-                let clients = (try UnixClient(socket), try UnixClient(socket))
+                let clients = (try SocketClient(socket), try SocketClient(socket))
                 // What comes in one piece is read in one piece: with the answer to the first call, the head of the
                 // second has been read.
                 clients.1.send(RunningDaemon.post("/Plugin.Activate", []) + call[..<120])
@@ -373,7 +373,7 @@ struct PluginSocketTests {
                 let answer = calling.readAnswer()
                 #expect(answer?.body.hasPrefix(#"{"Allow":false"#) == true)
                 #expect(calling.isClosed(within: 30))
-                #expect(throws: SocketFault.self) { try UnixClient(socket) }
+                #expect(throws: SocketFault.self) { try SocketClient(socket) }
             }
         }
     }

@@ -127,6 +127,43 @@ struct PolicyWatchTests {
         }
     }
 
+    @Test
+    func `newer registry packs are in force at once, and faulty ones never`() async throws {
+        try await withTemporaryDirectory { (root: String) async throws in
+            let paths = InstallationPaths(root: root)
+            try Files.makeDirectory(Files.directory(of: paths.policyFile))
+            let policy = #"{"version":8,"organization":"acme","registries":[{"address":"ghcr.io","allowed":true}]}"#
+            try Files.replace(paths.policyFile, with: Array(policy.utf8), mode: 0o644)
+            let watcher = PolicyWatcher(paths, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            let old = try RegistryAddress("pkg-containers.githubusercontent.com")
+            let new = try RegistryAddress("cdn.ghcr.test")
+            func isOpen(_ address: RegistryAddress) -> Bool {
+                watcher.policy.snapshot.inForce.verdict(onReaching: address).outcome == .allow
+            }
+            #expect(isOpen(old) && !isOpen(new))
+            func packs(_ version: Int) -> [UInt8] {
+                Array(
+                    (#"{"version":\#(version),"packs":[{"name":"GHCR","registries":["ghcr.io"],"#
+                        + #""hosts":[{"host":"cdn.ghcr.test","purpose":"content"}]}]}"#).utf8
+                )
+            }
+            try Files.replace(paths.registryPacks, with: packs(1000), mode: 0o644)
+            await watcher.check()
+            #expect(!isOpen(old) && isOpen(new))
+            for faulty in [packs(0), Array("{".utf8), packs(1)] {
+                try Files.replace(paths.registryPacks, with: faulty, mode: 0o644)
+                await watcher.check()
+                #expect(isOpen(old) && !isOpen(new))
+            }
+            try Files.replace(paths.registryPacks, with: packs(1001), mode: 0o644)
+            await watcher.check()
+            #expect(!isOpen(old) && isOpen(new))
+            #expect(unlink(paths.registryPacks) == 0)
+            await watcher.check()
+            #expect(isOpen(old) && !isOpen(new))
+        }
+    }
+
     private static func becomes(_ daemon: RunningDaemon, _ condition: (DaemonStatus) -> Bool) async -> Bool {
         await eventually { (try? await daemon.status()).map(condition) ?? false }
     }

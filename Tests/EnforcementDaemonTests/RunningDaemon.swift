@@ -72,7 +72,7 @@ struct RunningDaemon: Sendable {
     func call(_ path: String, _ body: some Collection<UInt8> & Sendable) async throws -> HTTPAnswer? {
         let socket = paths.pluginSocket
         return try await onThread {
-            let client = try UnixClient(socket)
+            let client = try SocketClient(socket)
             client.send(Self.post(path, body))
             return client.readAnswer()
         }
@@ -93,7 +93,7 @@ struct RunningDaemon: Sendable {
     func ask(_ line: String) async throws -> [String] {
         let socket = paths.controlSocket
         return try await onThread {
-            let client = try UnixClient(socket)
+            let client = try SocketClient(socket)
             client.send(line + "\n")
             return String(decoding: client.read(), as: UTF8.self).split(separator: "\n").map(String.init)
         }

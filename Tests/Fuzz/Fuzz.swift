@@ -24,6 +24,9 @@ private let harness: @Sendable ([UInt8]) -> Void = {
     case "json": fuzzJSON
     case "policy": fuzzPolicy
     case "request": fuzzRequest
+    case "authority": fuzzAuthority
+    case "form": fuzzHostForm
+    case "packs": fuzzPacks
     default: preconditionFailure("FUZZ names no harness")
     }
 }()

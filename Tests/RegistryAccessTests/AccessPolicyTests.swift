@@ -239,6 +239,65 @@ struct AccessPolicyTests {
         #expect(try Self.policy(registries).warnings.contains { $0.description.contains(text) })
     }
 
+    @Test(
+        "Warnings about what a rule opens in the egress proxy, and about what it needs there",
+        arguments: [
+            (
+                "gcr.io",
+                #""gcr.io" opens storage.googleapis.com in the egress proxy, which is shared: a stranger can keep"#
+            ),
+            ("**.gcr.io", "opens storage.googleapis.com in"), ("acme.azurecr.io", "opens *.blob.core.windows.net in"),
+            ("registry.gitlab.com:*", "opens gitlab.com in"),
+            (
+                "*.k8s.io",
+                "*-docker.pkg.dev and prod-registry-k8s-io-*.s3.dualstack.*.amazonaws.com in the egress proxy, which are shared"
+            ),
+            (
+                "-auth.docker.io docker.io",
+                #"registry 1 denies auth.docker.io, without which "docker.io" cannot be used"#
+            ),
+            ("-**.docker.io docker.io", "registry 1 denies auth.docker.io"),
+            ("-cdn02.quay.io quay.io", "it is there for layers"),
+            (
+                "-storage.googleapis.com gcr.io",
+                #"storage.googleapis.com, where "gcr.io" may keep what it needs for layers"#
+            ),
+            ("-*.s3.eu-west-1.amazonaws.com **.dkr.ecr.eu-west-1.amazonaws.com", "registry 1 denies prod-eu-west-1-"),
+            (
+                "pkg-containers.githubusercontent.com",
+                #"support host of GitHub Container Registry; the registry is "ghcr.io""#
+            ),
+            ("api.ecr.eu-west-1.amazonaws.com", #"the registry is "{account}.dkr.ecr.{region}.amazonaws.com""#),
+        ]
+    )
+    func egressWarnings(_ rules: String, says text: String) throws {
+        let registries = rules.split(separator: " ").map { rule in
+            let isAllowed = rule.first != "-"
+            return
+                #"{"address":"\#(isAllowed ? rule : rule.dropFirst())","allowed":\#(isAllowed),"acknowledgeBroad":true}"#
+        }
+        let warnings = try Self.policy(registries.joined(separator: ",")).warnings
+        #expect(warnings.contains { $0.description.contains(text) }, "\(warnings)")
+    }
+
+    @Test(
+        "No warnings of that kind about a registry that is denied, or whose shared host is",
+        arguments: [
+            "docker.io", "ghcr.io", "us-docker.pkg.dev", "gcr.io:5000", "gcr.io -storage.googleapis.com",
+            "gcr.io -gcr.io",
+            "gitlab.com", "docker.io -docker.io -auth.docker.io", "10.0.0.0/8", "registry.acme.test -auth.docker.io",
+        ]
+    )
+    func noEgressWarnings(_ rules: String) throws {
+        let registries = rules.split(separator: " ").map { rule in
+            let isAllowed = rule.first != "-"
+            return #"{"address":"\#(isAllowed ? rule : rule.dropFirst())","allowed":\#(isAllowed)}"#
+        }
+        let warnings = try Self.policy(registries.joined(separator: ",")).warnings
+        let about = ["shared", "without which", "support host"]
+        #expect(!warnings.contains { warning in about.contains { warning.description.contains($0) } }, "\(warnings)")
+    }
+
     @Test("An ordinary policy has no warnings")
     func noWarnings() throws {
         let registries =

@@ -166,6 +166,21 @@ struct EgressTests {
         #expect((support.outcome == .allow) == expected.hasPrefix("rule"))
     }
 
+    @Test(
+        "A support host is no registry: what names an image there is refused",
+        arguments: [
+            "auth.docker.io", "production.cloudflare.docker.com", "pkg-containers.githubusercontent.com", "cdn.test",
+        ]
+    )
+    func noRegistry(_ host: String) throws {
+        let policy = try Self.policy("+docker.io +ghcr.io +r.test=cdn.test")
+        let address = try RegistryAddress(host)
+        #expect(policy.verdict(onReaching: address).reason == .supportHost)
+        for action in RegistryAction.allCases {
+            #expect(policy.verdict(on: AccessRequest(action, address)) == Verdict(.deny, .noRule))
+        }
+    }
+
     @Test("A policy that is switched off shuts nothing")
     func disabled() throws {
         let policy = try AccessPolicyTests.policy("", #""enabled":false,"#)

@@ -38,6 +38,26 @@ struct RefusalTests {
                 "Your organization has disallowed this registry: r.test:5000 (acme, policy 42, ID). Other repositories are allowed there. Ask x@acme.test for access."
             ),
             (
+                "r.test", .forbiddenAddress, nil,
+                "Your organization has disallowed this registry: r.test (acme, policy 42, ID). Its name leads to an address that is not allowed."
+            ),
+            (
+                "r.test:80", .plainHTTP, "x@acme.test",
+                "Your organization has disallowed this registry: r.test:80 (acme, policy 42, ID). Plain HTTP is not allowed there. Ask x@acme.test for access."
+            ),
+            (
+                "r.test", .serverName, nil,
+                "Your organization has disallowed this registry: r.test (acme, policy 42, ID). The TLS session is for another host."
+            ),
+            (
+                "r.test", .notTLS, nil,
+                "Your organization has disallowed this registry: r.test (acme, policy 42, ID). What was sent there is not TLS."
+            ),
+            (
+                "docker.io", .unmanagedBuilder, nil,
+                "Your organization has disallowed this registry: docker.io (acme, policy 42, ID). Make builders with docker ram engine builder."
+            ),
+            (
                 "[::1]:5000", .noRule, nil,
                 "Your organization has disallowed this registry: [::1]:5000 (acme, policy 42, ID)."
             ),
@@ -84,7 +104,10 @@ struct RefusalTests {
         for organization in ["acme", String(repeating: "o", count: 64)] {
             for contact in [nil, "x@acme.test", String(repeating: "c", count: 100)] {
                 for version in [1, 1 << 53] {
-                    for reason in [Verdict.Reason.noRule, .action, .repository] {
+                    for reason in [
+                        Verdict.Reason.noRule, .action, .repository, .forbiddenAddress, .plainHTTP, .serverName,
+                        .notTLS, .unmanagedBuilder,
+                    ] {
                         let policy = Self.policy(organization, contact: contact, version: version)
                         let id = DecisionID()
                         let sentence = Refusal(

@@ -1,6 +1,5 @@
 import Foundation
 public import Glibc
-import Synchronization
 
 /// Debian's Docker Engine under a directory of its own, with docker-ramd as its authorization plugin.
 ///
@@ -34,14 +33,15 @@ public final class PrivateEngine: Sendable {
         ]
     }
 
-    /// The network in which it runs, if it is not the machine's own.
-    public let network: PrivateNetwork?
+    /// Its docker-ramd; it runs only if the engine needs it.
+    public let daemon: PrivateDaemon
 
-    private let daemon = Mutex<RunningProgram?>(nil)
+    private let network: PrivateNetwork?
 
-    private init(root: String, network: PrivateNetwork?) {
-        self.root = root
-        self.network = network
+    private init(daemon: PrivateDaemon) {
+        self.daemon = daemon
+        root = daemon.root
+        network = daemon.network
     }
 
     /// Runs an engine while a body runs.
@@ -67,14 +67,9 @@ public final class PrivateEngine: Sendable {
         daemonSettings: String? = nil,
         _ body: (PrivateEngine) async throws -> Result
     ) async throws -> Result {
-        let engine = PrivateEngine(root: directory, network: network)
-        try await engine.prepare(
-            policy: policy,
-            hasPlugin: hasPlugin,
-            engineSettings: engineSettings,
-            // Anywhere on loopback, because on the machine's own network there may be other tests.
-            daemonSettings: daemonSettings ?? (network == nil ? #"{"egressProxy":{"listen":"127.0.0.1:0"}}"# : nil)
-        )
+        let daemon = try PrivateDaemon(root: directory, network: network, policy: policy, settings: daemonSettings)
+        let engine = PrivateEngine(daemon: daemon)
+        try await engine.prepare(hasPlugin: hasPlugin, settings: engineSettings)
         var dockerd: RunningProgram?
         do {
             let proxy: String?
@@ -84,7 +79,7 @@ public final class PrivateEngine: Sendable {
                 proxy = nil
             case .egressProxy:
                 try await engine.startDaemon()
-                proxy = try engine.proxyURL
+                proxy = try daemon.proxyURL
             case .proxy(let url):
                 if hasPlugin { try await engine.startDaemon() }
                 proxy = url
@@ -112,28 +107,14 @@ public final class PrivateEngine: Sendable {
     ///   - mode: the permissions.
     /// - Throws: if it cannot be written.
     public func write(policy json: String, mode: mode_t = 0o644) throws {
-        let path = "\(root)/etc/docker-ram/policy.json"
-        try json.write(toFile: "\(path).new", atomically: false, encoding: .utf8)
-        chmod("\(path).new", mode)
-        guard rename("\(path).new", path) == 0 else { throw CocoaError(.fileWriteUnknown) }
+        try daemon.write(policy: json, mode: mode)
     }
 
     /// Starts docker-ramd and waits until it answers.
     ///
     /// - Throws: ``UnexpectedEnd`` if it does not start.
     public func startDaemon() async throws {
-        let program = try RunningProgram(inside([try Programs.path("docker-ramd"), "run", "--root", root]))
-        daemon.withLock { $0 = program }
-        try await waitUntil("docker-ramd answers\n\(program.errors)") {
-            guard program.status == nil else {
-                throw UnexpectedEnd(description: "docker-ramd ended\n\(program.errors)")
-            }
-            let answer = try await runProgram([
-                "curl", "-s", "-m", "2", "--unix-socket", "\(root)/run/docker/plugins/docker-ram.sock",
-                "-X", "POST", "http://plugin/Plugin.Activate",
-            ])
-            return answer.output.contains("authz")
-        }
+        try await daemon.start()
     }
 
     /// Ends docker-ramd.
@@ -143,28 +124,11 @@ public final class PrivateEngine: Sendable {
     /// - Throws: ``UnexpectedEnd`` if it does not end.
     @discardableResult
     public func stopDaemon(_ signal: Int32? = nil) async throws -> Int32? {
-        guard let program = daemon.withLock({ $0 }) else { return nil }
-        program.send(signal ?? SIGTERM)
-        try await program.stop()
-        return program.status
-    }
-
-    /// The process of docker-ramd.
-    public var daemonProcess: pid_t? { daemon.withLock { $0 }?.pid }
-
-    /// Where the egress proxy listens, with the secret without which it serves nobody.
-    ///
-    /// - Throws: if docker-ramd has not made a secret.
-    public var proxyURL: String {
-        get throws {
-            let path = "\(root)/var/lib/docker-ram/proxy-secret"
-            let secret = try String(contentsOfFile: path, encoding: .utf8).prefix { !$0.isNewline }
-            return "http://docker-ram:\(secret)@127.0.0.1:7260"
-        }
+        try await daemon.stop(signal)
     }
 
     /// What docker-ramd has said since its last start.
-    public var daemonLog: String { daemon.withLock { $0 }?.errors ?? "" }
+    public var daemonLog: String { daemon.log }
 
     /// Runs a Docker client's command on this engine.
     ///
@@ -209,16 +173,9 @@ public final class PrivateEngine: Sendable {
         ).expecting(0).output
     }
 
-    private func inside(_ command: [String]) -> [String] { network?.command(command) ?? command }
-
-    private func prepare(
-        policy: String?,
-        hasPlugin: Bool,
-        engineSettings: String,
-        daemonSettings: String?
-    ) async throws {
+    private func prepare(hasPlugin: Bool, settings: String) async throws {
         let files = FileManager.default
-        for directory in ["etc/docker-ram", "etc/docker", "run/docker/plugins", "config/cli-plugins", "programs"] {
+        for directory in ["etc/docker", "run/docker/plugins", "config/cli-plugins", "programs"] {
             try files.createDirectory(atPath: "\(root)/\(directory)", withIntermediateDirectories: true)
         }
         for (name, place) in [
@@ -233,10 +190,7 @@ public final class PrivateEngine: Sendable {
         // An entry keeps the clients from choosing a credential store by themselves.
         try #"{"auths":{"unused.test":{"auth":"YTpi"}}}"#
             .write(toFile: "\(config)/config.json", atomically: true, encoding: .utf8)
-        if let policy { try write(policy: policy) }
-        try daemonSettings?
-            .write(toFile: "\(root)/etc/docker-ram/daemon.json", atomically: true, encoding: .utf8)
-        try "{\"authorization-plugins\":[\(hasPlugin ? "\"docker-ram\"" : "")]\(engineSettings)}"
+        try "{\"authorization-plugins\":[\(hasPlugin ? "\"docker-ram\"" : "")]\(settings)}"
             .write(toFile: "\(root)/etc/docker/daemon.json", atomically: true, encoding: .utf8)
     }
 
@@ -252,8 +206,9 @@ public final class PrivateEngine: Sendable {
                 --bridge=none --iptables=false --ip6tables=false --userland-proxy=false
             """
         let variables = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
+        let start = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", root]
         return try RunningProgram(
-            inside(["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", root]),
+            network?.command(start) ?? start,
             environment: proxy.map { proxy in Dictionary(uniqueKeysWithValues: variables.map { ($0, proxy) }) } ?? [:]
         )
     }

@@ -54,6 +54,9 @@ public struct PrivateRegistry: Sendable {
     /// The registry's access log so far.
     public var log: String { program.errors }
 
+    /// What its image is made of: `layer.tar`, `layer.tar.gz`, `config.json` and `manifest.json`.
+    public let parts: String
+
     private let program: RunningProgram
     private let place: Place?
 
@@ -103,6 +106,7 @@ public struct PrivateRegistry: Sendable {
                 log: { level: info }
                 storage: { filesystem: { rootdirectory: \(directory)/registry }, delete: { enabled: true } }
                 http: { addr: "\(listen)"\(tls ?? "") }
+                validation: { manifests: { urls: { allow: [".*"] } } }
                 \(auth)
                 """
             try settings.write(toFile: "\(directory)/registry.yml", atomically: true, encoding: .utf8)
@@ -114,7 +118,12 @@ public struct PrivateRegistry: Sendable {
                 if try await program.status(within: .milliseconds(20)) != nil { break }
                 let answer = try await runProgram(place?.network.command(ask) ?? ask)
                 if answer.status == 0, program.status == nil {
-                    return PrivateRegistry(address: address, program: program, place: place)
+                    return PrivateRegistry(
+                        address: address,
+                        parts: "\(directory)/image",
+                        program: program,
+                        place: place
+                    )
                 }
             }
             if program.status == nil || !program.errors.contains("address already in use") {

@@ -2,12 +2,14 @@ import ArgumentParser
 import LocalInstallation
 import RegistryAccess
 
-/// `docker ram check IMAGE...`: what the policy says.
+/// `docker ram check IMAGE...`: what the policy says; with `--host`, what the egress proxy lets pass.
 struct Check: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Say whether images may be pulled, pushed or logged in for",
-        discussion: "Exits with 3 if any of them is denied. With --action login a registry is checked."
+        discussion:
+            "Exits with 3 if any of them is denied. With --action login a registry is checked, with --host what the "
+            + "egress proxy lets pass. For example: docker ram check --explain ghcr.io/acme/api:1.2"
     )
 
     @Argument(help: "An image, for example ghcr.io/acme/api:1.2")
@@ -16,13 +18,23 @@ struct Check: PluginCommand {
     @Option(help: ArgumentHelp("What is wanted", valueName: "string"))
     var action = WantedAction.pull
 
-    @Flag(help: "Say which rule decides and what every enforcement point does")
+    @Flag(help: "Say which rule decides, what every enforcement point does and which hosts are contacted")
     var explain = false
+
+    @Flag(help: "Take the arguments for hosts, like cdn.quay.io or r.test:5000")
+    var host = false
 
     @OptionGroup var common: CommonOptions
 
+    func validate() throws {
+        guard !host || !explain && action == .pull else {
+            throw ValidationError("--host says all there is to say; it goes without --explain and --action")
+        }
+    }
+
     func run(in context: CommandContext) throws {
         let policy = PolicyInForce.load(context.paths)
+        guard !host else { return try checkHosts(policy, context) }
         let surroundings = explain ? CheckResult.Surroundings(of: context) : nil
         var results: [CheckResult] = []
         var faults: [Failure] = []
@@ -35,9 +47,27 @@ struct Check: PluginCommand {
             }
         }
         context.show(CheckResults(results: results), as: common.format)
+        try finish(faults, results.map(\.verdict), context)
+    }
+
+    private func checkHosts(_ policy: PolicyInForce, _ context: CommandContext) throws {
+        var checks: [HostCheck] = []
+        var faults: [Failure] = []
+        for name in image {
+            do throws(Failure) {
+                checks.append(try HostCheck(name, policy))
+            } catch {
+                faults.append(error)
+            }
+        }
+        context.show(HostChecks(checks: checks), as: common.format)
+        try finish(faults, checks.map(\.verdict), context)
+    }
+
+    private func finish(_ faults: [Failure], _ verdicts: [Verdict], _ context: CommandContext) throws {
         for fault in faults.dropLast() { fault.print(to: context.errors) }
         if let fault = faults.last { throw fault }
-        if results.contains(where: { $0.verdict.outcome == .deny }) { throw Denied() }
+        if verdicts.contains(where: { $0.outcome == .deny }) { throw Denied() }
     }
 
     private func request(

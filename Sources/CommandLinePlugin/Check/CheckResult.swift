@@ -11,10 +11,17 @@ struct CheckResults: CommandResult {
         if results.contains(where: { $0.surroundings != nil }) {
             return results.map { $0.explanation(for: context) }.joined(separator: "\n\n")
         }
-        let rows = results.map { [$0.verdictWord, $0.name, $0.reason] }
-        return zip(TerminalText.table(rows), results).map { line, result in
-            let word = result.verdictWord
-            return context.terminal.colored(word, result.color)
+        return Self.table(results.map { ($0.verdict, $0.name, $0.reason) }, context)
+    }
+
+    /// Verdicts below each other.
+    static func table(
+        _ rows: [(verdict: Verdict, name: String, reason: String)],
+        _ context: CommandContext
+    ) -> String {
+        zip(TerminalText.table(rows.map { [$0.verdict.word, $0.name, $0.reason] }), rows).map { line, row in
+            let word = row.verdict.word
+            return context.terminal.colored(word, row.verdict.color)
                 + TerminalText.printable(String(line.dropFirst(word.count)))
         }.joined(separator: "\n")
     }
@@ -56,46 +63,10 @@ struct CheckResult {
         verdict = policy.verdict(on: request)
     }
 
-    var verdictWord: String {
-        switch verdict.outcome {
-        case .allow: "allowed"
-        case .deny: "denied"
-        case .wouldDeny: "would be denied"
-        }
-    }
-
-    var color: Terminal.Color {
-        switch verdict.outcome {
-        case .allow: .green
-        case .deny: .red
-        case .wouldDeny: .yellow
-        }
-    }
-
-    private var rule: RegistryRule? {
-        guard let index = verdict.rule, let rules = policy.policy?.rules else { return nil }
-        return rules.indices.contains(index) ? rules[index] : nil
-    }
+    private var rule: RegistryRule? { verdict.rule(of: policy) }
 
     var reason: String {
-        let address = request.address
-        let pattern = rule.map { "\($0.address)" } ?? "\(address)"
-        let text =
-            switch verdict.reason {
-            case .allowedByRule: "by the rule for \(pattern)"
-            case .deniedByRule: "the rule for \(pattern) denies it"
-            case .noRule: "no rule allows \(address)"
-            case .action: "the rule for \(pattern) does not allow \(request.action.rawValue)"
-            case .repository: "the rules for \(pattern) do not allow \(request.repository ?? "this repository")"
-            case .disabled: "the policy is switched off"
-            case .unmanaged: "this machine has no policy"
-            case .policyUnavailable: "the policy cannot be read"
-            case .supportHost: "as a support host of \(pattern)"
-            case .notInspected, .ownPlugin, .importsAllowed, .unmanagedBuilder, .forbiddenAddress, .plainHTTP,
-                .serverName, .notTLS:
-                verdict.reason.rawValue
-            }
-        return verdict.outcome == .wouldDeny ? "\(text); audit mode lets it pass" : text
+        verdict.inWords(on: request.address, action: request.action, repository: request.repository, by: policy)
     }
 
     // MARK: - The explanation
@@ -103,8 +74,8 @@ struct CheckResult {
     func explanation(for context: CommandContext) -> String {
         let column = 24
         let verb = verdict.outcome == .wouldDeny ? " " : " is "
-        var lines = [TerminalText.printable(name) + verb + context.terminal.colored(verdictWord, color) + ":"]
-        let head = name.count + "\(verb)\(verdictWord): ".count
+        var lines = [TerminalText.printable(name) + verb + context.terminal.colored(verdict.word, verdict.color) + ":"]
+        let head = name.count + "\(verb)\(verdict.word): ".count
         lines[0] += (head + reason.count > context.terminal.width ? "\n  " : " ") + TerminalText.printable(reason)
         func add(_ label: String, _ text: String) {
             let gap = String(repeating: " ", count: max(0, column - 2 - label.count))
@@ -124,11 +95,15 @@ struct CheckResult {
         add("policy", policyInWords)
         for (point, text) in effects { add(point, text) }
         lines.append("  hosts contacted")
+        let hosts = ContactedHost.all(for: request.address, policy)
         lines += TerminalText.table(
-            hosts.map { [$0.purpose.rawValue, $0.name, $0.isShared ? "(shared)" : ""] },
+            hosts.map { [$0.word, $0.purpose, "\($0.name) (\($0.reason))"] },
             gap: 1,
             indentation: "    "
-        )
+        ).map(TerminalText.printable)
+        if hosts.contains(where: { $0.isShared && $0.verdict.outcome != .deny }) {
+            add("shared hosts", "strangers can keep images and files there, too, and a build can fetch them")
+        }
         if verdict.outcome == .deny, let contact = policy.policy?.contact { add("for access", "ask \(contact)") }
         return lines.joined(separator: "\n")
     }
@@ -149,14 +124,12 @@ struct CheckResult {
         return "\(policy.organization), version \(policy.version), \(policy.stateInWords)"
     }
 
-    private var hosts: [RegistryPacks.Host] { policy.packs.hosts(for: request.address) }
-
     /// What every enforcement point does.
     var effects: [(point: String, text: String)] {
         [
             ("credential helper", helperEffect),
             ("authorization plugin", pluginEffect),
-            ("egress proxy", "not part of this version"),
+            ("egress proxy", proxyEffect),
         ]
     }
 
@@ -182,6 +155,17 @@ struct CheckResult {
         }
     }
 
+    private var proxyEffect: String {
+        let host = request.address
+        let reach = policy.verdict(onReaching: host)
+        switch reach.outcome {
+        case .allow:
+            return verdict.outcome == .allow ? "lets \(host) pass" : "lets \(host) pass: it sees no more than the host"
+        case .wouldDeny: return "lets \(host) pass and records it"
+        case .deny: return "refuses \(host), also to builds"
+        }
+    }
+
     // MARK: - For programs
 
     var json: JSONValue {
@@ -202,14 +186,7 @@ struct CheckResult {
         members.append(
             JSONMember(
                 "hosts",
-                .array(
-                    hosts.map {
-                        .object([
-                            JSONMember("host", .string($0.name)), JSONMember("purpose", .string($0.purpose.rawValue)),
-                            JSONMember("shared", .bool($0.isShared)),
-                        ])
-                    }
-                )
+                .array(ContactedHost.all(for: request.address, policy).map(\.json))
             )
         )
         return .object(members)

@@ -6,7 +6,8 @@ struct RAM: ParsableCommand {
         commandName: "ram",
         abstract: "Registry Access Management: which registries your organization allows",
         subcommands: [
-            Status.self, Check.self, Log.self, Setup.self, Version.self, PolicyCommands.self, EngineCommands.self,
+            Status.self, Check.self, Doctor.self, Log.self, Setup.self, Version.self, PolicyCommands.self,
+            EngineCommands.self,
         ]
     )
 }
@@ -24,7 +25,7 @@ struct PolicyCommands: ParsableCommand {
 struct EngineCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "engine",
-        abstract: "Manage the authorization plugin of this machine's engine",
+        abstract: "Have this machine's engine enforce the policy",
         subcommands: [
             EngineEnable.self, EngineDisable.self, EngineStatus.self, EngineBuilder.self, EngineLockdown.self,
         ]

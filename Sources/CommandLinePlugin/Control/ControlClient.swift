@@ -41,10 +41,12 @@ struct ControlClient {
             switch socket.receive(within: isEndless ? -1 : Self.patience) {
             case .bytes(let bytes):
                 pending += bytes
-                while let newline = pending.firstIndex(of: 0x0A) {
-                    try handOut(Array(pending[..<newline]), body)
-                    pending.removeSubrange(...newline)
+                var rest = pending[...]
+                while let newline = rest.firstIndex(of: 0x0A) {
+                    try handOut(Array(rest[..<newline]), body)
+                    rest = rest[(newline + 1)...]
                 }
+                pending = Array(rest)
                 guard pending.count <= Self.longestLine else { throw silence("sent a line without end") }
             case .end:
                 if !pending.isEmpty { try handOut(pending, body) }
@@ -79,6 +81,25 @@ struct ControlClient {
         var records: [JSONValue] = []
         try ask(Self.logRequest(limit: limit, follow: false)) { _, value in records.append(value) }
         return records
+    }
+
+    /// Every decision, the oldest first.
+    ///
+    /// - Parameters:
+    ///   - since: the earliest time, as records have it.
+    ///   - isDeniedOnly: whether to leave out what was allowed.
+    ///   - body: gets each record.
+    /// - Throws: ``Unanswered``; what was handed out before is then not all.
+    func history(since: String?, isDeniedOnly: Bool, _ body: (JSONValue) -> Void) throws {
+        var members = [
+            JSONMember("request", .string("history")), JSONMember("refusedOnly", .bool(isDeniedOnly)),
+        ]
+        if let since { members.append(JSONMember("since", .string(since))) }
+        var isWhole = false
+        try ask(.object(members)) { _, value in
+            if value.value(named: "end") == .bool(true) { isWhole = true } else { body(value) }
+        }
+        guard isWhole else { throw silence("did not send the whole log") }
     }
 
     static func logRequest(limit: Int, follow: Bool) -> JSONValue {

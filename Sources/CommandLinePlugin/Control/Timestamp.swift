@@ -22,6 +22,44 @@ enum Timestamp {
         return timegm(&parts)
     }
 
+    /// A moment as docker-ramd writes it.
+    static func text(_ seconds: Int) -> String {
+        var (time, parts) = (time_t(seconds), tm())
+        gmtime_r(&time, &parts)
+        func padded(_ number: Int32, _ width: Int) -> String {
+            let digits = String(number)
+            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        }
+        let date = [padded(parts.tm_year + 1900, 4), padded(parts.tm_mon + 1, 2), padded(parts.tm_mday, 2)]
+        let hour = [parts.tm_hour, parts.tm_min, parts.tm_sec].map { padded($0, 2) }
+        return "\(date.joined(separator: "-"))T\(hour.joined(separator: ":")).000Z"
+    }
+
+    /// The moment that somebody means by `30m`, `12h`, `7d` (so long ago), a date or a date and time in UTC.
+    ///
+    /// - Parameters:
+    ///   - text: what they wrote.
+    ///   - now: seconds since 1970.
+    /// - Returns: seconds since 1970, or `nil` if the text is none of these.
+    static func start(of text: String, now: Int) -> Int? {
+        let units: [Character: Int] = ["m": 60, "h": 3600, "d": 86_400]
+        if let last = text.last, let unit = units[last] {
+            let digits = text.dropLast()
+            guard (1...5).contains(digits.utf8.count), digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+                return nil
+            }
+            return Int(digits).map { now - $0 * unit }
+        }
+        let whole = text.utf8.count == 10 ? "\(text)T00:00:00Z" : text
+        let form = Array("0000-00-00T00:00:00".utf8)
+        let matches = zip(whole.utf8, form).allSatisfy { byte, mark in
+            mark == UInt8(ascii: "0") ? (0x30...0x39).contains(byte) : byte == mark
+        }
+        guard matches, whole.utf8.count == 20, let moment = seconds(whole) else { return nil }
+        // timegm makes a day of the 31st of February too.
+        return Self.text(moment).hasPrefix(whole.dropLast()) ? moment : nil
+    }
+
     /// For example `3 minutes ago`.
     static func age(_ text: String, now: Int) -> String? {
         guard let seconds = seconds(text) else { return nil }

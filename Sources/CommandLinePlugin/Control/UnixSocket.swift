@@ -4,6 +4,11 @@ import Glibc
 struct UnixSocket: Sendable {
     let descriptor: CInt
 
+    /// A connection that is there already.
+    init(descriptor: CInt) {
+        self.descriptor = descriptor
+    }
+
     /// Connects.
     ///
     /// - Parameter path: a path, or a name that begins with `@` for an abstract socket.

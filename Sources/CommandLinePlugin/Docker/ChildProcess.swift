@@ -45,9 +45,15 @@ struct ChildProcess {
     ///   - input: what it reads.
     ///   - milliseconds: how long it may take; then it is killed.
     ///   - limit: how much output is kept.
+    ///   - whileWaiting: called now and then with the milliseconds that have passed.
     /// - Returns: what became of it.
     /// - Throws: ``Trouble`` if it did not come to its end.
-    func run(input: [UInt8] = [], within milliseconds: Int, limit: Int = 4 << 20) throws(Trouble) -> Result {
+    func run(
+        input: [UInt8] = [],
+        within milliseconds: Int,
+        limit: Int = 4 << 20,
+        whileWaiting: (Int) -> Void = { _ in }
+    ) throws(Trouble) -> Result {
         guard let stdin = Pipe(), let stdout = Pipe(), let stderr = Pipe() else { throw .notStarted(errno) }
         let pid = try spawn(stdin, stdout, stderr)
         stdin.closeReading()
@@ -67,6 +73,7 @@ struct ChildProcess {
         defer { if isWriting { stdin.closeWriting() } }
         while !open.isEmpty {
             let left = end - Self.clock()
+            whileWaiting(milliseconds - left)
             guard left > 0 else {
                 kill(pid, SIGKILL)
                 _ = Self.wait(for: pid)
@@ -74,7 +81,7 @@ struct ChildProcess {
             }
             var descriptors = open.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             if isWriting { descriptors.append(pollfd(fd: stdin.writing, events: Int16(POLLOUT), revents: 0)) }
-            _ = poll(&descriptors, nfds_t(descriptors.count), Int32(min(left, 1000)))
+            _ = poll(&descriptors, nfds_t(descriptors.count), Int32(min(left, 500)))
             for descriptor in descriptors where descriptor.revents != 0 {
                 if descriptor.fd == stdin.writing, isWriting {
                     let count = input.withUnsafeBytes {

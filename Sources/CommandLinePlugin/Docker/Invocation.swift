@@ -102,6 +102,8 @@ struct Invocation {
             return ExitStatus.success
         } catch is Denied {
             return ExitStatus.denied
+        } catch is ProblemsFound {
+            return ExitStatus.failure
         } catch let failure as Failure {
             failure.print(to: context.errors)
             return failure.exitCode

@@ -1,11 +1,12 @@
 import ArgumentParser
 import LocalInstallation
 
-/// `docker ram engine disable`: gives the engine its earlier daemon.json back.
+/// `docker ram engine disable`: gives the engine its earlier settings back.
 struct EngineDisable: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "disable",
-        abstract: "Take the authorization plugin out of daemon.json (as root)"
+        abstract: "Give the engine its earlier settings back (as root)",
+        discussion: "Example: docker ram engine disable --reload --restart"
     )
 
     @OptionGroup var change: EngineChangeOptions
@@ -16,9 +17,19 @@ struct EngineDisable: PluginCommand {
         let setup = EngineSetup(context.paths)
         // Read before the file goes: it may say where the process id is.
         let state = try setup.state()
+        let running = RunningEngine(context.paths, hosts: state.hosts)
+        let settings = (try? DaemonSettings(context.paths)) ?? DaemonSettings()
+        let address = try? EgressProxyAddress(context, settings: settings, isChecked: false)
         let changed = try setup.disable(isDryRun: change.dryRun)
-        let isReloaded = change.isReloading ? try EngineProcess.reload(context, state) : false
-        EngineResult(change: changed, isDryRun: change.dryRun, isReloaded: isReloaded, isEnabled: false)
-            .show(in: context, as: common.format)
+        let result = try EngineResult(
+            changed,
+            isEnabled: false,
+            options: change,
+            state: state,
+            running: running,
+            isRestartPending: address.map { running?.goesThrough($0.text) == true } ?? false,
+            in: context
+        )
+        context.show(result, as: common.format)
     }
 }

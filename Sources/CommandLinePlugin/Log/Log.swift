@@ -7,48 +7,127 @@ struct Log: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "log",
         abstract: "Show the latest decisions on this machine",
-        discussion: "With --follow and --format json every decision is a line of its own."
+        discussion:
+            "With --follow and --format json every decision is a line of its own. Before a switch from audit mode "
+            + "to enforce: docker ram log --summary --since 7d"
     )
 
     @Flag(help: "Show new decisions as they are made")
     var follow = false
+
+    @Flag(help: "Only what was denied, or would have been in audit mode")
+    var denied = false
+
+    @Flag(help: "Count by registry what was denied, or would be when enforced")
+    var summary = false
+
+    @Option(help: ArgumentHelp("Only decisions since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
+    var since: String?
 
     @Option(help: ArgumentHelp("How many decisions at most", valueName: "int"))
     var limit = 50
 
     @OptionGroup var common: CommonOptions
 
-    /// The end of the log's file, for those who may read it when docker-ramd does not answer.
-    private static func records(in path: String, limit: Int) -> [JSONValue]? {
-        guard let bytes = try? Files.read(path, atMost: 64 << 20).bytes else { return nil }
-        // A last line without an end is one that docker-ramd did not finish.
-        return bytes.split(separator: 0x0A).suffix(limit).compactMap { try? StrictJSON.parse(Array($0)) }
-    }
-
     func validate() throws {
         guard (0...100_000).contains(limit) else { throw ValidationError("--limit is a number from 0 to 100000") }
+        guard !follow || !summary && since == nil else {
+            throw ValidationError("--follow goes with neither --summary nor --since")
+        }
+        if let since, Timestamp.start(of: since, now: 0) == nil {
+            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
+        }
     }
 
     func run(in context: CommandContext) throws {
-        let client = ControlClient(path: context.paths.controlSocket)
-        do {
-            guard follow else {
-                return context.show(LogLines(records: try client.log(limit: limit)), as: common.format)
+        let start = since.flatMap { Timestamp.start(of: $0, now: context.now()) }.map(Timestamp.text)
+        if follow { return try followLog(context) }
+        if summary {
+            var summary = LogSummary(policy: PolicyInForce.load(context.paths), since: start)
+            try history(context, since: start, isDeniedOnly: true) { summary.add($0) }
+            return context.show(summary, as: common.format)
+        }
+        guard denied || start != nil else {
+            var records: [JSONValue] = []
+            do {
+                records = try ControlClient(path: context.paths.controlSocket).log(limit: limit)
+            } catch let error as ControlClient.Unanswered {
+                try Self.readFiles(context, because: error) { _, value in records.append(value) }
+                records = records.suffix(limit)
             }
-            try client.ask(ControlClient.logRequest(limit: limit, follow: true), isEndless: true) { line, value in
+            return context.show(LogLines(records: records), as: common.format)
+        }
+        var records: [JSONValue] = []
+        try history(context, since: start, isDeniedOnly: denied) { record in
+            records.append(record)
+            // Not all of a long log at a time.
+            if records.count >= 2 * limit + 1000 { records = records.suffix(limit) }
+        }
+        context.show(LogLines(records: records.suffix(limit)), as: common.format)
+    }
+
+    private func followLog(_ context: CommandContext) throws {
+        let request = ControlClient.logRequest(limit: limit, follow: true)
+        do {
+            try ControlClient(path: context.paths.controlSocket).ask(request, isEndless: true) { line, value in
+                if denied, value.value(named: "verdict") == .string(Verdict.Outcome.allow.rawValue) { return }
                 context.output.line(common.format == .json ? TerminalText.escaped(json: line) : LogLine(value).text)
             }
         } catch let error as ControlClient.Unanswered {
-            if !follow, let records = Self.records(in: context.paths.decisionLog, limit: limit) {
-                context.note("note: \(error)")
-                context.note("note: this is what \"\(context.paths.decisionLog)\" holds")
-                return context.show(LogLines(records: records), as: common.format)
-            }
-            throw Failure(
-                error.description,
-                hints: ["run as root: systemctl status docker-ramd docker-ramd-control.socket"]
-            )
+            throw Self.failure(error)
         }
+    }
+
+    /// Every record, the oldest first.
+    private func history(
+        _ context: CommandContext,
+        since start: String?,
+        isDeniedOnly: Bool,
+        _ body: (JSONValue) -> Void
+    ) throws {
+        var isBegun = false
+        do {
+            let client = ControlClient(path: context.paths.controlSocket)
+            try client.history(since: start, isDeniedOnly: isDeniedOnly) { record in
+                isBegun = true
+                body(record)
+            }
+        } catch let error as ControlClient.Unanswered {
+            // What has been counted must not be counted again.
+            if isBegun { throw Self.failure(error) }
+            try Self.readFiles(context, because: error) { line, value in
+                guard !isDeniedOnly || !DecisionHistory.isAllowed(line) else { return }
+                if let start, let time = DecisionHistory.time(of: line), time.lexicographicallyPrecedes(start.utf8) {
+                    return
+                }
+                body(value)
+            }
+        }
+    }
+
+    /// What docker-ramd would have sent, for those who may read the log's files when it does not answer.
+    private static func readFiles(
+        _ context: CommandContext,
+        because silence: ControlClient.Unanswered,
+        _ body: (ArraySlice<UInt8>, JSONValue) -> Void
+    ) throws {
+        let path = context.paths.decisionLog
+        var history = DecisionHistory(path: path)
+        guard !history.isEmpty else { throw failure(silence) }
+        context.note("note: \(silence)")
+        context.note("note: this is what \"\(path)\" holds")
+        while let block = history.next() {
+            for line in block.lines {
+                if let value = try? StrictJSON.parse(Array(line)) { body(line, value) }
+            }
+        }
+    }
+
+    private static func failure(_ error: ControlClient.Unanswered) -> Failure {
+        Failure(
+            error.description,
+            hints: ["run as root: systemctl status docker-ramd docker-ramd-control.socket"]
+        )
     }
 }
 

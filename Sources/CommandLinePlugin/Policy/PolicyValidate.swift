@@ -16,7 +16,11 @@ struct PolicyValidate: PluginCommand {
 
     func run(in context: CommandContext) throws {
         let bytes = try Files.read(file, atMost: AccessPolicy.longestDocument).bytes
-        let result = PolicyValidation(file: file, bytes: bytes)
+        let packs = InstalledPacks.load(context.paths)
+        if let problem = packs.problem {
+            context.note("warning: the registry packs of this program are in force: \(problem)")
+        }
+        let result = PolicyValidation(file: file, bytes: bytes, packs.packs)
         switch common.format {
         case .json: context.show(result, as: .json)
         case .text:
@@ -43,10 +47,10 @@ private struct PolicyValidation: CommandResult {
     let policy: AccessPolicy?
     let faults: [PolicyFault]
 
-    init(file: String, bytes: [UInt8]) {
+    init(file: String, bytes: [UInt8], _ packs: RegistryPacks) {
         self.file = file
         do throws(InvalidPolicy) {
-            policy = try AccessPolicy(json: bytes)
+            policy = try AccessPolicy(json: bytes, packs: packs)
             faults = []
         } catch {
             policy = nil

@@ -7,7 +7,7 @@ enum ControlRequest: Hashable, Sendable {
     case status
     /// The newest records of the decision log, and with `follow` those to come.
     case log(limit: Int, follow: Bool)
-    /// Every record of the decision log, the oldest first.
+    /// Every record of the decision log, the oldest first, and then the line `{"end":true}`.
     ///
     /// - Parameters:
     ///   - since: the earliest time, as records have it.

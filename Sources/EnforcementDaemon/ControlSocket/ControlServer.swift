@@ -154,6 +154,8 @@ struct ControlServer: Sendable {
             }
             if buffer.readableBytes > 0 { try await outbound.write(buffer) }
         }
+        // Without this line, somebody who is cut off would take what came for the whole log.
+        try await Self.send([JSONValue.object([JSONMember("end", .bool(true))]).text()], outbound)
     }
 
     private static func send(_ lines: [String], _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {

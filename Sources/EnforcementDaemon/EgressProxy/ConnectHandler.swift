@@ -17,6 +17,7 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     private let dialer: EgressDialer
     private let limits: ProxyLimits
     private var origin: (any Channel)?
+    private var silence: OriginSilence?
     private var timer: Scheduled<Void>?
 
     init(_ destination: ProxyRequest.Destination, id: DecisionID, dialer: EgressDialer, limits: ProxyLimits) {
@@ -73,6 +74,18 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func dialed(_ origin: any Channel, _ context: ChannelHandlerContext) {
         guard opening.isDialing else { return origin.close(promise: nil) }
         self.origin = origin
+        let silence = OriginSilence()
+        self.silence = silence
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        do {
+            try origin.pipeline.syncOperations.addHandler(silence)
+        } catch {
+            return perform(opening.failed(.unreachable("\(error)")), context)
+        }
+        origin.closeFuture.whenComplete { _ in
+            let (handler, context) = bound.value
+            handler.perform(handler.opening.ended(), context)
+        }
         perform(opening.dialed(), context)
     }
 
@@ -126,7 +139,7 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func join(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
-        guard let origin else { return context.close(promise: nil) }
+        guard let origin, let silence else { return context.close(promise: nil) }
         timer?.cancel()
         dialer.proxy.countTunnel(1)
         let proxy = dialer.proxy
@@ -139,6 +152,7 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
             origin.close(promise: nil)
             return context.close(promise: nil)
         }
+        origin.pipeline.syncOperations.removeHandler(silence, promise: nil)
         origin.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
         let channel = context.channel
         self.origin = nil
@@ -158,6 +172,24 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
         context.writeAndFlush(wrapOutboundOut(ByteBuffer(bytes: [21, 3, 1, 0, 2, 2, 49]))).whenComplete { _ in
             bound.value.close(promise: nil)
         }
+    }
+}
+
+/// Stands at the other end of a tunnel until the client has said whom it is for: a server that ends before is none of TLS,
+/// and what is read at its end would have nobody to go to.
+private final class OriginSilence: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        context.close(promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if (event as? ChannelEvent) == .inputClosed { context.close(promise: nil) }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
     }
 }
 

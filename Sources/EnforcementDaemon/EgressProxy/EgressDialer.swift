@@ -83,7 +83,7 @@ struct EgressDialer: Sendable {
     }
 
     private func connect(to addresses: [SocketAddress], on eventLoop: any EventLoop) -> EventLoopFuture<any Channel> {
-        ClientBootstrap(group: eventLoop)
+        let bootstrap = ClientBootstrap(group: eventLoop)
             // Happy Eyeballs among the addresses that were checked, and no others (RFC 8305).
             .resolver(CheckedAddresses(addresses, eventLoop))
             .connectTimeout(.seconds(Int64(settings.connectSeconds)))
@@ -92,7 +92,10 @@ struct EgressDialer: Sendable {
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.writeBufferWaterMark, value: ProxyLimits.pendingBytes)
-            .connect(host: "checked", port: 0)
+            .channelOption(.recvAllocator, value: ProxyLimits.readSizes)
+        // Most names have one address, for which there is nothing to race.
+        if addresses.count == 1 { return bootstrap.connect(to: addresses[0]) }
+        return bootstrap.connect(host: "checked", port: 0)
     }
 }
 

@@ -47,6 +47,7 @@ struct EgressProxyServer: Sendable {
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
                 .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.writeBufferWaterMark, value: ProxyLimits.pendingBytes)
+                .childChannelOption(.recvAllocator, value: ProxyLimits.readSizes)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture { try setUp(channel, dialer, limits) }
                 }

@@ -26,6 +26,9 @@ struct ProxyLimits: Sendable {
     /// they are again.
     static let pendingBytes = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
 
+    /// How many bytes are read at a time: few from who sends few, so that idle tunnels hold little.
+    static let readSizes = AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 2048, maximum: 256 << 10)
+
     /// The limits of an administrator.
     init(_ settings: DaemonSettings.EgressProxy = DaemonSettings.EgressProxy()) {
         connect = .seconds(Int64(settings.connectSeconds))

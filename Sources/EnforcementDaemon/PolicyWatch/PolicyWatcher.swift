@@ -3,7 +3,7 @@ import Logging
 import NIOPosix
 import RegistryAccess
 
-/// Keeps the policy in force equal to the policy file.
+/// Keeps the policy in force equal to the policy file, and to the registry packs that it is read with.
 ///
 /// A file that cannot be used leaves the policy in force that was read last, and says so loudly. Each policy that was
 /// read without an error is kept in ``InstallationPaths/lastValidPolicy``, from where it survives a restart.
@@ -16,6 +16,7 @@ actor PolicyWatcher {
     /// The hash of the content that is in force, to tell a new policy of the same version from the same policy.
     private var contentHash: Int?
     private var readings = 0
+    private var packs: InstalledPacks
 
     /// Reads the policy for the first time.
     init(_ paths: InstallationPaths, logger: Logger, now: @escaping @Sendable () -> UTCTime = UTCTime.now) {
@@ -23,19 +24,21 @@ actor PolicyWatcher {
         self.logger = logger
         self.now = now
         seen = PolicyFileState(paths, now: now())
+        packs = InstalledPacks.load(paths)
         let time = now()
         switch PolicyInForce.readPolicyFile(paths) {
         case .missing: current = CurrentPolicy(PolicySnapshot(inForce: .unmanaged, loadedAt: time))
         case .policy(let policy, let bytes):
             let source = PolicyInForce.policy(policy, source: PolicySource(path: paths.policyFile))
             current = CurrentPolicy(PolicySnapshot(inForce: source, loadedAt: time))
-            contentHash = bytes.hashValue
+            contentHash = Self.hash(bytes, policy)
             Self.keep(bytes, paths, logger)
         case .faulty(let problem):
             let inForce = PolicyInForce.load(paths)
             current = CurrentPolicy(PolicySnapshot(inForce: inForce, loadedAt: time, problem: problem))
         }
         current.snapshot.announce(to: logger)
+        packs.announce(to: logger)
     }
 
     /// The policy in force.
@@ -67,7 +70,19 @@ actor PolicyWatcher {
             return file
         }
         // What another reading has overtaken may be older than what is in force.
-        if let file, reading == readings { take(file) }
+        guard let file, reading == readings else { return }
+        take(file)
+        let installed = InstalledPacks.load(paths)
+        if installed != packs { installed.announce(to: logger) }
+        packs = installed
+    }
+
+    /// What tells one policy from another, the packs that it was read with included.
+    private static func hash(_ bytes: [UInt8], _ policy: AccessPolicy) -> Int {
+        var hasher = Hasher()
+        hasher.combine(bytes)
+        hasher.combine(policy.packs)
+        return hasher.finalize()
     }
 
     private func take(_ file: PolicyInForce.PolicyFile) {
@@ -77,7 +92,7 @@ actor PolicyWatcher {
         switch file {
         case .missing: contentHash = nil
         case .policy(let policy, let bytes):
-            contentHash = bytes.hashValue
+            contentHash = Self.hash(bytes, policy)
             new.inForce = .policy(policy, source: PolicySource(path: paths.policyFile))
         case .faulty(let problem):
             new = old
@@ -101,22 +116,26 @@ actor PolicyWatcher {
     }
 }
 
-/// What tells one state of the policy file from another without reading it.
+/// What tells one state of the policy file, and of the registry packs beside it, from another without reading them.
 private struct PolicyFileState: Equatable {
     private let file: FileStatus?
+    private let packs: FileStatus?
     private let directoryOwner: UInt32?
     private let directoryMode: UInt32?
-    /// Whether the file changed so shortly before that a further change might have the same time.
+    /// Whether a file changed so shortly before that a further change might have the same time.
     let isFresh: Bool
 
     init(_ paths: InstallationPaths, now: UTCTime) {
         file = try? Files.status(paths.policyFile)
+        packs = try? Files.status(paths.registryPacks)
         let directory = try? Files.status(Files.directory(of: paths.policyFile))
         directoryOwner = directory?.owner
         directoryMode = directory?.mode
-        // The last two parts of the identity are the time of the last change, in seconds and nanoseconds.
-        let change = file.map { $0.identity.suffix(2).reduce(0) { $0 &* 1_000_000_000 &+ $1 } / 1_000_000 }
-        isFresh = change.map { abs(Int64($0) - now.milliseconds) < 100 } ?? false
+        isFresh = [file, packs].contains { file in
+            // The last two parts of the identity are the time of the last change, in seconds and nanoseconds.
+            let change = file.map { $0.identity.suffix(2).reduce(0) { $0 &* 1_000_000_000 &+ $1 } / 1_000_000 }
+            return change.map { abs(Int64($0) - now.milliseconds) < 100 } ?? false
+        }
     }
 }
 
@@ -167,6 +186,20 @@ extension PolicySnapshot {
         case .disabled: logger.notice("THE POLICY IS SWITCHED OFF: everything is allowed", metadata: metadata)
         case .unmanaged: logger.notice("UNMANAGED: there is no policy, everything is allowed", metadata: metadata)
         case .unavailable: logger.error("NO POLICY CAN BE READ: every registry is refused", metadata: metadata)
+        }
+    }
+}
+
+extension InstalledPacks {
+    /// Says what is in force, if it is not simply what the program brought with it.
+    fileprivate func announce(to logger: Logger) {
+        var metadata: Logger.Metadata = ["packs.version": "\(packs.version)"]
+        if let path { metadata["packs.source"] = "\(path)" }
+        if let problem {
+            metadata["packs.problem"] = "\(problem)"
+            logger.error("THE REGISTRY PACKS FILE CANNOT BE USED", metadata: metadata)
+        } else if packs != .embedded {
+            logger.notice("registry packs in force", metadata: metadata)
         }
     }
 }

@@ -1,9 +1,10 @@
 @testable import EnforcementDaemon
 import Foundation
 import Glibc
+import NIOCore
 
-/// A plain client of a Unix socket, which sends exactly the bytes that it is given.
-final class UnixClient: Sendable {
+/// One end of a Unix or TCP connection, which sends exactly the bytes that it is given.
+final class SocketClient: Sendable {
     private let descriptor: CInt
 
     init(_ path: String) throws {
@@ -13,6 +14,20 @@ final class UnixClient: Sendable {
             // All members have their values, so `deinit` runs and closes.
             throw SocketFault.system("connect to", path, errno)
         }
+    }
+
+    /// Connects to a port on loopback.
+    init(port: Int) throws {
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
+        descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard address.withSockAddr({ connect(descriptor, $0, socklen_t($1)) }) == 0 else {
+            throw SocketFault.system("connect to", "\(port)", errno)
+        }
+    }
+
+    /// Takes over a connection.
+    init(descriptor: CInt) {
+        self.descriptor = descriptor
     }
 
     deinit { close(descriptor) }

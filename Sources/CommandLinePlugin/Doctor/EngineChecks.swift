@@ -1,0 +1,236 @@
+import Glibc
+import LocalInstallation
+import RegistryAccess
+
+extension MachineCheck {
+    static let engineChecks = [
+        MachineCheck("engine", "Docker Engine") { facts in
+            guard let fault = facts.engine.fault else { return .ok(facts.engine.name) }
+            if fault.contains("permission denied") {
+                return .unknown(fault, hint: "run it as root, or as somebody who may use Docker")
+            }
+            guard fault != DockerProgram.Trouble.notFound.description else { return .unknown(fault) }
+            return .error(fault, hint: "run as root: systemctl status docker")
+        },
+        MachineCheck("engine-plugin", "Authorization plugin of the engine") { facts in
+            guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
+            return switch facts.plugin.isActive {
+            case true: .ok(facts.plugin.detail)
+            case nil: .unknown(facts.plugin.detail.without("unknown: "))
+            default:
+                facts.leak(
+                    "the engine does not ask the authorization plugin, so pulls and pushes are not refused",
+                    hint: "run as root: docker ram engine enable --reload"
+                )
+            }
+        },
+        MachineCheck("plugin-socket", "Socket of the authorization plugin", asksPrograms: true) { facts in
+            let path = facts.paths.pluginSocket
+            guard let socket = UnixSocket(connectingTo: path) else {
+                let code = errno
+                if code == EACCES { return .unknown("only root can ask \"\(path)\"") }
+                return facts.leak(
+                    "nothing answers on \"\(path)\": \(String(cString: strerror(code)).lowercased())",
+                    hint: "run as root: systemctl status docker-ramd docker-ramd-plugin.socket"
+                )
+            }
+            socket.close()
+            guard PluginProbe.answers(path) else {
+                return .error(
+                    "what listens on \"\(path)\" does not answer as an authorization plugin",
+                    hint: "run as root: systemctl restart docker-ramd"
+                )
+            }
+            return .ok("it answers")
+        },
+        MachineCheck("engine-proxy", "Egress proxy of the engine") { facts in
+            guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
+            return switch facts.proxy.isActive {
+            case true: .ok(facts.proxy.detail)
+            case nil: .unknown(facts.proxy.detail.without("unknown: "))
+            default:
+                facts.leak(
+                    facts.proxy.detail.without("not active: ") + ", so what builds and redirects fetch is not decided",
+                    hint: "run as root: docker ram engine enable, and then restart Docker"
+                )
+            }
+        },
+        MachineCheck("engine-no-proxy", "No-proxy list of the engine") { facts in
+            guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
+            let outcomes = NoProxyEntry.list(facts.engine.noProxy).filter { !$0.isLoopbackOnly }.map { entry in
+                let hint = "take it out of the engine's no-proxy list; Go reaches 127.0.0.1 and localhost without it"
+                let verdicts = entry.examples.map(facts.policy.verdict(onReaching:))
+                // Where the policy allows all of it, only the record is missing.
+                return !verdicts.isEmpty && verdicts.allSatisfy { $0.outcome == .allow } || entry.isLocalhost
+                    ? Outcome.warning(entry.inWords, hint: hint) : facts.leak(entry.inWords, hint: hint)
+            }
+            return .all(outcomes, otherwise: .ok("nothing leads past the proxy"))
+        },
+        MachineCheck("proxy-secret", "Secret of the egress proxy", proxySecret),
+        MachineCheck("engine-version", "Known faults of the engine", engineVersion),
+        MachineCheck("engine-http2", "Builds that the authorization plugin is not asked about") { facts in
+            guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
+            guard let version = facts.engine.version.flatMap(EngineRelease.init) else {
+                return .unknown("the engine's version is not known")
+            }
+            // moby, `daemon/command/httphandler.go`.
+            guard version >= EngineRelease(29, 2, 0) else { return .ok("\(facts.engine.name) does not serve HTTP/2") }
+            let text = "\(facts.engine.name) takes builds over HTTP/2 without asking its plugins"
+            if facts.proxy.isActive == true { return .ok("\(text); the egress proxy decides what they fetch") }
+            return facts.leak(text, hint: "run as root: docker ram engine enable, so that the egress proxy decides")
+        },
+    ]
+
+    /// Whether what the engine was told is what docker-ramd wants to hear.
+    private static func proxySecret(_ facts: MachineFacts) -> Outcome {
+        let urls: [String]
+        do {
+            urls = try DockerDaemon.proxies(facts)
+        } catch {
+            return error.isPermission ? .unknown("only root can see what the engine was told") : .unknown("\(error)")
+        }
+        let ours = urls.map(ProxyURL.init).filter { $0.leads(to: facts.settings.egressProxy.listen) }
+        guard !ours.isEmpty else { return .unknown("the engine was not told docker-ramd's address in its settings") }
+        let secret: ProxySecret
+        do {
+            secret = try ProxySecret(facts.paths)
+        } catch {
+            guard error.code == EINVAL else {
+                return error.isPermission ? .unknown("only root can see the secret") : .unknown("\(error)")
+            }
+            return .error(
+                "\"\(facts.paths.proxySecret)\" holds no secret, or others may read it",
+                hint: "remove it, and run as root: docker ram engine enable"
+            )
+        }
+        let expected = Secret("\(ProxySecret.user):\(secret.secret.text)")
+        guard ours.allSatisfy({ $0.credentials == expected }) else {
+            return .error(
+                "the engine was told another secret than docker-ramd has, so docker-ramd serves it nothing",
+                hint: "run as root: docker ram engine enable, and then restart Docker"
+            )
+        }
+        return .ok("the engine knows it")
+    }
+
+    private static func engineVersion(_ facts: MachineFacts) -> Outcome {
+        guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
+        guard let text = facts.engine.version, let version = EngineRelease(text) else {
+            return .unknown("the engine's version is not known")
+        }
+        let open = Advisory.all.filter { !$0.isMended(in: version) }
+        guard let newest = open.map(\.mendedFrom).max() else { return .ok("\(facts.engine.name) has none") }
+        let names = open.map(\.name).joined(separator: " and ")
+        if version.isOfDistribution {
+            return .unknown("engine \(text) comes from a distribution, which may have mended \(names)")
+        }
+        return .warning(
+            "engine \(text) has \(names): it hides the body of some requests from its plugins. docker-ramd refuses "
+                + "what it is not shown, so large requests fail",
+            hint: "upgrade the engine to \(newest) or later"
+        )
+    }
+}
+
+extension NoProxyEntry {
+    fileprivate var isLocalhost: Bool {
+        if case .name("localhost", _, _) = self { true } else { false }
+    }
+}
+
+extension String {
+    fileprivate func without(_ beginning: String) -> String {
+        hasPrefix(beginning) ? String(dropFirst(beginning.count)) : self
+    }
+}
+
+/// Version of an engine.
+struct EngineRelease: Comparable, CustomStringConvertible {
+    let numbers: [Int]
+    /// Whether a distribution built it, which mends faults without a new number.
+    let isOfDistribution: Bool
+
+    init(_ major: Int, _ minor: Int, _ patch: Int) {
+        numbers = [major, minor, patch]
+        isOfDistribution = false
+    }
+
+    /// Reads a version like `20.10.24+dfsg1` or `28.2.2`.
+    init?(_ text: String) {
+        let digits = text.prefix { $0.isASCII && $0.isNumber || $0 == "." }
+        let numbers = digits.split(separator: ".").compactMap { Int($0) }
+        guard numbers.count >= 2 else { return nil }
+        self.numbers = [numbers[0], numbers[1], numbers.count > 2 ? numbers[2] : 0]
+        let rest = text.dropFirst(digits.count)
+        isOfDistribution = !rest.isEmpty && !["-rc", "-beta", "-ce", "-dev"].contains(where: rest.hasPrefix)
+    }
+
+    var description: String { numbers.map(String.init).joined(separator: ".") }
+
+    static func < (left: EngineRelease, right: EngineRelease) -> Bool {
+        left.numbers.lexicographicallyPrecedes(right.numbers)
+    }
+
+    static func == (left: EngineRelease, right: EngineRelease) -> Bool { left.numbers == right.numbers }
+}
+
+/// A fault of the engine by which requests get past authorization plugins.
+private struct Advisory {
+    let name: String
+    /// The first version from which every later one is mended.
+    let mendedFrom: EngineRelease
+    /// Older lines that were mended too, from these versions on.
+    let mendedLines: [EngineRelease]
+
+    static let all = [
+        // A request without a length: its body is not shown.
+        Advisory(
+            name: "CVE-2024-41110",
+            mendedFrom: EngineRelease(27, 1, 1),
+            mendedLines: [EngineRelease(23, 0, 15), EngineRelease(25, 0, 6), EngineRelease(26, 1, 5)]
+        ),
+        // A request of more than a megabyte: its body is not shown.
+        Advisory(
+            name: "CVE-2026-34040",
+            mendedFrom: EngineRelease(29, 3, 1),
+            mendedLines: [EngineRelease(25, 0, 16)]
+        ),
+    ]
+
+    func isMended(in version: EngineRelease) -> Bool {
+        version >= mendedFrom
+            || mendedLines.contains { $0.numbers.prefix(2) == version.numbers.prefix(2) && version >= $0 }
+    }
+}
+
+/// What dockerd of this machine was told.
+enum DockerDaemon {
+    /// The process id that dockerd wrote down, if that process is a dockerd.
+    static func process(_ facts: MachineFacts) -> Int? {
+        let pidFile = settings(facts, "pidfile")?.text ?? "\(facts.prefix)/run/docker.pid"
+        guard let bytes = try? Files.read(pidFile, atMost: 64).bytes,
+            let pid = Int(String(decoding: bytes.filter { $0 > 0x20 }, as: UTF8.self)),
+            (try? Files.read("\(facts.prefix)/proc/\(pid)/comm", atMost: 64).bytes) == Array("dockerd\n".utf8)
+        else { return nil }
+        return pid
+    }
+
+    /// The proxies in daemon.json, otherwise those in the environment of the process.
+    static func proxies(_ facts: MachineFacts) throws(FileError) -> [String] {
+        let file = try SharedFile(facts.paths.dockerDaemonConfig)
+        let proxies = (try? JSONFileEdit(file.bytes ?? []))?.value(at: ["proxies"])
+        let named = ["http-proxy", "https-proxy"].compactMap { proxies?.value(named: $0)?.text }
+        guard named.isEmpty, let process = process(facts) else { return named }
+        let environment = try Files.read("\(facts.prefix)/proc/\(process)/environ", atMost: 1 << 20).bytes
+        return environment.split(separator: 0).compactMap { bytes in
+            let variable = String(decoding: bytes, as: UTF8.self)
+            let names = ["HTTP_PROXY=", "HTTPS_PROXY=", "http_proxy=", "https_proxy="]
+            return names.first(where: variable.hasPrefix).map { String(variable.dropFirst($0.count)) }
+        }
+    }
+
+    private static func settings(_ facts: MachineFacts, _ key: String) -> JSONValue? {
+        guard let file = try? SharedFile(facts.paths.dockerDaemonConfig), let bytes = file.bytes else { return nil }
+        return (try? JSONFileEdit(bytes))?.value(at: [key])
+    }
+}
