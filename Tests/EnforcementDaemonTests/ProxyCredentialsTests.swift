@@ -9,7 +9,7 @@ import Testing
 struct ProxyCredentialsTests {
     @Test("the engine's secret and the builders', each with its own user and with every character, and nothing else")
     func secrets() async throws {
-        try await withTemporaryDirectory { root in
+        try withTemporaryDirectory { (root: String) throws in
             let paths = InstallationPaths(root: root)
             let engine = try ProxySecret.readOrMake(paths)
             let builders = try ProxySecret.readOrMake(paths, of: .builders)

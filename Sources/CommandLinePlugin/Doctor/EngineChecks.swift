@@ -35,7 +35,7 @@ extension MachineCheck {
                 )
             }
             socket.close()
-            guard PluginProbe.answers(path) else {
+            guard DaemonProbe.pluginAnswers(path) else {
                 return .error(
                     "what listens on \"\(path)\" does not answer as an authorization plugin",
                     hint: "run as root: systemctl restart docker-ramd"
