@@ -111,8 +111,9 @@ extension EndToEnd {
                 #expect(!docker.refused.wasAsked)
 
                 // The engine's secret is another one, and a wrong one opens nothing.
-                let secret = try ProxySecret(InstallationPaths(root: docker.engine.root), of: .builders).secret.text
-                #expect(!(try docker.engine.proxyURL.contains(secret)))
+                let paths = InstallationPaths(root: docker.engine.root)
+                let secret = try ProxySecret(paths, of: .builders).secret.text
+                #expect(try ProxySecret(paths).secret.text != secret)
                 let wrong = environment.mapValues { $0.replacing(secret, with: String(repeating: "0", count: 32)) }
                 #expect(try await ask(.registry, wrong).errors.contains("407"))
             }
