@@ -86,11 +86,11 @@ public struct Refusal: Sendable, Hashable {
         switch subject {
         case .registry(_, .action): advice.append("Other actions are allowed there.")
         case .registry(_, .repository): advice.append("Other repositories are allowed there.")
-        case .unmanagedBuilder: advice.append("Run: docker ram engine builder NAME.")
         case .registry(_, .forbiddenAddress): advice.append("Its name leads to an address that is not allowed.")
         case .registry(_, .plainHTTP): advice.append("Plain HTTP is not allowed there.")
         case .registry(_, .serverName): advice.append("The TLS session is for another host.")
         case .registry(_, .notTLS): advice.append("What was sent there is not TLS.")
+        case .unmanagedBuilder: advice.append("Run: docker ram engine builder NAME.")
         default: break
         }
         if let contact { advice.append("Ask \(contact) for access.") }

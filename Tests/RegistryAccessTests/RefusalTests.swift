@@ -54,10 +54,6 @@ struct RefusalTests {
                 "Your organization has disallowed this registry: r.test (acme, policy 42, ID). What was sent there is not TLS."
             ),
             (
-                "docker.io", .unmanagedBuilder, nil,
-                "Your organization has disallowed this registry: docker.io (acme, policy 42, ID). Make builders with docker ram engine builder."
-            ),
-            (
                 "[::1]:5000", .noRule, nil,
                 "Your organization has disallowed this registry: [::1]:5000 (acme, policy 42, ID)."
             ),
@@ -106,7 +102,7 @@ struct RefusalTests {
                 for version in [1, 1 << 53] {
                     for reason in [
                         Verdict.Reason.noRule, .action, .repository, .forbiddenAddress, .plainHTTP, .serverName,
-                        .notTLS, .unmanagedBuilder,
+                        .notTLS,
                     ] {
                         let policy = Self.policy(organization, contact: contact, version: version)
                         let id = DecisionID()
