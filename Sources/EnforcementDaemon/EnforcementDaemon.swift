@@ -50,13 +50,14 @@ struct EnforcementDaemon: Sendable {
         let builderProxy = builderProxy()
         let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue, builderProxy: builderProxy)
 
+        // Before the plugin answers, so that whoever waits for that finds the proxy and its secrets.
+        let (proxy, proxyServer, proxyProblem) = await startProxy(watcher.policy, queue)
         let pluginServer = try await AuthorizationPluginServer.start(
             on: pluginSocket.descriptor,
             plugin: plugin,
             limits: pluginLimits,
             group: group
         )
-        let (proxy, proxyServer, proxyProblem) = await startProxy(watcher.policy, queue)
         let controlServer = try await ControlServer(
             on: controlSocket.descriptor,
             limits: controlLimits,

@@ -29,6 +29,14 @@ struct EngineEnable: PluginCommand {
     @OptionGroup var lockdown: LockdownOption
     @OptionGroup var common: CommonOptions
 
+    func validate() throws {
+        guard !pluginOnly || !lockdown.isWanted else {
+            throw ValidationError(
+                "with --lockdown the engine reaches the egress proxy only, which --plugin-only leaves out"
+            )
+        }
+    }
+
     func run(in context: CommandContext) throws {
         try lockdown.check(in: context)
         let setup = EngineSetup(context.paths)
@@ -150,6 +158,9 @@ struct EngineEnable: PluginCommand {
             }
         }
         let secret = try ProxySecret.readOrMake(context.paths)
+        // So that developers need no root for docker ram engine builder.
+        _ = try ProxySecret.readOrMake(context.paths, of: .builders)
+        try ProxySecret.shareWithDockerUsers(context.paths)
         if !noCheck { try address.check(secret) }
         return secret.proxyURL(listen: address.text)
     }

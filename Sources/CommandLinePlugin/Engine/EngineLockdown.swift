@@ -23,26 +23,29 @@ struct LockdownExceptions: ParsableArguments {
 
 /// `engine enable --lockdown`.
 struct LockdownOption: ParsableArguments {
-    @Flag(help: "Let the engine connect to the egress proxy only: docker ram engine lockdown enable --help")
-    var lockdown = false
+    @Flag(
+        name: .customLong("lockdown"),
+        help: "Let the engine connect to the egress proxy only: docker ram engine lockdown enable --help"
+    )
+    var isWanted = false
 
     @OptionGroup var exceptions: LockdownExceptions
 
     func validate() throws {
-        guard lockdown || exceptions.exceptions.isEmpty else {
+        guard isWanted || exceptions.exceptions.isEmpty else {
             throw ValidationError("--allow is an exception from --lockdown, which is missing")
         }
     }
 
     /// Insists that the engine can be locked in if that is wanted, before anything else is changed.
     func check(in context: CommandContext) throws {
-        guard lockdown else { return }
+        guard isWanted else { return }
         _ = try LockdownChange.enable(exceptions, isDryRun: true, in: context)
     }
 
     /// Locks the engine in if that is wanted; what is done is told beside the command's own result.
     func apply(isDryRun: Bool, in context: CommandContext) throws {
-        guard lockdown else { return }
+        guard isWanted else { return }
         let change = try LockdownChange.enable(exceptions, isDryRun: isDryRun, in: context)
         for line in change.changes { context.note("lockdown: \(line)") }
     }
@@ -80,6 +83,12 @@ struct EngineLockdownEnable: PluginCommand {
         context.show(changed, as: common.format)
         if changed.isLoadedLater {
             context.note("note: Docker's service does not run; the rules are loaded when it starts")
+        }
+        let engine = try EngineSetup(context.paths).state()
+        let proxies = [engine.proxies.httpsProxy, engine.dropIn?.httpsProxy].compactMap { $0?.text }
+        if !proxies.contains(where: { $0.hasPrefix("http://\(ProxySecret.user):") }) {
+            context.note("note: the engine is not told to use the egress proxy, and now reaches nothing else")
+            context.note("hint: docker ram engine enable")
         }
     }
 }
