@@ -81,6 +81,21 @@ public final class PrivateDaemon: Sendable {
         guard rename("\(path).new", path) == 0 else { throw CocoaError(.fileWriteUnknown) }
     }
 
+    /// Replaces the policy file and waits until the daemon has it in force.
+    ///
+    /// - Parameters:
+    ///   - json: the document.
+    ///   - version: the version in it, another one than that in force.
+    /// - Throws: ``UnexpectedEnd`` if it does not come into force within five seconds.
+    public func enforce(policy json: String, version: Int) async throws {
+        try write(policy: json)
+        try await waitUntil("policy \(version) is in force", within: .seconds(5)) {
+            log.split(separator: "\n").contains {
+                $0.hasSuffix("policy in force") && $0.contains("policy.version=\(version) ")
+            }
+        }
+    }
+
     /// Starts it and waits until it answers.
     ///
     /// - Throws: ``UnexpectedEnd`` if it does not start.

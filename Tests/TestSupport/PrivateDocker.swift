@@ -111,10 +111,16 @@ public struct PrivateDocker: Sendable {
     ///   - text: the text.
     ///   - registry: the registry.
     ///   - version: the version of the policy.
+    ///   - explanation: what else it says.
     /// - Returns: whether it does.
-    public static func isRefusal(_ text: String, of registry: String, policy version: Int = 1) -> Bool {
+    public static func isRefusal(
+        _ text: String,
+        of registry: String,
+        policy version: Int = 1,
+        explaining explanation: String = ""
+    ) -> Bool {
         let before = "Your organization has disallowed this registry: \(registry) (acme, policy \(version), "
-        let after = "). Ask platform@acme.test for access."
+        let after = "). \(explanation)Ask platform@acme.test for access."
         return holds(text, before, after)
     }
 

@@ -91,8 +91,9 @@ public final class PrivateNetwork: Sendable {
         let setUp = """
             cd "$1"
             ip link set lo up
-            # Enough ports for the load tests, however many connections have just ended.
-            echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range
+            # Enough ports for the load tests, however many connections have just ended; none on which the tests listen,
+            # because a connection to a port that nobody has can come from that port itself.
+            echo 10000 65535 >/proc/sys/net/ipv4/ip_local_port_range
             echo 1000 >/proc/sys/net/ipv4/tcp_max_tw_buckets
             for address in \(addresses.joined(separator: " ")); do ip address add $address/32 dev lo; done
             nft -f - <<end

@@ -7,9 +7,13 @@ import Synchronization
 public final class RecordingServer: Sendable {
     private let descriptor: Int32
     private let connections = Mutex<[[UInt8]]>([])
+    private let endings = Mutex(0)
 
     /// What came so far, connection by connection.
     public var received: [[UInt8]] { connections.withLock { $0 } }
+
+    /// How many connections have come to their end.
+    public var ended: Int { endings.withLock { $0 } }
 
     private init(descriptor: Int32) {
         self.descriptor = descriptor
@@ -68,6 +72,7 @@ public final class RecordingServer: Sendable {
 
     private func serve(_ connection: RawConnection, _ index: Int, _ answer: String) {
         var hasAnswered = false
+        defer { endings.withLock { $0 += 1 } }
         while let more = connection.read() {
             let isHeadThere = connections.withLock { connections in
                 connections[index] += more
