@@ -90,7 +90,6 @@ struct EgressDialer: Sendable {
             .channelOption(.autoRead, value: false)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.socketOption(.so_keepalive), value: 1)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.writeBufferWaterMark, value: ProxyLimits.pendingBytes)
             .channelOption(.recvAllocator, value: ProxyLimits.readSizes)
         // Most names have one address, for which there is nothing to race.

@@ -45,7 +45,6 @@ struct EgressProxyServer: Sendable {
                     }
                 }
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.writeBufferWaterMark, value: ProxyLimits.pendingBytes)
                 .childChannelOption(.recvAllocator, value: ProxyLimits.readSizes)
                 .childChannelInitializer { channel in
