@@ -48,6 +48,8 @@ final class DecisionQueue: Sendable {
 actor DecisionLog {
     /// The most lines that are given at once.
     static let mostLines = 10_000
+    /// How long records are collected before they are written.
+    private static let pause = Duration.milliseconds(10)
 
     /// Its file.
     nonisolated let path: String
@@ -68,7 +70,16 @@ actor DecisionLog {
 
     /// Writes what comes until the queue is finished and empty.
     func run() async {
-        for await record in queue.records { write(record) }
+        let clock = ContinuousClock()
+        var nextPause = clock.now
+        for await record in queue.records {
+            write(record)
+            guard clock.now >= nextPause else { continue }
+            // Whoever hands over a record to somebody asleep has to wake them, which takes as long as a decision. So what
+            // comes within this time is collected.
+            try? await Task.sleep(for: Self.pause)
+            nextPause = clock.now + Self.pause
+        }
         for follower in followers.values { follower.lines.finish() }
         followers = [:]
         file.close()

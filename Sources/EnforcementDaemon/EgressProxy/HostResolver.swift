@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import NIOPosix
+import Synchronization
 
 /// Finds the addresses of hosts.
 protocol HostResolver: Sendable {
@@ -21,9 +22,15 @@ protocol HostResolver: Sendable {
 /// The resolver of the system, `getaddrinfo(3)`: /etc/hosts, /etc/resolv.conf and whatever else nsswitch.conf names.
 ///
 /// It blocks, so it runs on threads of its own: name servers that do not answer hold up nobody but those who ask for
-/// names.
-struct SystemResolver: HostResolver {
+/// names. Answers are good for ``lifetime``, because one pull opens several connections at once.
+final class SystemResolver: HostResolver {
+    /// How long an answer is used again.
+    static let lifetime = TimeAmount.seconds(2)
+    /// How many answers are kept; a policy opens few hosts, and with more nothing is kept until these are old.
+    static let mostAnswers = 1024
+
     private let threads: NIOThreadPool
+    private let answers = Mutex<[String: (addresses: [SocketAddress], until: NIODeadline)]>([:])
 
     /// A resolver.
     ///
@@ -46,10 +53,32 @@ struct SystemResolver: HostResolver {
         if let address = try? SocketAddress(ipAddress: host, port: Int(port)) {
             return eventLoop.makeSucceededFuture([address])
         }
-        return threads.runIfActive(eventLoop: eventLoop) { try Self.ask(host, port) }
+        if let known = answers.withLock({ $0[host] }), known.until > .now() {
+            return eventLoop.makeSucceededFuture(known.addresses.map { Self.address($0, port) })
+        }
+        return threads.runIfActive(eventLoop: eventLoop) {
+            let addresses = try Self.ask(host)
+            self.keep(addresses, of: host)
+            return addresses.map { Self.address($0, port) }
+        }
     }
 
-    private static func ask(_ host: String, _ port: UInt16) throws -> [SocketAddress] {
+    private func keep(_ addresses: [SocketAddress], of host: String) {
+        let now = NIODeadline.now()
+        answers.withLock { answers in
+            if answers.count >= Self.mostAnswers { answers = answers.filter { $0.value.until > now } }
+            guard answers.count < Self.mostAnswers else { return }
+            answers[host] = (addresses, now + Self.lifetime)
+        }
+    }
+
+    private static func address(_ address: SocketAddress, _ port: UInt16) -> SocketAddress {
+        var address = address
+        address.port = Int(port)
+        return address
+    }
+
+    private static func ask(_ host: String) throws -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
         hints.ai_protocol = CInt(IPPROTO_TCP)
@@ -74,7 +103,6 @@ struct SystemResolver: HostResolver {
             }
             next = entry.pointee.ai_next
         }
-        for index in addresses.indices { addresses[index].port = Int(port) }
         guard !addresses.isEmpty else { throw DialFault.notFound("it has no address") }
         return addresses
     }

@@ -7,7 +7,9 @@ final class CurrentPolicy: Sendable {
     private let state: Mutex<PolicySnapshot>
     private let continuation: AsyncStream<Void>.Continuation
 
-    /// Says that something else has come into force; several changes can be said at once. For one listener.
+    /// Says that something else has come into force.
+    ///
+    /// Several changes can be said at once. For one listener.
     let changes: AsyncStream<Void>
 
     init(_ snapshot: PolicySnapshot) {
