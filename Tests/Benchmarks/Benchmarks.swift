@@ -27,9 +27,11 @@ enum Benchmarks {
             try await pluginSocket(&table)
             try await dockerPs(&table)
             try await EgressProxyBenchmark.run(&table)
+            try await EgressProxyPullBenchmark.run(&table)
         case "proxy": try await EgressProxyBenchmark.run(&table)
+        case "pull": try await EgressProxyPullBenchmark.run(&table)
         default:
-            note("there is only \"proxy\" to be measured alone")
+            note("there are only \"proxy\" and \"pull\" to be measured alone")
             exit(64)
         }
         print(table.text)

@@ -112,12 +112,12 @@ struct EgressProxyBenchmark {
             }
         }
         let times = seconds.map { Sample($0) }
+        // Without a budget: curl and nginx keep both processors busy, which a pull does not. See the benchmark of that.
         for (contender, time) in zip(contenders, times) {
             table.add(
                 "1 GiB over TLS, \(contender.name)",
                 String(format: "%.2f s", time.median),
-                ratio: time.median / times[0].median,
-                budget: contender.isOurs ? 1.05 : nil
+                ratio: time.median / times[0].median
             )
         }
         let squid = Sample(processor[2]).median

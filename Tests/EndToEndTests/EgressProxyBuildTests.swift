@@ -10,7 +10,7 @@ extension EndToEnd {
 
         private static let policy = PrivateDocker.policy(
             version: 1,
-            allowing: [Host.registry.name, Host.files.name]
+            allowing: [Host.registry.name, Host.files.name, "\(Host.files.name):8443"]
         )
 
         @Test("BuildKit: FROM, COPY --from, ADD and # syntax", arguments: [false, true])
@@ -89,6 +89,58 @@ extension EndToEnd {
                         #expect(PrivateDocker.isRefusal(context, of: Host.stranger.name), "\(context)")
                     }
                     #expect(!docker.refused.wasAsked)
+                }
+            }
+        }
+
+        @Test("a git context over https: the classic builder goes through the proxy, BuildKit of 20.10 does not")
+        func gitContext() async throws {
+            try await PrivateDocker.behindProxy(policy: Self.policy) { docker, network in
+                let sites = [Host.files, .stranger].map { WebServer.Site($0, port: 8443) }
+                try await WebServer.with(in: docker.engine.root, network, sites) { web in
+                    // git's simple protocol: files that any web server serves.
+                    try await runProgram([
+                        "sh", "-euc",
+                        """
+                        git init -q "$0/work" && cd "$0/work"
+                        printf 'FROM \(docker.allowed.image)\\nCOPY Dockerfile /x\\n' >Dockerfile
+                        git add . && git -c user.name=t -c user.email=t@acme.test commit -q -m x
+                        git clone -q --bare . "$0/x.git" && cd "$0/x.git" && git update-server-info
+                        """, web.directory,
+                    ]).expecting(0)
+                    func classic(_ host: Host) async throws -> String {
+                        try await docker.engine.raw(
+                            "POST /v1.41/build?remote=https://\(host.name):8443/x.git&t=made:1 HTTP/1.1\r\nHost: d\r\n"
+                                + "Connection: close\r\nContent-Length: 0\r\n\r\n"
+                        )
+                    }
+                    let good = try await classic(.files)
+                    // The engine gives the rest up because socat has nothing more to say.
+                    #expect(good.contains("Step 1/2"), "\(good)")
+                    #expect(web.log(of: .files).contains("GET /x.git/"))
+                    try await waitUntil("the way through the proxy is recorded") {
+                        docker.engine.daemon.decisions.contains("\(Host.files.name):8443")
+                    }
+                    try await network.expectNobody(asks: .stranger) {
+                        // git shows only the code; the decision log says the rest.
+                        let bad = try await classic(.stranger)
+                        #expect(bad.contains("403"), "\(bad)")
+                        #expect(try await !docker.has("made:1"))
+                    }
+                    try await waitUntil("the refusal is recorded") {
+                        docker.engine.daemon.decisions.contains("\(Host.stranger.name):8443")
+                    }
+
+                    // What docs/ says that it does not stop without lockdown: this BuildKit tells git of no proxy.
+                    let before = docker.engine.daemon.decisions.components(separatedBy: Host.stranger.name).count
+                    try await docker.engine.docker(
+                        DockerClients.debian,
+                        ["build", "--tag", "made:1", "https://\(Host.stranger.name):8443/x.git"],
+                        environment: ["DOCKER_BUILDKIT": "1"]
+                    ).expecting(0)
+                    #expect(web.log(of: .stranger).contains("GET /x.git/"))
+                    let after = docker.engine.daemon.decisions.components(separatedBy: Host.stranger.name).count
+                    #expect(after == before)
                 }
             }
         }

@@ -1,0 +1,178 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// The egress proxy while policies, the daemon itself, and the network around it change.
+    @Suite(.serialized)
+    struct EgressProxyChangeTests {
+        private typealias Host = PrivateNetwork.Host
+
+        @Test(
+            "a policy that changes in the middle of a pull: what it still allows goes on, what it does not breaks off"
+        )
+        func policyChange() async throws {
+            let policy = PrivateDocker.policy(version: 1, allowing: [Host.front.name])
+            try await PrivateDocker.behindProxy(policy: policy) { docker, network in
+                // Slow enough that the layer of 320 KiB is still under way when the policy changes.
+                let sites: [WebServer.Site] = [
+                    .init(
+                        .front,
+                        """
+                        location / { proxy_set_header Host $http_host; proxy_pass https://10.77.0.2; }
+                        location ~ /blobs/ {
+                            limit_rate 64k;
+                            proxy_set_header Host $http_host;
+                            proxy_pass https://10.77.0.2;
+                        }
+                        """
+                    )
+                ]
+                try await WebServer.with(in: docker.engine.root, network, sites) { web in
+                    let image = "\(Host.front.name)/acme/hello:1"
+                    func blobs() -> Int {
+                        docker.allowed.log.split(separator: "\n").count { line in
+                            [Host.front.name, "/blobs/", "response completed"].allSatisfy { line.contains($0) }
+                        }
+                    }
+                    for (version, allowing) in [(2, [Host.front.name, "other.test"]), (3, ["other.test"])] {
+                        let before = blobs()
+                        let pull = try RunningProgram(
+                            [DockerClients.debian, "pull", image],
+                            environment: docker.engine.environment
+                        )
+                        // nginx has all of the configuration and of the layer at once, and hands it on slowly.
+                        try await waitUntil("the layer is under way") { blobs() == before + 2 }
+                        let policy = PrivateDocker.policy(version: version, allowing: allowing)
+                        try await docker.engine.daemon.enforce(policy: policy, version: version)
+                        #expect(pull.status == nil, "it was over before the policy changed: \(pull.output)")
+                        if version == 2 {
+                            #expect(try await pull.status(within: .seconds(60)) == 0, "\(pull.output)\(pull.errors)")
+                            try await docker.engine.docker(["image", "rm", image]).expecting(0)
+                        } else {
+                            // The engine tries again for more than a minute before it says why.
+                            try await waitUntil("the engine has tried again in vain") {
+                                pull.output.contains("Retrying") && docker.engine.daemon.decisions.contains(#""deny""#)
+                            }
+                            try await pull.stop()
+                            #expect(try await !docker.has(image))
+                        }
+                    }
+                    try await network.expectNobody(asks: .front) {
+                        let refused = try await docker.engine.docker(["pull", image])
+                        #expect(refused.status == 1)
+                        #expect(PrivateDocker.isRefusal(refused.errors, of: Host.front.name, policy: 3), "\(refused)")
+                    }
+                    #expect(web.log(of: .front).contains("/blobs/"))
+                }
+            }
+        }
+
+        @Test(
+            "stopped, killed and started in a loop of pulls: none hangs, no refused one succeeds, allowed ones recover"
+        )
+        func restarts() async throws {
+            try await PrivateDocker.behindProxy { docker, network in
+                try await network.expectNobody(asks: .stranger) {
+                    for round in 0..<6 {
+                        async let pulls: [EndedProgram] = {
+                            var ended: [EndedProgram] = []
+                            for image in [docker.allowed.image, docker.refused.image, docker.allowed.image] {
+                                // A pull that hangs does not end in the two minutes that it is given, and throws.
+                                ended.append(try await docker.engine.docker(["pull", image]))
+                            }
+                            return ended
+                        }()
+                        try await Task.sleep(for: .milliseconds(30 * round))
+                        try await docker.engine.stopDaemon(round.isMultiple(of: 2) ? SIGTERM : SIGKILL)
+                        try await Task.sleep(for: .milliseconds(50))
+                        try await docker.engine.startDaemon()
+                        #expect(try await pulls[1].status != 0)
+                        // Whatever came before, those after the start work.
+                        _ = try await docker.engine.docker(["image", "rm", docker.allowed.image])
+                        try await docker.engine.docker(["pull", docker.allowed.image]).expecting(0)
+                        let refused = try await docker.engine.docker(["pull", docker.refused.image])
+                        #expect(PrivateDocker.isRefusal(refused.errors, of: Host.stranger.name), "\(refused)")
+                    }
+                }
+                #expect(!docker.refused.wasAsked)
+            }
+        }
+
+        @Test("audit mode: all of it passes, and what would have been refused is recorded at both points")
+        func audit() async throws {
+            let policy = #"{ "version": 1, "organization": "acme", "mode": "audit", "registries": [] }"#
+            try await PrivateDocker.behindProxy(policy: policy, hasPlugin: true) { docker, network in
+                try await docker.engine.docker(["pull", docker.refused.image]).expecting(0)
+                try await docker.build("FROM \(docker.allowed.image)\n", environment: ["DOCKER_BUILDKIT": "1"])
+                    .expecting(0)
+                try await waitUntil("both points have recorded it") {
+                    let lines = docker.engine.daemon.decisions.split(separator: "\n")
+                    func has(_ point: String, _ registry: String) -> Bool {
+                        lines.contains { line in
+                            [point, "\"\(registry)\"", "\"would-deny\""].allSatisfy { line.contains($0) }
+                        }
+                    }
+                    return has("authorization-plugin", docker.refused.address)
+                        && has("egress-proxy", docker.refused.address) && has("egress-proxy", docker.allowed.address)
+                }
+                #expect(!docker.engine.daemon.decisions.contains(#""verdict":"deny""#))
+            }
+        }
+
+        @Test("behind a corporate proxy that wants a password, and around it")
+        func upstream() async throws {
+            let settings = """
+                { "egressProxy": { "upstream": "http://corporate:s3cr%65t@proxy.acme.test:3128",
+                                   "noProxy": ["registry.acme.test"] } }
+                """
+            let policy = PrivateDocker.policy(version: 1, allowing: [Host.registry.name, Host.front.name])
+            try await PrivateDocker.behindProxy(policy: policy, daemonSettings: settings) { docker, network in
+                let sites: [WebServer.Site] = [
+                    .init(.front, "location / { proxy_set_header Host $http_host; proxy_pass https://10.77.0.2; }")
+                ]
+                let image = "\(Host.front.name)/acme/hello:1"
+                try await WebServer.with(in: docker.engine.root, network, sites) { _ in
+                    // Not there yet: what is reached around it works, the rest says why it does not.
+                    try await docker.engine.docker(["pull", docker.allowed.image]).expecting(0)
+                    let alone = try await docker.engine.docker(["pull", image])
+                    #expect(alone.status == 1)
+                    #expect(alone.errors.contains("proxy.acme.test:3128"), "\(alone)")
+                    #expect(!alone.said.contains("s3cret"), "\(alone)")
+
+                    for (password, works) in [("wrong", false), ("s3cret", true)] {
+                        try await OtherProxy.with(
+                            .tinyproxy,
+                            in: docker.engine.root,
+                            network,
+                            address: Host.corporateProxy.address,
+                            port: 3128,
+                            password: password
+                        ) { proxy in
+                            let pull = try await docker.engine.docker(["pull", image])
+                            #expect((pull.status == 0) == works, "\(pull)\n\(proxy.log)")
+                            // tinyproxy says 401 to a wrong password where 407 would be right.
+                            #expect(works || pull.errors.contains("proxy.acme.test:3128: it answers 401"), "\(pull)")
+                            #expect(!pull.said.contains("s3cret"), "\(pull)")
+                            try await network.expectNobody(asks: .stranger) {
+                                let refused = try await docker.engine.docker(["pull", docker.refused.image])
+                                #expect(PrivateDocker.isRefusal(refused.errors, of: Host.stranger.name), "\(refused)")
+                            }
+                            let before = try await network.connections(to: Host.corporateProxy.address)
+                            try await docker.engine.docker(["image", "rm", "-f", docker.allowed.image]).expecting(0)
+                            try await docker.engine.docker(["pull", docker.allowed.image]).expecting(0)
+                            #expect(try await network.connections(to: Host.corporateProxy.address) == before)
+                            #expect(!proxy.log.contains(Host.registry.name), "\(proxy.log)")
+                            #expect(!proxy.log.contains(Host.stranger.name), "\(proxy.log)")
+                            #expect(!works || proxy.log.contains("CONNECT \(Host.front.name):443"), "\(proxy.log)")
+                        }
+                    }
+                }
+                #expect(!docker.engine.daemonLog.contains("s3c"), "\(docker.engine.daemonLog)")
+                let status = try await docker.engine.docker(["ram", "status", "--format", "json"])
+                #expect(!status.said.contains("s3c"), "\(status)")
+            }
+        }
+    }
+}
