@@ -257,15 +257,7 @@ enum PolicyReader {
     ) throws(InvalidJSON) -> [Element] {
         _ = scanner.peek()
         let start = scanner.position
-        var elements: [Element] = []
-        var seen: Set<Element> = []
-        try scanner.array { (scanner) throws(InvalidJSON) in
-            _ = scanner.peek()
-            let start = scanner.position
-            let next = try element(&scanner)
-            guard seen.insert(next).inserted else { throw scanner.fault("the same \(name) comes twice", at: start) }
-            elements.append(next)
-        }
+        let elements = try scanner.distinctElements(name, element)
         guard !elements.isEmpty else {
             throw scanner.fault("an empty list would mean every \(name); leave the key out", at: start)
         }

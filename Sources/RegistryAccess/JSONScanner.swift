@@ -93,6 +93,23 @@ package struct JSONScanner {
         }
     }
 
+    /// Reads a list of which no element comes twice.
+    mutating func distinctElements<Element: Hashable>(
+        _ name: String,
+        _ element: (inout JSONScanner) throws(InvalidJSON) -> Element
+    ) throws(InvalidJSON) -> [Element] {
+        var elements: [Element] = []
+        var seen: Set<Element> = []
+        try array { (scanner) throws(InvalidJSON) in
+            _ = scanner.peek()
+            let start = scanner.position
+            let next = try element(&scanner)
+            guard seen.insert(next).inserted else { throw scanner.fault("the same \(name) comes twice", at: start) }
+            elements.append(next)
+        }
+        return elements
+    }
+
     private mutating func open(_ byte: UInt8, _ what: String) throws(InvalidJSON) {
         guard peek() == byte else { throw fault("expected \(what)") }
         depth += 1

@@ -18,7 +18,10 @@ extension RegistryPacks {
         try scanner.object { (key, keyOffset, scanner) throws(InvalidJSON) in
             switch PolicyReader.ascii(key) {
             case "version": version = try PolicyReader.version(&scanner)
-            case "packs": packs = try Self.list(&scanner) { (scanner) throws(InvalidJSON) in try Self.pack(&scanner) }
+            case "packs":
+                packs = try scanner.distinctElements("element") { (scanner) throws(InvalidJSON) in
+                    try Self.pack(&scanner)
+                }
             default: throw PolicyReader.unknown(key, ["version", "packs"], &scanner, keyOffset)
             }
         }
@@ -38,8 +41,11 @@ extension RegistryPacks {
             switch PolicyReader.ascii(key) {
             case "name": name = try PolicyReader.line(&scanner, atMost: 64, "name")
             case "registries":
-                registries = try list(&scanner) { (scanner) throws(InvalidJSON) in try form(&scanner) }
-            case "hosts": hosts = try list(&scanner) { (scanner) throws(InvalidJSON) in try host(&scanner) }
+                registries = try scanner.distinctElements("element") { (scanner) throws(InvalidJSON) in
+                    try form(&scanner)
+                }
+            case "hosts":
+                hosts = try scanner.distinctElements("element") { (scanner) throws(InvalidJSON) in try host(&scanner) }
             default: throw PolicyReader.unknown(key, ["name", "registries", "hosts"], &scanner, keyOffset)
             }
         }
@@ -91,23 +97,6 @@ extension RegistryPacks {
         } catch {
             throw scanner.fault("bad host \(JSONScanner.quoted(text)): \(error)", at: start)
         }
-    }
-
-    /// A list, none of its elements twice.
-    private static func list<Element: Hashable>(
-        _ scanner: inout JSONScanner,
-        _ element: (inout JSONScanner) throws(InvalidJSON) -> Element
-    ) throws(InvalidJSON) -> [Element] {
-        var elements: [Element] = []
-        var seen: Set<Element> = []
-        try scanner.array { (scanner) throws(InvalidJSON) in
-            _ = scanner.peek()
-            let start = scanner.position
-            let next = try element(&scanner)
-            guard seen.insert(next).inserted else { throw scanner.fault("the same element comes twice", at: start) }
-            elements.append(next)
-        }
-        return elements
     }
 }
 
