@@ -83,9 +83,17 @@ extension Channel {
     ///   - bytes: what is sent.
     ///   - patience: how long to wait for the client to close its side.
     func sendLast(_ bytes: ByteBuffer, waitingFor patience: TimeAmount) {
+        try? pipeline.syncOperations.addHandler(InboundSink(), position: .first)
         try? syncOptions?.setOption(.autoRead, value: true)
         let timer = eventLoop.scheduleTask(in: patience) { self.close(promise: nil) }
         closeFuture.whenComplete { _ in timer.cancel() }
         writeAndFlush(bytes).whenComplete { _ in self.close(mode: .output, promise: nil) }
     }
+}
+
+/// Drops what is read, before anything can keep it: a parser that waits for an upgrade holds whatever comes.
+private final class InboundSink: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
 }
