@@ -37,4 +37,36 @@ struct EgressProxyEndTests {
         let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
         return Int(line.filter(\.isNumber)).map { $0 >> 10 } ?? 0
     }
+
+    // MARK: - Slow and stuck sides
+
+    @Test("a client that is slow to take a response gets all of it")
+    func slowClient() async throws {
+        // Some of these are so long that the kernel's buffers do not hold them and so short that the proxy has all.
+        let lengths = (1...32).map { $0 << 17 }
+        try await LoopbackServer.with({ server in
+            let head = String(decoding: server.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }, as: UTF8.self)
+            let length = head.firstMatch(of: #/GET /([0-9]+) /#).flatMap { Int($0.1) } ?? 0
+            server.send("HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\n")
+            server.send([UInt8](repeating: 1, count: length))
+        }) { origin in
+            try await RunningProxy.with(adjust: { $0.farewell = .milliseconds(200) }) { running in
+                let host = "plain.test:\(origin.port)"
+                let clients = try await onThread {
+                    try lengths.map { length in
+                        let client = try SocketClient(port: running.port, window: 4096)
+                        client.send(
+                            "GET http://\(host)/\(length) HTTP/1.1\r\nHost: \(host)\r\n\(running.authorization)\r\n"
+                        )
+                        return client
+                    }
+                }
+                try await Task.sleep(for: .seconds(2))
+                for (length, client) in zip(lengths, clients) {
+                    let answer = try await onThread { HTTPAnswer(client.read()) }
+                    #expect(answer?.body.utf8.count == length)
+                }
+            }
+        }
+    }
 }

@@ -17,9 +17,17 @@ final class SocketClient: Sendable {
     }
 
     /// Connects to a port on loopback.
-    init(port: Int) throws {
+    ///
+    /// - Parameters:
+    ///   - port: the port.
+    ///   - window: about how many bytes the kernel takes that nobody has read; as many as it likes unless given.
+    /// - Throws: what the system says.
+    init(port: Int, window: CInt? = nil) throws {
         let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        if var window {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &window, socklen_t(MemoryLayout<CInt>.size))
+        }
         guard address.withSockAddr({ connect(descriptor, $0, socklen_t($1)) }) == 0 else {
             throw SocketFault.system("connect to", "\(port)", errno)
         }

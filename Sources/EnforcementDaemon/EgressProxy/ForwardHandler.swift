@@ -190,8 +190,16 @@ final class ForwardHandler: ChannelInboundHandler {
 
     fileprivate func responseEnded() {
         guard !isOver, let context else { return }
-        end()
-        context.channel.sendLast(ByteBuffer(), waitingFor: limits.farewell)
+        isOver = true
+        origin?.close(promise: nil)
+        origin = nil
+        let bound = NIOLoopBound((self, context.channel), eventLoop: context.eventLoop)
+        // A slow client has until ``idle`` to take what is left, and only then the moment of a farewell.
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in
+            let (handler, channel) = bound.value
+            handler.idle?.cancel()
+            channel.sendLast(ByteBuffer(), waitingFor: handler.limits.farewell)
+        }
     }
 
     fileprivate func responseFailed(_ reason: String) {
