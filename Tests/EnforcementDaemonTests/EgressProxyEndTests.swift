@@ -69,4 +69,69 @@ struct EgressProxyEndTests {
             }
         }
     }
+
+    @Test("a destination that takes nothing does not keep a connection whose client is gone")
+    func stuckOrigin() async throws {
+        let recording = Recording()
+        let hello = ClientHelloTests.hello()
+        try await LoopbackServer.with({ server in
+            _ = server.read { $0.count >= hello.count }
+            Thread.sleep(forTimeInterval: 3)
+            // What it still says is no reason to keep it.
+            for _ in 0..<300 {
+                guard server.send([1], within: 1) else { return recording.add(Array("closed".utf8)) }
+                Thread.sleep(forTimeInterval: 0.05)
+            }
+            recording.add(Array("open".utf8))
+        }) { origin in
+            try await RunningProxy.with(adjust: { $0.idle = .milliseconds(500) }) { running in
+                try await onThread {
+                    let client = try #require(try running.tunnel("origin.test:\(origin.port)"))
+                    client.send(hello)
+                    // More than the buffers on the way hold.
+                    let block = [UInt8](repeating: 2, count: 1 << 20)
+                    for _ in 0..<64 where !client.send(block, within: 1) { break }
+                }
+                #expect(await eventually { !recording.all.isEmpty })
+                #expect(recording.all == ["closed"])
+            }
+        }
+    }
+
+    // MARK: - Breaks
+
+    @Test("a connection that breaks on one side does not end in order on the other")
+    func breaks() async throws {
+        let hello = ClientHelloTests.hello()
+        try await LoopbackServer.with({ server in
+            _ = server.read { $0.count >= hello.count }
+            server.send("half of it")
+            Thread.sleep(forTimeInterval: 0.3)
+            server.breakOnClose()
+        }) { origin in
+            try await RunningProxy.with { running in
+                let inOrder = try await onThread {
+                    let client = try #require(try running.tunnel("origin.test:\(origin.port)"))
+                    client.send(hello)
+                    return client.endsInOrder()
+                }
+                #expect(inOrder == false)
+            }
+        }
+        let recording = Recording()
+        try await LoopbackServer.with({ server in
+            recording.add(Array("\(server.endsInOrder() == true)".utf8))
+        }) { origin in
+            try await RunningProxy.with { running in
+                try await onThread {
+                    let client = try #require(try running.tunnel("origin.test:\(origin.port)"))
+                    client.send(hello)
+                    Thread.sleep(forTimeInterval: 0.3)
+                    client.breakOnClose()
+                }
+                #expect(await eventually { !recording.all.isEmpty })
+                #expect(recording.all == ["false"])
+            }
+        }
+    }
 }

@@ -59,6 +59,25 @@ final class SocketClient: Sendable {
     /// Says that no more bytes will come.
     func endSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
 
+    /// Lets the connection break, and not end, when it is closed.
+    func breakOnClose() {
+        var mode = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &mode, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    /// Reads until the other side ends the connection, and gives whether it did so in order; `nil` if it does not.
+    func endsInOrder(within seconds: Double = 60) -> Bool? {
+        let end = Date().addingTimeInterval(seconds)
+        while end.timeIntervalSinceNow > 0 {
+            var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&poller, 1, CInt(max(end.timeIntervalSinceNow, 0) * 1000) + 1) > 0 else { return nil }
+            var buffer = [UInt8](repeating: 0, count: 1 << 16)
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if count <= 0 { return count == 0 }
+        }
+        return nil
+    }
+
     /// Reads until a condition holds, the other side has closed, or the time is over.
     func read(for seconds: Double = 60, until isComplete: @Sendable ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {
         var bytes: [UInt8] = []

@@ -142,7 +142,8 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let origin, let silence else { return context.close(promise: nil) }
         timer?.cancel()
         dialer.proxy.opened(context.channel, to: destination)
-        let (client, other) = TunnelHandler.pair(IdleTimer(limits.idle, context.channel))
+        let idle = IdleTimer(limits.idle, context.channel, origin, on: context.eventLoop)
+        let (client, other) = TunnelHandler.pair(idle)
         do {
             try origin.pipeline.syncOperations.addHandler(other)
             try context.pipeline.syncOperations.addHandler(client, position: .after(self))

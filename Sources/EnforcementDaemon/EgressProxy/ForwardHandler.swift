@@ -138,7 +138,7 @@ final class ForwardHandler: ChannelInboundHandler {
         }
         origin = channel
         dialer.proxy.opened(context.channel, to: destination)
-        idle = IdleTimer(self.limits.idle, context.channel)
+        idle = IdleTimer(self.limits.idle, context.channel, on: context.eventLoop)
         let head = request.head(to: destination, through: connection.upstream)
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
         for part in waiting { send(part) }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import RegistryAccess
 
@@ -88,6 +89,13 @@ extension Channel {
         let timer = eventLoop.scheduleTask(in: patience) { self.close(promise: nil) }
         closeFuture.whenComplete { _ in timer.cancel() }
         writeAndFlush(bytes).whenComplete { _ in self.close(mode: .output, promise: nil) }
+    }
+}
+
+extension Channel {
+    /// Makes a close at once a reset, which nobody who reads until the end takes for one.
+    func resetOnClose() {
+        _ = (self as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
     }
 }
 
