@@ -98,6 +98,31 @@ struct EgressProxyEndTests {
         }
     }
 
+    @Test("an upstream proxy that says nothing is given up, with its client and when the time is over")
+    func silentUpstream() async throws {
+        let recording = Recording()
+        try await LoopbackServer.with({ proxy in
+            _ = proxy.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
+            recording.add(Array("\(proxy.isClosed(within: 10))".utf8))
+        }) { upstream in
+            var settings = DaemonSettings.EgressProxy()
+            settings.upstream = try UpstreamProxy(url: Secret("http://127.0.0.1:\(upstream.port)"))
+            try await RunningProxy.with(settings: settings, adjust: { $0.connect = .milliseconds(200) }) { running in
+                let answer = try await running.exchange(running.connect("origin.test:443"))
+                #expect(answer.hasPrefix("HTTP/1.1 504 "), "\(answer)")
+                #expect(await eventually { recording.all == ["true"] })
+            }
+            try await RunningProxy.with(settings: settings) { running in
+                try await onThread {
+                    let client = try SocketClient(port: running.port)
+                    client.send(running.connect("origin.test:443"))
+                    Thread.sleep(forTimeInterval: 0.5)
+                }
+                #expect(await eventually { recording.all == ["true", "true"] })
+            }
+        }
+    }
+
     // MARK: - Breaks
 
     @Test("a connection that breaks on one side does not end in order on the other")

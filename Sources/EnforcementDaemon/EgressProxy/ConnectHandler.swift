@@ -33,10 +33,14 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
         let destination = destination
         dialer.dial(destination, id: id, on: context.eventLoop)
             .flatMap { connection in
+                let channel = connection.channel
                 guard let upstream = connection.upstream else {
-                    return connection.channel.eventLoop.makeSucceededFuture(connection.channel)
+                    return channel.eventLoop.makeSucceededFuture(channel)
                 }
-                return UpstreamTunnel.open(to: destination, through: upstream, on: connection.channel)
+                // It may never answer, and then ends with us.
+                bound.value.0.origin = channel
+                if !bound.value.0.opening.isDialing { channel.close(promise: nil) }
+                return UpstreamTunnel.open(to: destination, through: upstream, on: channel)
             }
             .whenComplete { result in
                 let (handler, context) = bound.value
@@ -106,6 +110,8 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
                 context.read()
             case .fail(let fault):
                 timer?.cancel()
+                origin?.close(promise: nil)
+                origin = nil
                 let answer = ProxyAnswer.failed(destination.authority, fault)
                 context.channel.sendLast(answer.bytes, waitingFor: limits.farewell)
             case .startTimer: start(limits.hello, context)
