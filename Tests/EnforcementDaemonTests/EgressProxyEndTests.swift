@@ -159,4 +159,79 @@ struct EgressProxyEndTests {
             }
         }
     }
+
+    // MARK: - Changes of the policy
+
+    private static let denied = RunningProxy.policy(
+        #", {"address": "origin.test:*", "allowed": false}, {"address": "plain.test:*", "allowed": false}"#
+    )
+
+    @Test("a change of the policy holds for a tunnel that is not open yet")
+    func changeWhileOpening() async throws {
+        let recording = Recording()
+        try await LoopbackServer.with({ recording.add($0.read()) }) { origin in
+            try await RunningProxy.with { running in
+                let client = try await onThread { try #require(try running.tunnel("origin.test:\(origin.port)")) }
+                try running.replacePolicy(with: Self.denied)
+                running.proxy.reconsider()
+                let got = try await onThread {
+                    client.send(ClientHelloTests.hello())
+                    return client.read()
+                }
+                #expect(got == [21, 3, 1, 0, 2, 2, 49])
+                #expect(await running.log.take(2).map(\.verdict) == [.allow, .deny])
+                #expect(await eventually { running.proxy.openConnections == 0 })
+                #expect(await eventually { recording.all == [""] })
+            }
+        }
+    }
+
+    @Test("a change of the policy holds for a request that is not sent yet")
+    func changeWhileDialing() async throws {
+        let recording = Recording()
+        var names = RunningProxy.names
+        names.delay = .seconds(1)
+        try await LoopbackServer.with({ recording.add($0.read()) }) { origin in
+            try await RunningProxy.with(names: names) { running in
+                let host = "plain.test:\(origin.port)"
+                let client = try await onThread {
+                    let client = try SocketClient(port: running.port)
+                    client.send("GET http://\(host)/ HTTP/1.1\r\nHost: \(host)\r\n\(running.authorization)\r\n")
+                    return client
+                }
+                #expect(await eventually { running.proxy.counts.allowed == 1 })
+                try running.replacePolicy(with: Self.denied)
+                running.proxy.reconsider()
+                let answer = try await onThread { String(decoding: client.read(), as: UTF8.self) }
+                #expect(answer.hasPrefix("HTTP/1.1 403 \(EgressProxySocketTests.sentence)\(host) "), "\(answer)")
+                #expect(recording.all.allSatisfy { $0.isEmpty })
+            }
+        }
+    }
+
+    @Test("what goes over plain HTTP ends when the policy wants TLS there")
+    func plainHTTPWithdrawn() async throws {
+        try await LoopbackServer.with({ server in
+            _ = server.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
+            server.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+            _ = server.read(for: 20)
+            server.send("defghi")
+        }) { origin in
+            try await RunningProxy.with { running in
+                let host = "plain.test:\(origin.port)"
+                let client = try await onThread {
+                    let client = try SocketClient(port: running.port)
+                    client.send("GET http://\(host)/ HTTP/1.1\r\nHost: \(host)\r\n\(running.authorization)\r\n")
+                    _ = client.read { $0.suffix(3).elementsEqual("abc".utf8) }
+                    return client
+                }
+                try running.replacePolicy(
+                    with: RunningProxy.policy().replacingOccurrences(of: #", "insecure": true"#, with: "")
+                )
+                running.proxy.reconsider()
+                let rest = try await onThread { client.read() }
+                #expect(rest.isEmpty)
+            }
+        }
+    }
 }

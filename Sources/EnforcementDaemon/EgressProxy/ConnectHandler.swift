@@ -130,7 +130,14 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
                 reason = nil
             }
         }
-        perform(opening.judged(mayPass: reason == nil), context)
+        var mayPass = reason == nil
+        if mayPass {
+            var isTLS = false
+            if case .hello = hello { isTLS = true }
+            mayPass =
+                dialer.proxy.opened(context.channel, to: destination, isPlainHTTP: !isTLS, id: id) == nil
+        }
+        perform(opening.judged(mayPass: mayPass), context)
     }
 
     /// Why what a tunnel begins with is not what a tunnel to a registry begins with.
@@ -147,7 +154,6 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func join(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
         guard let origin, let silence else { return context.close(promise: nil) }
         timer?.cancel()
-        dialer.proxy.opened(context.channel, to: destination)
         let idle = IdleTimer(limits.idle, context.channel, origin, on: context.eventLoop)
         let (client, other) = TunnelHandler.pair(idle)
         do {

@@ -117,6 +117,10 @@ final class ForwardHandler: ChannelInboundHandler {
         timer?.cancel()
         let channel = connection.channel
         guard !isOver, let context else { return channel.close(promise: nil) }
+        if let refusal = dialer.proxy.opened(context.channel, to: destination, isPlainHTTP: true, id: id) {
+            channel.close(promise: nil)
+            return fail(.refused(refusal))
+        }
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = ProxyLimits.longestHead
         limits.maxHeaderListSize = ProxyLimits.longestHead
@@ -137,7 +141,6 @@ final class ForwardHandler: ChannelInboundHandler {
             return fail(.unreachable("\(error)"))
         }
         origin = channel
-        dialer.proxy.opened(context.channel, to: destination)
         idle = IdleTimer(self.limits.idle, context.channel, on: context.eventLoop)
         let head = request.head(to: destination, through: connection.upstream)
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
