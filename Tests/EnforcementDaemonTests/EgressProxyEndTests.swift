@@ -234,4 +234,27 @@ struct EgressProxyEndTests {
             }
         }
     }
+
+    // MARK: - Through another proxy
+
+    @Test("an address that is written out is looked at behind another proxy, too")
+    func literalThroughUpstream() async throws {
+        try await LoopbackServer.with({ _ in }) { upstream in
+            var settings = DaemonSettings.EgressProxy()
+            settings.upstream = try UpstreamProxy(url: Secret("http://127.0.0.1:\(upstream.port)"))
+            let policy = RunningProxy.policy(
+                #", {"address": "**", "allowed": true, "insecure": true, "acknowledgeBroad": true}"#
+            )
+            try await RunningProxy.with(policy: policy, settings: settings) { running in
+                for request in [
+                    running.connect("169.254.169.254:80"),
+                    "GET http://[fe80::1]/ HTTP/1.1\r\nHost: [fe80::1]\r\n\(running.authorization)\r\n",
+                ] {
+                    let answer = try await running.exchange(request)
+                    #expect(answer.hasPrefix("HTTP/1.1 403 \(EgressProxySocketTests.sentence)"), "\(answer)")
+                }
+                #expect(upstream.connections == 0)
+            }
+        }
+    }
 }
