@@ -160,6 +160,48 @@ struct EgressProxyEndTests {
         }
     }
 
+    @Test("an informational response is no answer")
+    func informationalOnly() async throws {
+        try await LoopbackServer.with({ server in
+            _ = server.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
+            server.send("HTTP/1.1 103 Early Hints\r\n\r\n")
+        }) { origin in
+            try await RunningProxy.with { running in
+                let host = "plain.test:\(origin.port)"
+                let answer = try await running.exchange(
+                    "GET http://\(host)/ HTTP/1.1\r\nHost: \(host)\r\n\(running.authorization)\r\n"
+                )
+                #expect(answer.hasPrefix("HTTP/1.1 103 \r\n\r\nHTTP/1.1 502 "), "\(answer)")
+            }
+        }
+    }
+
+    @Test("a client of HTTP/1.0 is not sent chunks, and sees a body that breaks off break off")
+    func oldClient() async throws {
+        try await LoopbackServer.with({ server in
+            let head = server.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
+            let isWhole = head.starts(with: "GET /whole ".utf8)
+            server.send(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n\(isWhole ? "0\r\n\r\n" : "")"
+            )
+        }) { origin in
+            try await RunningProxy.with { running in
+                let host = "plain.test:\(origin.port)"
+                let request: @Sendable (String) -> String = {
+                    "GET http://\(host)/\($0) HTTP/1.0\r\nHost: \(host)\r\n\(running.authorization)\r\n"
+                }
+                let answer = try await running.exchange(request("whole"))
+                #expect(answer == "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc")
+                let inOrder = try await onThread {
+                    let client = try SocketClient(port: running.port)
+                    client.send(request("half"))
+                    return client.endsInOrder()
+                }
+                #expect(inOrder == false)
+            }
+        }
+    }
+
     // MARK: - Changes of the policy
 
     private static let denied = RunningProxy.policy(

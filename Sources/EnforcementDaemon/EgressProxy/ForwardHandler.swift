@@ -22,7 +22,7 @@ final class ForwardHandler: ChannelInboundHandler {
     /// What came before the other end was there: at most what one read of the socket brought.
     private var waiting: [HTTPServerRequestPart] = []
     private var isReadPending = false
-    /// Whether bytes of a response have gone to the client, so that there can be no other answer.
+    /// Whether bytes of the final response have gone to the client, so that there can be no other answer.
     private var hasAnswered = false
     private var isRequestComplete = false
     private var isOver = false
@@ -156,7 +156,11 @@ final class ForwardHandler: ChannelInboundHandler {
         guard !isOver, let context else { return }
         let hasAnswered = hasAnswered
         end()
-        guard !hasAnswered else { return context.close(promise: nil) }
+        guard !hasAnswered else {
+            // Without chunks, an end may be taken for that of the body.
+            if !request.takesChunks { context.channel.resetOnClose() }
+            return context.close(promise: nil)
+        }
         let answer = ProxyAnswer.failed(destination.authority, fault)
         context.channel.sendLast(answer.bytes, waitingFor: limits.farewell)
     }
@@ -180,10 +184,10 @@ final class ForwardHandler: ChannelInboundHandler {
     /// Whether more of the response is wanted now.
     fileprivate var wantsMore: Bool { !isOver && context?.channel.isWritable == true }
 
-    fileprivate func pass(_ bytes: ByteBuffer) {
+    fileprivate func pass(_ bytes: ByteBuffer, isInformational: Bool = false) {
         guard !isOver else { return }
         idle?.touch()
-        hasAnswered = true
+        if !isInformational { hasAnswered = true }
         context?.write(wrapOutboundOut(bytes), promise: nil)
     }
 
@@ -210,6 +214,8 @@ final class ForwardHandler: ChannelInboundHandler {
     }
 
     fileprivate var isHead: Bool { request.method == .HEAD }
+
+    fileprivate var takesChunks: Bool { request.takesChunks }
 }
 
 /// Reads the response of the other end and writes it anew for the client.
@@ -253,12 +259,12 @@ private final class ResponseHandler: ChannelInboundHandler {
         if code >= 200 {
             let hasNoBody = code == 204 || code == 304 || client.isHead
             // A body that ends with the connection gets an end that shows whether it is complete.
-            isChunked = !hasNoBody && (framing == .chunked || framing == .none)
+            isChunked = client.takesChunks && !hasNoBody && (framing == .chunked || framing == .none)
             let header = isChunked ? MessageFraming.chunked.header : framing == .chunked ? nil : framing.header
             if let header, code != 204 { text += "\(header.name): \(header.value)\r\n" }
             text += "Connection: close\r\n"
         }
-        client.pass(ByteBuffer(string: "\(text)\r\n"))
+        client.pass(ByteBuffer(string: "\(text)\r\n"), isInformational: code < 200)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
