@@ -23,6 +23,8 @@ struct RunningProxy: Sendable {
     /// Names that lead to loopback, which a rule names, and others that no resolver knows.
     struct Names: HostResolver {
         var addresses: [String: [String]] = [:]
+        /// How long it takes to find them.
+        var delay = TimeAmount.zero
 
         func addresses(
             of host: String,
@@ -30,9 +32,11 @@ struct RunningProxy: Sendable {
             on eventLoop: any EventLoop
         ) -> EventLoopFuture<[SocketAddress]> {
             let found = (addresses[host] ?? [host]).compactMap { try? SocketAddress(ipAddress: $0, port: Int(port)) }
-            return found.isEmpty
-                ? eventLoop.makeFailedFuture(DialFault.notFound("name or service not known"))
-                : eventLoop.makeSucceededFuture(found)
+            guard !found.isEmpty else {
+                return eventLoop.makeFailedFuture(DialFault.notFound("name or service not known"))
+            }
+            guard delay > .zero else { return eventLoop.makeSucceededFuture(found) }
+            return eventLoop.scheduleTask(in: delay) { found }.futureResult
         }
     }
 

@@ -17,9 +17,17 @@ final class SocketClient: Sendable {
     }
 
     /// Connects to a port on loopback.
-    init(port: Int) throws {
+    ///
+    /// - Parameters:
+    ///   - port: the port.
+    ///   - window: about how many bytes the kernel takes that nobody has read; as many as it likes unless given.
+    /// - Throws: what the system says.
+    init(port: Int, window: CInt? = nil) throws {
         let address = try SocketAddress(ipAddress: "127.0.0.1", port: port)
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        if var window {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &window, socklen_t(MemoryLayout<CInt>.size))
+        }
         guard address.withSockAddr({ connect(descriptor, $0, socklen_t($1)) }) == 0 else {
             throw SocketFault.system("connect to", "\(port)", errno)
         }
@@ -50,6 +58,25 @@ final class SocketClient: Sendable {
 
     /// Says that no more bytes will come.
     func endSending() { _ = shutdown(descriptor, CInt(SHUT_WR)) }
+
+    /// Lets the connection break, and not end, when it is closed.
+    func breakOnClose() {
+        var mode = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &mode, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    /// Reads until the other side ends the connection, and gives whether it did so in order; `nil` if it does not.
+    func endsInOrder(within seconds: Double = 60) -> Bool? {
+        let end = Date().addingTimeInterval(seconds)
+        while end.timeIntervalSinceNow > 0 {
+            var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&poller, 1, CInt(max(end.timeIntervalSinceNow, 0) * 1000) + 1) > 0 else { return nil }
+            var buffer = [UInt8](repeating: 0, count: 1 << 16)
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if count <= 0 { return count == 0 }
+        }
+        return nil
+    }
 
     /// Reads until a condition holds, the other side has closed, or the time is over.
     func read(for seconds: Double = 60, until isComplete: @Sendable ([UInt8]) -> Bool = { _ in false }) -> [UInt8] {

@@ -33,10 +33,14 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
         let destination = destination
         dialer.dial(destination, id: id, on: context.eventLoop)
             .flatMap { connection in
+                let channel = connection.channel
                 guard let upstream = connection.upstream else {
-                    return connection.channel.eventLoop.makeSucceededFuture(connection.channel)
+                    return channel.eventLoop.makeSucceededFuture(channel)
                 }
-                return UpstreamTunnel.open(to: destination, through: upstream, on: connection.channel)
+                // It may never answer, and then ends with us.
+                bound.value.0.origin = channel
+                if !bound.value.0.opening.isDialing { channel.close(promise: nil) }
+                return UpstreamTunnel.open(to: destination, through: upstream, on: channel)
             }
             .whenComplete { result in
                 let (handler, context) = bound.value
@@ -106,6 +110,8 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
                 context.read()
             case .fail(let fault):
                 timer?.cancel()
+                origin?.close(promise: nil)
+                origin = nil
                 let answer = ProxyAnswer.failed(destination.authority, fault)
                 context.channel.sendLast(answer.bytes, waitingFor: limits.farewell)
             case .startTimer: start(limits.hello, context)
@@ -124,7 +130,14 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
                 reason = nil
             }
         }
-        perform(opening.judged(mayPass: reason == nil), context)
+        var mayPass = reason == nil
+        if mayPass {
+            var isTLS = false
+            if case .hello = hello { isTLS = true }
+            mayPass =
+                dialer.proxy.opened(context.channel, to: destination, isPlainHTTP: !isTLS, id: id) == nil
+        }
+        perform(opening.judged(mayPass: mayPass), context)
     }
 
     /// Why what a tunnel begins with is not what a tunnel to a registry begins with.
@@ -141,8 +154,8 @@ final class ConnectHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func join(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
         guard let origin, let silence else { return context.close(promise: nil) }
         timer?.cancel()
-        dialer.proxy.opened(context.channel, to: destination)
-        let (client, other) = TunnelHandler.pair(IdleTimer(limits.idle, context.channel))
+        let idle = IdleTimer(limits.idle, context.channel, origin, on: context.eventLoop)
+        let (client, other) = TunnelHandler.pair(idle)
         do {
             try origin.pipeline.syncOperations.addHandler(other)
             try context.pipeline.syncOperations.addHandler(client, position: .after(self))

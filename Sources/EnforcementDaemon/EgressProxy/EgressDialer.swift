@@ -24,7 +24,7 @@ struct EgressDialer: Sendable {
 
     /// Opens a connection.
     ///
-    /// Through a proxy behind us, that proxy finds the addresses, and they are not checked.
+    /// Through a proxy behind us, that proxy finds the addresses of names, and they are not checked.
     ///
     /// - Parameters:
     ///   - destination: where to.
@@ -39,6 +39,13 @@ struct EgressDialer: Sendable {
         let endpoint = destination.endpoint
         let isDirect = destination.address.map(settings.isDirect) ?? (settings.upstream == nil)
         if !isDirect, let upstream = settings.upstream {
+            do {
+                // Only names are the other proxy's to look up.
+                let written = try? SocketAddress(ipAddress: endpoint.host, port: Int(endpoint.port))
+                if let written { try check(written, of: destination, id) }
+            } catch {
+                return eventLoop.makeFailedFuture(error)
+            }
             return resolver.addresses(of: upstream.host, port: upstream.port, on: eventLoop)
                 .flatMapErrorThrowing { throw DialFault.upstream(upstream.address, "\(DialFault(from: $0))") }
                 .flatMap { connect(to: $0, on: eventLoop) }

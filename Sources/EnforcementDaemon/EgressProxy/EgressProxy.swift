@@ -10,7 +10,7 @@ final class EgressProxy: Sendable {
     private let now: @Sendable () -> UTCTime
     private let admitted: Mutex<ProxyCredentials>
     private let counters = Mutex(Counters())
-    private let connections = Mutex<[ObjectIdentifier: (target: EgressTarget, channel: any Channel)]>([:])
+    private let connections = Mutex<[ObjectIdentifier: (question: EgressDecision.Question, channel: any Channel)]>([:])
 
     /// What was asked and answered since the start.
     struct Counters: Hashable, Sendable {
@@ -40,18 +40,23 @@ final class EgressProxy: Sendable {
 
     /// Decides whether a destination may be reached, records and counts it.
     func decide(on destination: ProxyRequest.Destination, isPlainHTTP: Bool, id: DecisionID) -> EgressDecision {
-        let question: EgressDecision.Question =
-            switch destination.target {
-            case .success(let target): .reaching(target, isPlainHTTP: isPlainHTTP)
-            case .failure(let error): .unreadable(authority: destination.authority, error)
-            }
-        let (decision, time) = decide(question, id)
+        let (decision, time) = decide(Self.question(about: destination, isPlainHTTP: isPlainHTTP), id)
         log.record(decision.record)
         counters.withLock {
             if decision.refusal == nil { $0.allowed += 1 } else { $0.refused += 1 }
             $0.lastRequestAt = time
         }
         return decision
+    }
+
+    private static func question(
+        about destination: ProxyRequest.Destination,
+        isPlainHTTP: Bool
+    ) -> EgressDecision.Question {
+        switch destination.target {
+        case .success(let target): .reaching(target, isPlainHTTP: isPlainHTTP)
+        case .failure(let error): .unreadable(authority: destination.authority, error)
+        }
     }
 
     /// Decides about what shows only later: an address, or what comes through a tunnel.
@@ -79,17 +84,27 @@ final class EgressProxy: Sendable {
         counters.withLock { $0.strangers += 1 }
     }
 
-    /// Keeps in mind a client that is connected with the outside, until it is not.
+    /// Keeps in mind a client that is connected with the outside, until it is not, and asks again whether it may be.
     ///
     /// - Parameters:
     ///   - channel: the connection of the client.
     ///   - destination: what it is connected with.
-    func opened(_ channel: any Channel, to destination: ProxyRequest.Destination) {
-        // What cannot be read is connected only where nothing is refused.
-        guard case .success(let target) = destination.target else { return }
+    ///   - isPlainHTTP: whether anything but TLS passes.
+    ///   - id: the decision that allowed it.
+    /// - Returns: the sentence of a refusal, if the policy has changed since that decision.
+    func opened(
+        _ channel: any Channel,
+        to destination: ProxyRequest.Destination,
+        isPlainHTTP: Bool,
+        id: DecisionID
+    ) -> String? {
+        let question = Self.question(about: destination, isPlainHTTP: isPlainHTTP)
         let name = ObjectIdentifier(channel)
-        connections.withLock { $0[name] = (target, channel) }
+        connections.withLock { $0[name] = (question, channel) }
         channel.closeFuture.whenComplete { _ in self.connections.withLock { $0[name] = nil } }
+        // In this order: what changes from here on, ``reconsider()`` finds.
+        guard decide(question, id).0.refusal != nil else { return nil }
+        return decideLater(question, id: id).refusal
     }
 
     /// How many clients are connected with the outside.
@@ -99,9 +114,8 @@ final class EgressProxy: Sendable {
     ///
     /// Docker tries again what breaks off, and then reads why.
     func reconsider() {
-        let policy = policy.snapshot.inForce
-        for (target, channel) in connections.withLock({ Array($0.values) }) {
-            guard policy.verdict(onReaching: target.address).outcome == .deny else { continue }
+        for (question, channel) in connections.withLock({ Array($0.values) })
+        where decide(question, DecisionID()).0.refusal != nil {
             channel.close(promise: nil)
         }
     }

@@ -22,7 +22,7 @@ final class ForwardHandler: ChannelInboundHandler {
     /// What came before the other end was there: at most what one read of the socket brought.
     private var waiting: [HTTPServerRequestPart] = []
     private var isReadPending = false
-    /// Whether bytes of a response have gone to the client, so that there can be no other answer.
+    /// Whether bytes of the final response have gone to the client, so that there can be no other answer.
     private var hasAnswered = false
     private var isRequestComplete = false
     private var isOver = false
@@ -117,6 +117,10 @@ final class ForwardHandler: ChannelInboundHandler {
         timer?.cancel()
         let channel = connection.channel
         guard !isOver, let context else { return channel.close(promise: nil) }
+        if let refusal = dialer.proxy.opened(context.channel, to: destination, isPlainHTTP: true, id: id) {
+            channel.close(promise: nil)
+            return fail(.refused(refusal))
+        }
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderFieldSize = ProxyLimits.longestHead
         limits.maxHeaderListSize = ProxyLimits.longestHead
@@ -137,8 +141,7 @@ final class ForwardHandler: ChannelInboundHandler {
             return fail(.unreachable("\(error)"))
         }
         origin = channel
-        dialer.proxy.opened(context.channel, to: destination)
-        idle = IdleTimer(self.limits.idle, context.channel)
+        idle = IdleTimer(self.limits.idle, context.channel, on: context.eventLoop)
         let head = request.head(to: destination, through: connection.upstream)
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
         for part in waiting { send(part) }
@@ -153,7 +156,11 @@ final class ForwardHandler: ChannelInboundHandler {
         guard !isOver, let context else { return }
         let hasAnswered = hasAnswered
         end()
-        guard !hasAnswered else { return context.close(promise: nil) }
+        guard !hasAnswered else {
+            // Without chunks, an end may be taken for that of the body.
+            if !request.takesChunks { context.channel.resetOnClose() }
+            return context.close(promise: nil)
+        }
         let answer = ProxyAnswer.failed(destination.authority, fault)
         context.channel.sendLast(answer.bytes, waitingFor: limits.farewell)
     }
@@ -177,10 +184,10 @@ final class ForwardHandler: ChannelInboundHandler {
     /// Whether more of the response is wanted now.
     fileprivate var wantsMore: Bool { !isOver && context?.channel.isWritable == true }
 
-    fileprivate func pass(_ bytes: ByteBuffer) {
+    fileprivate func pass(_ bytes: ByteBuffer, isInformational: Bool = false) {
         guard !isOver else { return }
         idle?.touch()
-        hasAnswered = true
+        if !isInformational { hasAnswered = true }
         context?.write(wrapOutboundOut(bytes), promise: nil)
     }
 
@@ -190,8 +197,16 @@ final class ForwardHandler: ChannelInboundHandler {
 
     fileprivate func responseEnded() {
         guard !isOver, let context else { return }
-        end()
-        context.channel.sendLast(ByteBuffer(), waitingFor: limits.farewell)
+        isOver = true
+        origin?.close(promise: nil)
+        origin = nil
+        let bound = NIOLoopBound((self, context.channel), eventLoop: context.eventLoop)
+        // A slow client has until ``idle`` to take what is left, and only then the moment of a farewell.
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in
+            let (handler, channel) = bound.value
+            handler.idle?.cancel()
+            channel.sendLast(ByteBuffer(), waitingFor: handler.limits.farewell)
+        }
     }
 
     fileprivate func responseFailed(_ reason: String) {
@@ -199,6 +214,8 @@ final class ForwardHandler: ChannelInboundHandler {
     }
 
     fileprivate var isHead: Bool { request.method == .HEAD }
+
+    fileprivate var takesChunks: Bool { request.takesChunks }
 }
 
 /// Reads the response of the other end and writes it anew for the client.
@@ -242,12 +259,12 @@ private final class ResponseHandler: ChannelInboundHandler {
         if code >= 200 {
             let hasNoBody = code == 204 || code == 304 || client.isHead
             // A body that ends with the connection gets an end that shows whether it is complete.
-            isChunked = !hasNoBody && (framing == .chunked || framing == .none)
+            isChunked = client.takesChunks && !hasNoBody && (framing == .chunked || framing == .none)
             let header = isChunked ? MessageFraming.chunked.header : framing == .chunked ? nil : framing.header
             if let header, code != 204 { text += "\(header.name): \(header.value)\r\n" }
             text += "Connection: close\r\n"
         }
-        client.pass(ByteBuffer(string: "\(text)\r\n"))
+        client.pass(ByteBuffer(string: "\(text)\r\n"), isInformational: code < 200)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {

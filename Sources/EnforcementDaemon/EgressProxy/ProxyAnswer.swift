@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import RegistryAccess
 
@@ -83,9 +84,24 @@ extension Channel {
     ///   - bytes: what is sent.
     ///   - patience: how long to wait for the client to close its side.
     func sendLast(_ bytes: ByteBuffer, waitingFor patience: TimeAmount) {
+        try? pipeline.syncOperations.addHandler(InboundSink(), position: .first)
         try? syncOptions?.setOption(.autoRead, value: true)
         let timer = eventLoop.scheduleTask(in: patience) { self.close(promise: nil) }
         closeFuture.whenComplete { _ in timer.cancel() }
         writeAndFlush(bytes).whenComplete { _ in self.close(mode: .output, promise: nil) }
     }
+}
+
+extension Channel {
+    /// Makes a close at once a reset, which nobody who reads until the end takes for one.
+    func resetOnClose() {
+        _ = (self as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+    }
+}
+
+/// Drops what is read, before anything can keep it: a parser that waits for an upgrade holds whatever comes.
+private final class InboundSink: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {}
 }

@@ -128,6 +128,8 @@ struct ForwardedRequest: Equatable {
     /// The headers that are meant for the other end, without `Host` and framing.
     let headers: HTTPHeaders
     let framing: MessageFraming
+    /// Whether the client understands a chunked response, as everybody does but one of HTTP/1.0.
+    let takesChunks: Bool
 
     init(_ head: HTTPRequestHead, path: String) throws(ProxyRequest.Fault) {
         method = head.method
@@ -137,6 +139,7 @@ struct ForwardedRequest: Equatable {
             throw .body
         }
         self.framing = framing
+        takesChunks = head.version == .http1_1
         headers = MessageFraming.endToEnd(head.headers)
     }
 

@@ -3,7 +3,8 @@ import NIOCore
 /// One side of a tunnel: passes on what it reads to the other side, which is on the same event loop.
 ///
 /// It reads no more than the other side can write. The end of what comes in ends what goes out over there, so a tunnel of
-/// which one direction has ended goes on in the other.
+/// which one direction has ended goes on in the other. A connection that breaks breaks the other, too: who reads until the
+/// end must not take what has come so far for all.
 final class TunnelHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -13,6 +14,8 @@ final class TunnelHandler: ChannelDuplexHandler {
     private var other: TunnelHandler?
     private let idle: IdleTimer
     private var isReadPending = false
+    private var hasInputEnded = false
+    private var isClosedByUs = false
 
     private init(_ idle: IdleTimer) {
         self.idle = idle
@@ -35,13 +38,15 @@ final class TunnelHandler: ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
+        // Until then, the other side may have something to write that nobody takes.
+        if other?.context == nil { idle.cancel() }
         other = nil
-        idle.cancel()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard let other = other?.context else { return }
         idle.touch()
-        other?.context?.write(data, promise: nil)
+        other.write(data, promise: nil)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -64,14 +69,25 @@ final class TunnelHandler: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case ChannelEvent.inputClosed: other?.end(.output)
+        case ChannelEvent.inputClosed:
+            hasInputEnded = true
+            other?.end(.output)
         case is ChannelShouldQuiesceEvent: break
         default: context.fireUserInboundEventTriggered(event)
         }
     }
 
+    func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if mode == .all { isClosedByUs = true }
+        context.close(mode: mode, promise: promise)
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
-        other?.end(.all)
+        if hasInputEnded {
+            other?.end(.all)
+        } else {
+            other?.breakOff(isReset: !isClosedByUs)
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -86,18 +102,27 @@ final class TunnelHandler: ChannelDuplexHandler {
             bound.value.close(mode: mode, promise: nil)
         }
     }
+
+    /// Closes at once, and if so with a reset, which nobody takes for an end.
+    private func breakOff(isReset: Bool) {
+        guard let context else { return }
+        if isReset { context.channel.resetOnClose() }
+        context.close(promise: nil)
+    }
 }
 
-/// Closes a channel through which nothing passes for a while.
+/// Closes channels of one event loop through which nothing passes for a while.
 final class IdleTimer {
     private let limit: TimeAmount
-    private let channel: any Channel
+    private let channels: [any Channel]
+    private let eventLoop: any EventLoop
     private var lastPassage = NIODeadline.now()
     private var timer: Scheduled<Void>?
 
-    init(_ limit: TimeAmount, _ channel: any Channel) {
+    init(_ limit: TimeAmount, _ channels: (any Channel)..., on eventLoop: any EventLoop) {
         self.limit = limit
-        self.channel = channel
+        self.channels = channels
+        self.eventLoop = eventLoop
         schedule(limit)
     }
 
@@ -113,11 +138,12 @@ final class IdleTimer {
 
     // One timer that looks now and then, because there is more to pass than to time.
     private func schedule(_ delay: TimeAmount) {
-        let idle = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        timer = channel.eventLoop.scheduleTask(in: delay) {
+        let idle = NIOLoopBound(self, eventLoop: eventLoop)
+        timer = eventLoop.scheduleTask(in: delay) {
             let idle = idle.value
             let rest = idle.lastPassage + idle.limit - .now()
-            if rest > .nanoseconds(0) { idle.schedule(rest) } else { idle.channel.close(promise: nil) }
+            guard rest <= .nanoseconds(0) else { return idle.schedule(rest) }
+            for channel in idle.channels { channel.close(promise: nil) }
         }
     }
 }
