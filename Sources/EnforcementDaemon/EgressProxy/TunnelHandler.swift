@@ -15,6 +15,8 @@ final class TunnelHandler: ChannelDuplexHandler {
     private let idle: IdleTimer
     private var isReadPending = false
     private var hasInputEnded = false
+    private var hasOutputEnded = false
+    private var hasFailed = false
     private var isClosedByUs = false
 
     private init(_ idle: IdleTimer) {
@@ -83,7 +85,8 @@ final class TunnelHandler: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if hasInputEnded {
+        // Of a side that was sent the end before, SwiftNIO does not tell its own end but as this.
+        if hasInputEnded || (hasOutputEnded && !hasFailed && !isClosedByUs) {
             other?.end(.all)
         } else {
             other?.breakOff(isReset: !isClosedByUs)
@@ -91,12 +94,14 @@ final class TunnelHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        hasFailed = true
         context.close(promise: nil)
     }
 
     /// Closes behind what is still to be written.
     private func end(_ mode: CloseMode) {
         guard let context else { return }
+        hasOutputEnded = true
         let bound = context.loopBound
         context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(capacity: 0))).whenComplete { _ in
             bound.value.close(mode: mode, promise: nil)
