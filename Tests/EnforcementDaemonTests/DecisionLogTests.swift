@@ -93,6 +93,23 @@ struct DecisionLogTests {
     }
 
     @Test
+    func `nobody is woken for what joins others that wait`() async {
+        let queue = DecisionQueue()
+        for _ in 0..<3 { queue.record(Self.record(.deny)) }
+        #expect(queue.take().count == 3)
+        #expect(queue.take().isEmpty)
+        queue.record(Self.record(.deny))
+        queue.finish()
+        queue.record(Self.record(.deny))
+        var rings = 0
+        for await _ in queue.rings { rings += 1 }
+        // The bell rang twice, and who slept through both hears one.
+        #expect(rings == 1)
+        #expect(queue.take().count == 1)
+        #expect(queue.dropped == 1)
+    }
+
+    @Test
     func `a log that cannot be written counts`() async throws {
         try await withTemporaryDirectory { root in
             let queue = DecisionQueue()

@@ -24,9 +24,7 @@ struct HelperRecordsTests {
         let current = CurrentPolicy(PolicySnapshot(inForce: policy, loadedAt: clock.now))
         try body(HelperRecords(policy: current, log: queue, limits: limits) { clock.now })
         queue.finish()
-        var records: [DecisionRecord] = []
-        for await record in queue.records { records.append(record) }
-        return records
+        return queue.take()
     }
 
     private func id() throws -> DecisionID { try #require(DecisionID("7f3a9c")) }

@@ -88,7 +88,7 @@ struct RunningProxy: Sendable {
             let token = Data("\(ProxySecret.user):\(secret.secret.text)".utf8).base64EncodedString()
             let log = RecordedDecisions()
             // Ends with the queue.
-            let collection = Task { for await record in queue.records { log.add(record) } }
+            let collection = Task { for await _ in queue.rings { for record in queue.take() { log.add(record) } } }
             let running = RunningProxy(
                 port: server.address.port ?? 0,
                 proxy: proxy,

@@ -7,11 +7,16 @@ import Synchronization
 ///
 /// The queue is bounded. When the disk cannot keep up, records are dropped and counted; a decision never waits.
 final class DecisionQueue: Sendable {
-    /// What was handed over, in order; ends after ``finish()``.
-    let records: AsyncStream<DecisionRecord>
+    /// One element whenever there is something to ``take()`` again; ends after ``finish()``.
+    ///
+    /// Whoever hands over a record to somebody asleep has to wake them, which takes as long as a decision. So nobody is woken
+    /// while what came before has not been taken.
+    let rings: AsyncStream<Void>
 
-    private let continuation: AsyncStream<DecisionRecord>.Continuation
+    private let bell: AsyncStream<Void>.Continuation
+    private let capacity: Int
     private let logAllowed: Bool
+    private let waiting = Mutex<(records: [DecisionRecord], isFinished: Bool)>(([], false))
     private let losses = Atomic(0)
 
     /// A queue.
@@ -20,19 +25,38 @@ final class DecisionQueue: Sendable {
     ///   - capacity: how many records wait at most.
     ///   - logAllowed: whether allowed contacts are taken.
     init(capacity: Int = 8192, logAllowed: Bool = true) {
+        self.capacity = capacity
         self.logAllowed = logAllowed
-        (records, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(capacity))
+        (rings, bell) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Hands over a record.
     func record(_ record: DecisionRecord) {
         guard logAllowed || record.verdict != .allow else { return }
-        if case .dropped = continuation.yield(record) { countLoss() }
+        let waits = waiting.withLock { waiting in
+            guard !waiting.isFinished, waiting.records.count < capacity else { return 0 }
+            waiting.records.append(record)
+            return waiting.records.count
+        }
+        switch waits {
+        case 0: countLoss()
+        case 1: bell.yield()
+        default: break
+        }
+    }
+
+    /// Takes what waits, oldest first.
+    func take() -> [DecisionRecord] {
+        waiting.withLock { waiting in
+            defer { waiting.records = [] }
+            return waiting.records
+        }
     }
 
     /// Takes no more records.
     func finish() {
-        continuation.finish()
+        waiting.withLock { $0.isFinished = true }
+        bell.finish()
     }
 
     /// How many records were lost.
@@ -70,16 +94,13 @@ actor DecisionLog {
 
     /// Writes what comes until the queue is finished and empty.
     func run() async {
-        let clock = ContinuousClock()
-        var nextPause = clock.now
-        for await record in queue.records {
-            write(record)
-            guard clock.now >= nextPause else { continue }
-            // Whoever hands over a record to somebody asleep has to wake them, which takes as long as a decision. So what
-            // comes within this time is collected.
+        for await _ in queue.rings {
+            // More is likely to follow.
             try? await Task.sleep(for: Self.pause)
-            nextPause = clock.now + Self.pause
+            writeWaiting()
         }
+        // What came between the last ring and the end.
+        writeWaiting()
         for follower in followers.values { follower.lines.finish() }
         followers = [:]
         file.close()
@@ -87,7 +108,8 @@ actor DecisionLog {
 
     /// The newest lines, oldest first.
     func newest(_ limit: Int) -> [String] {
-        (try? file.newestLines(min(limit, Self.mostLines))) ?? []
+        writeWaiting()
+        return (try? file.newestLines(min(limit, Self.mostLines))) ?? []
     }
 
     /// The newest lines and those that are still to come, without a gap and without a repetition.
@@ -117,6 +139,10 @@ actor DecisionLog {
 
     private func forget(_ number: Int) {
         followers[number] = nil
+    }
+
+    private func writeWaiting() {
+        for record in queue.take() { write(record) }
     }
 
     private func write(_ record: DecisionRecord) {
