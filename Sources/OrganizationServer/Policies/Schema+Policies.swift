@@ -1,0 +1,4 @@
+extension Schema {
+    /// Policies, signed documents, devices, reports.
+    static let policies: [(String, String)] = []
+}
