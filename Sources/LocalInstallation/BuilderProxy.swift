@@ -26,20 +26,3 @@ public struct BuilderProxy: Sendable, Equatable {
         container.goesThrough(url.text, isOnLoopback: needsHostNetwork)
     }
 }
-
-extension DaemonSettings.EgressProxy {
-    /// Where programs of this machine reach it; an IPv6 address stands in brackets.
-    ///
-    /// On every address (`0.0.0.0`, `[::]`) means on loopback, because no other address of the machine is sure to be
-    /// there.
-    var reachedAt: (host: String, port: String) {
-        let colon = listen.lastIndex(of: ":") ?? listen.endIndex
-        let host =
-            switch listen[..<colon] {
-            case "0.0.0.0": "127.0.0.1"
-            case "[::]": "[::1]"
-            case let host: String(host)
-            }
-        return (host, String(listen[colon...].dropFirst()))
-    }
-}

@@ -255,6 +255,10 @@ struct DoctorTests {
             $0.files = secret("0123456789abcdef0123456789abcdee")
         },
         Row("proxy-secret", "ok", "knows it") { $0.files = secret("0123456789abcdef0123456789abcdef") },
+        Row("proxy-secret", "ok", "knows it") {
+            $0.files = secret("0123456789abcdef0123456789abcdef", port: 7270)
+            $0.daemon["egressProxy"] = #"{"address":"127.0.0.1:7270","problem":null}"#
+        },
         Row("proxy-secret", "error", "others may read") {
             $0.files = secret("0123456789abcdef0123456789abcdef")
             $0.prepare = { chmod($0.paths.proxySecret, 0o644) }
@@ -291,8 +295,8 @@ struct DoctorTests {
         Row("engine-http2", "ok", "29.1.9 does not serve HTTP/2") { $0.info["ServerVersion"] = #""29.1.9""# },
     ]
 
-    private static func secret(_ told: String) -> [(name: String, text: String)] {
-        let url = "http://docker-ram:\(told)@127.0.0.1:7260"
+    private static func secret(_ told: String, port: Int = 7260) -> [(name: String, text: String)] {
+        let url = "http://docker-ram:\(told)@127.0.0.1:\(port)"
         return [
             ("root/etc/docker/daemon.json", #"{"proxies":{"http-proxy":"\#(url)","https-proxy":"\#(url)"}}"#),
             ("root/var/lib/docker-ram/proxy-secret", "0123456789abcdef0123456789abcdef\n"),

@@ -26,7 +26,7 @@ extension MachineCheck {
         },
         MachineCheck("plugin-socket", "Socket of the authorization plugin", asksPrograms: true) { facts in
             let path = facts.paths.pluginSocket
-            guard let socket = UnixSocket(connectingTo: path) else {
+            guard let socket = ClientSocket(connectingTo: path) else {
                 let code = errno
                 if code == EACCES { return .unknown("only root can ask \"\(path)\"") }
                 return facts.leak(
@@ -57,7 +57,8 @@ extension MachineCheck {
         },
         MachineCheck("engine-no-proxy", "No-proxy list of the engine") { facts in
             guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
-            let outcomes = NoProxyEntry.list(facts.engine.noProxy).filter { !$0.isLoopbackOnly }.map { entry in
+            let outcomes = NoProxyEntry.list(facts.engine.proxies.noProxy ?? "").filter { !$0.isLoopbackOnly }.map {
+                entry in
                 let hint = "take it out of the engine's no-proxy list; Go reaches 127.0.0.1 and localhost without it"
                 let verdicts = entry.examples.map(facts.policy.verdict(onReaching:))
                 // Where the policy allows all of it, only the record is missing.
@@ -83,13 +84,21 @@ extension MachineCheck {
 
     /// Whether what the engine was told is what docker-ramd wants to hear.
     private static func proxySecret(_ facts: MachineFacts) -> Outcome {
-        let urls: [String]
+        let told: EngineProxySettings
         do {
-            urls = try DockerDaemon.proxies(facts)
+            let state = try EngineSetup(facts.paths).state()
+            let process = facts.process
+            // What daemon.json says goes before the environment; the drop-in is for the next start.
+            told =
+                try state.proxies.isEmpty
+                ? process.map { EngineProxySettings(environment: try $0.environment) } ?? state.dropIn ?? state.proxies
+                : state.proxies
         } catch {
-            return error.isPermission ? .unknown("only root can see what the engine was told") : .unknown("\(error)")
+            let isPermission = (error as? FileError)?.isPermission == true
+            return .unknown(isPermission ? "only root can see what the engine was told" : "\(error)")
         }
-        let ours = urls.map(ProxyURL.init).filter { $0.leads(to: facts.settings.egressProxy.listen) }
+        let ours = [told.httpProxy, told.httpsProxy].compactMap { $0.map(ProxyURL.init) }
+            .filter { $0.leads(to: facts.listen) }
         guard !ours.isEmpty else { return .unknown("the engine was not told docker-ramd's address in its settings") }
         let secret: ProxySecret
         do {
@@ -200,37 +209,5 @@ private struct Advisory {
     func isMended(in version: EngineRelease) -> Bool {
         version >= mendedFrom
             || mendedLines.contains { $0.numbers.prefix(2) == version.numbers.prefix(2) && version >= $0 }
-    }
-}
-
-/// What dockerd of this machine was told.
-enum DockerDaemon {
-    /// The process id that dockerd wrote down, if that process is a dockerd.
-    static func process(_ facts: MachineFacts) -> Int? {
-        let pidFile = settings(facts, "pidfile")?.text ?? "\(facts.prefix)/run/docker.pid"
-        guard let bytes = try? Files.read(pidFile, atMost: 64).bytes,
-            let pid = Int(String(decoding: bytes.filter { $0 > 0x20 }, as: UTF8.self)),
-            (try? Files.read("\(facts.prefix)/proc/\(pid)/comm", atMost: 64).bytes) == Array("dockerd\n".utf8)
-        else { return nil }
-        return pid
-    }
-
-    /// The proxies in daemon.json, otherwise those in the environment of the process.
-    static func proxies(_ facts: MachineFacts) throws(FileError) -> [String] {
-        let file = try SharedFile(facts.paths.dockerDaemonConfig)
-        let proxies = (try? JSONFileEdit(file.bytes ?? []))?.value(at: ["proxies"])
-        let named = ["http-proxy", "https-proxy"].compactMap { proxies?.value(named: $0)?.text }
-        guard named.isEmpty, let process = process(facts) else { return named }
-        let environment = try Files.read("\(facts.prefix)/proc/\(process)/environ", atMost: 1 << 20).bytes
-        return environment.split(separator: 0).compactMap { bytes in
-            let variable = String(decoding: bytes, as: UTF8.self)
-            let names = ["HTTP_PROXY=", "HTTPS_PROXY=", "http_proxy=", "https_proxy="]
-            return names.first(where: variable.hasPrefix).map { String(variable.dropFirst($0.count)) }
-        }
-    }
-
-    private static func settings(_ facts: MachineFacts, _ key: String) -> JSONValue? {
-        guard let file = try? SharedFile(facts.paths.dockerDaemonConfig), let bytes = file.bytes else { return nil }
-        return (try? JSONFileEdit(bytes))?.value(at: [key])
     }
 }

@@ -155,7 +155,7 @@ struct LockdownChange: CommandResult {
         var changes = try Lockdown(context.paths)
             .enable(rules, nft: filter?.nft ?? PacketFilter.usualPath, isDryRun: isDryRun)
         if let filter, !isDryRun {
-            filter.reloadUnits()
+            try ServiceManager(context)?.run("daemon-reload")
             if engine != nil, filter.loaded?.isCurrent != true || !changes.isEmpty {
                 try filter.load(context.paths.lockdownRules)
                 changes.append("+ table inet \(LockdownRules.table), loaded")
@@ -176,7 +176,7 @@ struct LockdownChange: CommandResult {
             if !isDryRun { try filter.unload() }
             changes.append("- table inet \(LockdownRules.table)")
         }
-        if !isDryRun, !changes.isEmpty { filter?.reloadUnits() }
+        if !isDryRun, !changes.isEmpty, filter != nil { try ServiceManager(context)?.run("daemon-reload") }
         return LockdownChange(changes: changes, isEnabled: false, isDryRun: isDryRun, isLoadedLater: false)
     }
 
@@ -247,21 +247,16 @@ private enum EngineCgroup {
                 hints: ["start Linux with systemd.unified_cgroup_hierarchy=1, or go without lockdown"]
             )
         }
-        guard let bytes = try? Files.read("/run/docker.pid", atMost: 64).bytes,
-            let pid = pid_t(String(decoding: bytes.filter { $0 > 0x20 }, as: UTF8.self)), pid > 1,
-            // A pid file can be older than the process that has the number now.
-            let name = try? Files.read("/proc/\(pid)/comm", atMost: 64).bytes, name.elementsEqual("dockerd\n".utf8)
-        else { return nil }
-        let lines = String(decoding: try Files.read("/proc/\(pid)/cgroup", atMost: 1 << 16).bytes, as: UTF8.self)
-            .split(separator: "\n")
-        let path = lines.first { $0.hasPrefix("0::/") }.map { $0.dropFirst(4) } ?? ""
+        let state = try EngineSetup(paths).state()
+        guard let process = EngineProcess(paths, pidFile: state.pidFile) else { return nil }
+        let path = try process.cgroup
         guard path.split(separator: "/").last == "docker.service" else {
             throw Failure(
-                "dockerd (process \(pid)) runs in the cgroup \"/\(path)\" and not in that of docker.service",
+                "dockerd (process \(process.id)) runs in the cgroup \"/\(path)\" and not in that of docker.service",
                 hints: ["lockdown is loaded with docker.service; start Docker by it: systemctl start docker"]
             )
         }
-        return String(path)
+        return path
     }
 }
 
@@ -319,15 +314,6 @@ private struct PacketFilter {
             // nft shows the path of a cgroup in quotes, and only the number of one that is gone.
             isCurrent: word(3, behind: "cgroupv2")?.hasPrefix("\"") ?? false
         )
-    }
-
-    /// Has systemd read the drop-in; where there is no systemd nobody would.
-    func reloadUnits() {
-        guard access("/run/systemd/system", F_OK) == 0,
-            let systemctl = ChildProcess.find("systemctl", environment: environment)
-        else { return }
-        _ = try? ChildProcess(path: systemctl, arguments: ["daemon-reload"], environment: environment)
-            .run(within: 60_000)
     }
 
     private func run(_ arguments: [String], input: String = "", _ fault: String) throws {
