@@ -68,6 +68,7 @@ struct EngineLockdownEnable: PluginCommand {
             included; containers are not concerned. docs/lockdown.md says what stops working.
 
             Example: docker ram engine lockdown enable --allow 10.0.0.5:514
+            Undo it: docker ram engine lockdown disable
             """
     )
 
@@ -97,7 +98,8 @@ struct EngineLockdownEnable: PluginCommand {
 struct EngineLockdownDisable: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "disable",
-        abstract: "Take the packet filter away (as root)"
+        abstract: "Take the packet filter away (as root)",
+        discussion: "Example: docker ram engine lockdown disable --dry-run"
     )
 
     @Flag(help: "Show what would be done and change nothing")
@@ -114,7 +116,8 @@ struct EngineLockdownDisable: PluginCommand {
 struct EngineLockdownStatus: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show whether the engine is locked in (as root)"
+        abstract: "Show whether the engine is locked in (as root)",
+        discussion: "Example: docker ram engine lockdown status --format json"
     )
 
     @OptionGroup var common: CommonOptions

@@ -6,7 +6,8 @@ import RegistryAccess
 struct EngineStatus: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show what the engine is told and what it uses (as root)"
+        abstract: "Show what the engine is told and what it uses (as root)",
+        discussion: "Example: docker ram engine status --format json"
     )
 
     @OptionGroup var common: CommonOptions
@@ -94,7 +95,9 @@ private struct EngineState: CommandResult {
             ["proxy port", "\(address) \(proxy.words)"],
             ["running engine", engine.map(words) ?? "does not answer"],
         ]
-        if isRestartPending == true { rows.append(["restart", "pending: the running engine has another proxy"]) }
+        if isRestartPending == true {
+            rows.append(["restart", "pending: the running engine has another proxy than the files say"])
+        }
         if let conflict { rows.append(["conflict", conflict.inWords]) }
         return TerminalText.table(rows).map(TerminalText.printable).joined(separator: "\n")
     }
