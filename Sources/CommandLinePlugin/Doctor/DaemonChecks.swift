@@ -32,7 +32,7 @@ extension MachineCheck {
             if let problem = daemon.value(named: "problem")?.text, facts.policy.problem == nil {
                 return .warning("docker-ramd says: \(problem)", hint: "run as root: systemctl reload docker-ramd")
             }
-            return .ok("it is the one in the file")
+            return .ok("it is the policy in force")
         },
         MachineCheck("decision-log", "Decision log") { facts in
             guard let log = facts.daemon?.value(named: "decisionLog") else {

@@ -10,6 +10,9 @@ extension MachineCheck {
                 return .unknown(fault, hint: "run it as root, or as somebody who may use Docker")
             }
             guard fault != DockerProgram.Trouble.notFound.description else { return .unknown(fault) }
+            if facts.daemon == nil, facts.told?.isEnabled == true {
+                return .error(fault, hint: "it may wait for docker-ramd; run as root: systemctl restart docker-ramd")
+            }
             return .error(fault, hint: "run as root: systemctl status docker")
         },
         MachineCheck("engine-plugin", "Authorization plugin of the engine") { facts in
@@ -69,6 +72,20 @@ extension MachineCheck {
         },
         MachineCheck("proxy-secret", "Secret of the egress proxy", proxySecret),
         MachineCheck("engine-version", "Known faults of the engine", engineVersion),
+        MachineCheck("engine-flags", "Flags of the engine", engineFlags),
+        MachineCheck("git-contexts", "Git contexts of builds") { facts in
+            guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
+            guard let version = facts.engine.version.flatMap(EngineRelease.init) else {
+                return .unknown("the engine's version is not known")
+            }
+            // BuildKit tells git its proxy from 0.19 on (moby/buildkit, `util/gitutil/git_cli.go`).
+            guard version < EngineRelease(28, 0, 0) else { return .ok("\(facts.engine.name) tells git its proxy") }
+            if (try? Lockdown(facts.paths).state())?.isEnabled == true { return .ok("lockdown keeps git in") }
+            return .warning(
+                "BuildKit of \(facts.engine.name) fetches git contexts past the egress proxy",
+                hint: "upgrade the engine to 28.0 or later, or run as root: docker ram engine enable --lockdown"
+            )
+        },
         MachineCheck("engine-http2", "Builds that the authorization plugin is not asked about") { facts in
             guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
             guard let version = facts.engine.version.flatMap(EngineRelease.init) else {
@@ -120,6 +137,27 @@ extension MachineCheck {
             )
         }
         return .ok("the engine knows it")
+    }
+
+    /// What the engine is told on its command line, beside the files that `engine enable` writes.
+    private static func engineFlags(_ facts: MachineFacts) -> Outcome {
+        let process = facts.process
+        let daemonConfig = facts.paths.dockerDaemonConfig
+        var outcomes = EngineFlag.all(service: EngineService(facts.paths), process: process).map { flag in
+            let isSaidTwice = flag.name == EngineFlag.plugin ? facts.told?.plugins.isEmpty : facts.told?.proxies.isEmpty
+            let hint = "move what it says to \"\(flag.key)\" in \"\(daemonConfig)\""
+            return isSaidTwice == false
+                ? Outcome.error(
+                    "dockerd gets \(flag.inWords), and does not start when daemon.json says it too",
+                    hint: hint
+                )
+                : .warning("dockerd gets \(flag.inWords), which goes before what docker-ram sets", hint: hint)
+        }
+        if let file = process?.otherConfig(facts.paths) {
+            let text = "dockerd reads \"\(file)\" and not \"\(daemonConfig)\", where docker-ram writes"
+            outcomes.append(.warning(text, hint: "start dockerd without --config-file"))
+        }
+        return .all(outcomes, otherwise: .ok("none goes before daemon.json"))
     }
 
     private static func engineVersion(_ facts: MachineFacts) -> Outcome {

@@ -36,8 +36,10 @@ struct MachineFacts {
     }
 
     var paths: InstallationPaths { context.paths }
+    /// What the engine is told by files, as far as the caller may read them.
+    var told: EngineSetup.State? { try? EngineSetup(paths).state() }
     /// The engine of this machine, if it runs.
-    var process: EngineProcess? { EngineProcess(paths, pidFile: (try? EngineSetup(paths).state())?.pidFile) }
+    var process: EngineProcess? { EngineProcess(paths, pidFile: told?.pidFile) }
     /// Where docker-ramd listens as the egress proxy, or should.
     var listen: String { Self.listen(daemon, settings) }
 

@@ -11,7 +11,7 @@ struct EngineEnable: PluginCommand {
             Another proxy that the engine used until now becomes the egress proxy's own.
 
             Example: docker ram engine enable --dry-run
-            Then:    docker ram engine enable --reload --restart
+            Then: docker ram engine enable --reload --restart
             Undo it: docker ram engine disable --reload --restart
             """
     )
@@ -46,6 +46,12 @@ struct EngineEnable: PluginCommand {
         let flags = [EngineFlag.plugin] + (pluginOnly ? [] : EngineFlag.proxies)
         if let flag = EngineFlag.all(flags, service: service, process: process).first {
             throw Self.conflict(flag, context)
+        }
+        if let file = process?.otherConfig(context.paths) {
+            throw Failure(
+                "dockerd reads \"\(file)\" and not \"\(context.paths.dockerDaemonConfig)\"; nothing was changed",
+                hints: ["start dockerd without --config-file"]
+            )
         }
         let running = EngineInfo(ofMachine: context.paths, hosts: state.hosts)
         let proxy = pluginOnly ? nil : try proxy(setup, state, service, running, context)

@@ -32,14 +32,14 @@ struct EngineInfo {
             fault = error.description
             return
         }
-        let words = Self.firstLine(result.errorWords)
+        let words = Self.firstLine(result.errorWords).map(Self.inShort)
         guard let json = try? StrictJSON.parse(result.output, limits: .init(foldsKeys: false)) else {
             fault = words ?? "docker info said nothing"
             return
         }
         read(json)
         if let error = json.value(named: "ServerErrors")?.elements?.first?.text, !error.isEmpty {
-            fault = Self.firstLine(error)
+            fault = Self.firstLine(error).map(Self.inShort)
         } else if version?.isEmpty != false {
             fault = words ?? "the engine does not answer"
         }
@@ -88,6 +88,11 @@ struct EngineInfo {
             (registries?.value(named: "IndexConfigs")?.members ?? [])
             .filter { $0.value.value(named: "Secure") == .bool(false) }.map(\.name)
             + (registries?.value(named: "InsecureRegistryCIDRs")?.elements ?? []).compactMap(\.text)
+    }
+
+    /// Docker says the same four times where the caller may not use its socket.
+    private static func inShort(_ fault: String) -> String {
+        fault.contains("permission denied while trying to connect") ? "permission denied on the engine's socket" : fault
     }
 
     private static func firstLine(_ text: String) -> String? {

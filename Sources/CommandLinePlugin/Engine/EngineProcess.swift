@@ -51,6 +51,17 @@ struct EngineProcess {
         return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// The file that it reads in the place of `daemon.json`, if its command line names another.
+    func otherConfig(_ paths: InstallationPaths) -> String? {
+        let flag = "--config-file"
+        let words = words
+        guard let index = words.firstIndex(where: { $0 == flag || $0.hasPrefix("\(flag)=") }) else { return nil }
+        let file =
+            words[index] == flag ? words.dropFirst(index + 1).first : String(words[index].dropFirst(flag.count + 1))
+        // An engine under a root of its own may see it at its usual place.
+        return [paths.dockerDaemonConfig, InstallationPaths().dockerDaemonConfig].contains(file) ? nil : file
+    }
+
     /// The environment that it was started with; only root may see it.
     var environment: [String: String] {
         get throws(FileError) {
