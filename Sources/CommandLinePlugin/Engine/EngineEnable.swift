@@ -144,11 +144,11 @@ struct EngineEnable: PluginCommand {
             }
             return place
         }
-        let version = EngineVersion(context, service: service, running: running)
-        let place = try version.place(besides: state.proxies)
+        let versions = EngineVersions(context, service: service, running: running)
+        let place = try versions.place(besides: state.proxies)
         let reads = place == .daemonConfig ? "daemon.json" : "the environment of docker.service"
-        let suffix = version.isKnown ? "" : ", as engines of every version do"
-        context.note("note: \(version.words); it reads its proxy from \(reads)\(suffix)")
+        let suffix = versions.isKnown ? "" : ", as engines of every version do"
+        context.note("note: \(versions.words); it reads its proxy from \(reads)\(suffix)")
         return place
     }
 

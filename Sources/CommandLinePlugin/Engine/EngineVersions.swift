@@ -1,7 +1,7 @@
 import LocalInstallation
 
-/// Which engine there is, and how it learns of its proxy.
-struct EngineVersion {
+/// The versions of the engine of this machine, and how it learns of its proxy.
+struct EngineVersions {
     /// What the running engine says.
     var running: String?
     /// What the installed program says, and where it is.
