@@ -11,9 +11,9 @@ public struct BuilderProxy: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - secret: the builders' secret.
-    ///   - settings: where the proxy listens.
-    public init(secret: ProxySecret, settings: DaemonSettings.EgressProxy) {
-        let (host, port) = settings.reachedAt
+    ///   - listen: where the proxy listens: an IP address and a port.
+    public init(secret: ProxySecret, listen: String) {
+        let (host, port) = DaemonSettings.EgressProxy.reached(listening: listen)
         needsHostNetwork = host.hasPrefix("127.") || host == "[::1]"
         url = secret.proxyURL(listen: "\(host):\(port)")
     }

@@ -198,9 +198,6 @@ public struct InvalidDaemonSettings: Error, Hashable, Sendable, CustomStringConv
 }
 
 extension DaemonSettings.EgressProxy {
-    /// Where programs of this machine reach it.
-    var reachedAt: (host: String, port: String) { Self.reached(listening: listen) }
-
     /// Where programs of this machine reach a listener.
     ///
     /// On every address (`0.0.0.0`, `[::]`) means on loopback, because no other address of the machine is sure to be

@@ -45,8 +45,8 @@ struct EngineBuilder: PluginCommand {
     }
 
     func run(in context: CommandContext) throws {
-        let settings = try DaemonSettings(context.paths).egressProxy
-        let proxy = BuilderProxy(secret: try secret(context), settings: settings)
+        let address = try EgressProxyAddress(context, settings: DaemonSettings(context.paths), isChecked: false)
+        let proxy = BuilderProxy(secret: try secret(context), listen: address.text)
         let docker = DockerProgram(context)
         let builder = Builder(
             name: name,

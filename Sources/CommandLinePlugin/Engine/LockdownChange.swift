@@ -15,14 +15,15 @@ struct LockdownChange: CommandResult {
         isDryRun: Bool,
         in context: CommandContext
     ) throws -> LockdownChange {
-        let settings = try DaemonSettings(context.paths).egressProxy
+        // Not what the settings say alone: the engine is told where docker-ramd listens, which systemd may have decided.
+        let proxy = try EgressProxyAddress(context, settings: DaemonSettings(context.paths), isChecked: false).text
         let filter = PacketFilter(context)
         try filter?.checkIsThere()
         let engine = filter == nil ? nil : try EngineCgroup.ofRunningEngine(context.paths)
         let cgroup = engine ?? EngineCgroup.usual
-        guard let rules = LockdownRules(cgroup: cgroup, settings: settings, exceptions: allowed.exceptions) else {
+        guard let rules = LockdownRules(cgroup: cgroup, listen: proxy, exceptions: allowed.exceptions) else {
             throw Failure(
-                "no rules can be written for the cgroup \"\(cgroup)\" and the proxy at \"\(settings.listen)\""
+                "no rules can be written for the cgroup \"\(cgroup)\" and the proxy at \"\(proxy)\""
             )
         }
         // Before anything is changed: a drop-in whose rules nft does not load keeps Docker from starting.
