@@ -192,7 +192,7 @@ struct DoctorTests {
         Row("daemon-settings", "error", "unknown key \"decisionlog\"") {
             $0.files = [("root/etc/docker-ram/daemon.json", #"{"decisionlog":{}}"#)]
         },
-        Row("daemon-settings", "warning", "listens on 127.0.0.1:7260, where systemd opens its socket, and not on 172.17") {
+        Row("daemon-settings", "warning", "listens on 127.0.0.1:7260, where systemd opens") {
             $0.files = [("root/etc/docker-ram/daemon.json", #"{"egressProxy":{"listen":"172.17.0.1:7260"}}"#)]
         },
         Row("daemon-policy", "warning", "has not taken over policy 42") {
