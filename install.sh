@@ -8,19 +8,26 @@ usage() {
     cat <<'EOF'
 Usage: ./install.sh [OPTION]...
 
-Without options, as root: builds docker-ram and installs it for all users of this machine.
+Without options, as root: builds docker-ram and installs it for all users of
+this machine.
 
-  --user            install the Docker CLI plugin and the credential helper for you alone, without root
+  --user            install the Docker CLI plugin and the credential helper for
+                    you alone, without root
   --uninstall       take everything back (with --user: what --user installed)
-  --purge           with --uninstall: remove /etc/docker-ram too, the policy included
-  --demo            show on a private engine, without touching this machine's Docker, what docker-ram does
+  --purge           with --uninstall: remove /etc/docker-ram too, the policy
+                    included
+  --demo            show on a private engine, without touching this machine's
+                    Docker, what docker-ram does
   --dry-run         say what would be done, and do nothing
   --prebuilt DIR    take the three programs from DIR instead of building them
   --no-setup        do not run "docker ram setup" for the person who calls
-  --restart-docker  restart Docker at the end, which stops containers unless live-restore is set; until then
-                    builds and logins are not enforced
+  --restart-docker  restart Docker at the end, which stops containers unless
+                    live-restore is set; until then builds and logins are not
+                    enforced
   --root DIR        install under DIR instead of / (for images and tests)
   -h, --help        show this text
+
+Example: sudo ./install.sh --dry-run
 EOF
 }
 
@@ -59,7 +66,7 @@ while [ $# -gt 0 ]; do
         --no-setup) setup=no ;;
         --restart-docker) restart_docker=yes ;;
         --prebuilt | --root)
-            [ $# -ge 2 ] && [ -n "$2" ] || wrong_usage "$1 needs a directory"
+            [ -n "${2:-}" ] || wrong_usage "$1 needs a directory"
             if [ "$1" = --prebuilt ]; then prebuilt=$2; else root=$2; fi
             shift
             ;;
@@ -82,10 +89,12 @@ done
 source_directory=$(cd -- "$(dirname -- "$0")" && pwd -P)
 metadata=$source_directory/plugin-metadata
 if [ -n "$prebuilt" ]; then
-    prebuilt=$(cd -- "$prebuilt" 2>/dev/null && pwd -P) || fail "the directory given with --prebuilt does not exist"
+    given=$prebuilt
+    prebuilt=$(cd -- "$given" 2>/dev/null && pwd -P) || fail "the directory \"$given\" given with --prebuilt does not exist"
 fi
 if [ -n "$root" ]; then
-    root=$(cd -- "$root" 2>/dev/null && pwd -P) || fail "the directory given with --root does not exist"
+    given=$root
+    root=$(cd -- "$given" 2>/dev/null && pwd -P) || fail "the directory \"$given\" given with --root does not exist"
     [ "$root" != / ] || root=''
 fi
 
@@ -177,7 +186,7 @@ put_file() {
     new_sum=$(checksum "$1")
     saved=-
     if [ -e "$root$3" ] || [ -L "$root$3" ]; then
-        [ -f "$root$3" ] && [ ! -L "$root$3" ] || fail "\"$root$3\" is in the way and not a plain file"
+        if [ ! -f "$root$3" ] || [ -L "$root$3" ]; then fail "\"$root$3\" is in the way and not a plain file"; fi
         old_sum=$(checksum "$root$3")
         if recorded file "$3"; then
             saved=$(recorded_field file "$3" 4)
@@ -289,6 +298,7 @@ need_packages() {
     fi
     is_root || fail "these Debian packages are missing:$missing" "run: sudo apt-get install$missing"
     step "installing Debian packages:$missing"
+    # shellcheck disable=SC2086
     install_packages_without_starting $missing
 }
 
@@ -323,8 +333,9 @@ programs='docker-ram docker-credential-ram docker-ramd'
 have_programs() {
     if [ -n "$prebuilt" ]; then
         for name in $programs; do
-            [ -f "$prebuilt/$name" ] && [ -x "$prebuilt/$name" ] ||
+            if [ ! -f "$prebuilt/$name" ] || [ ! -x "$prebuilt/$name" ]; then
                 fail "there is no program \"$prebuilt/$name\""
+            fi
         done
         binaries=$prebuilt
         return 0
@@ -372,7 +383,7 @@ sockets='docker-ramd-plugin.socket docker-ramd-control.socket docker-ramd-proxy.
 docker_ram() { DOCKER_RAM_ROOT=${root:-/} "$root$plugin" ram "$@"; }
 
 # The person who called, also through sudo.
-caller() {
+calling_person() {
     if [ -n "${SUDO_USER:-}" ]; then printf '%s\n' "$SUDO_USER"; else id -un; fi
 }
 # Runs a command as somebody, in that person's home: NAME COMMAND...
@@ -430,8 +441,8 @@ install_for_all() {
     put_file "$metadata/systemd/sysusers.conf" 0644 /etc/sysusers.d/docker-ram.conf
     put_file "$metadata/systemd/docker-ramd.service" 0644 $units/docker-ramd.service
     for socket in $sockets; do
-        put_file "$metadata/systemd/$socket" 0644 $units/$socket
-        put_link ../$socket $units/sockets.target.wants/$socket
+        put_file "$metadata/systemd/$socket" 0644 "$units/$socket"
+        put_link "../$socket" "$units/sockets.target.wants/$socket"
     done
     put_file "$metadata/systemd/docker.service.conf" 0644 $units/docker.service.d/50-docker-ram.conf
     for example in policy.json daemon.json ram.json; do
@@ -455,7 +466,7 @@ install_for_all() {
     make_directory /etc/docker
     enable_engine
     if [ $setup = yes ] && [ -z "$root" ]; then
-        name=$(caller)
+        name=$(calling_person)
         if [ $dry_run = yes ]; then
             say "would run  \"docker ram setup\" for $name"
         else
@@ -603,7 +614,7 @@ uninstall_for_all() {
             systemctl -q reset-failed docker-ramd.service docker-ramd-plugin.socket 2>/dev/null || true
         fi
     fi
-    if [ -d "$root/etc/docker-ram" ] && [ -n "$(ls -A "$root/etc/docker-ram")" ]; then
+    if [ $dry_run = no ] && [ -d "$root/etc/docker-ram" ] && [ -n "$(ls -A "$root/etc/docker-ram")" ]; then
         say "kept       $root/etc/docker-ram, which an administrator wrote (--purge removes it)"
     fi
     step "done"
@@ -613,7 +624,7 @@ uninstall_for_all() {
 # For one developer
 
 user_paths() {
-    [ -n "${HOME:-}" ] && [ -d "$HOME" ] || fail "HOME is not set"
+    if [ -z "${HOME:-}" ] || [ ! -d "$HOME" ]; then fail "HOME is not set, or no directory"; fi
     ! is_root || [ -O "$HOME" ] || fail "\"$HOME\" belongs to somebody else" "run this as that person, without sudo"
     plugin=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins/docker-ram
     helper=$HOME/.local/bin/docker-credential-ram

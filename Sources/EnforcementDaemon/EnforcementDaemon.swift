@@ -47,11 +47,11 @@ struct EnforcementDaemon: Sendable {
         let watcher = PolicyWatcher(paths, logger: logger)
         let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
         let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
-        let builderProxy = builderProxy()
-        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue, builderProxy: builderProxy)
 
         // Before the plugin answers, so that whoever waits for that finds the proxy and its secrets.
         let (proxy, proxyServer, proxyProblem) = await startProxy(watcher.policy, queue)
+        let builderProxy = builderProxy(listen: proxyServer?.address.text ?? settings.egressProxy.listen)
+        let plugin = AuthorizationPlugin(policy: watcher.policy, log: queue, builderProxy: builderProxy)
         let pluginServer = try await AuthorizationPluginServer.start(
             on: pluginSocket.descriptor,
             plugin: plugin,
@@ -159,10 +159,10 @@ struct EnforcementDaemon: Sendable {
     private static let proxyGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     /// What builders go through; without their secret, which is no reason not to serve, none of them does.
-    private func builderProxy() -> BuilderProxy? {
+    private func builderProxy(listen: String) -> BuilderProxy? {
         do throws(FileError) {
             let secret = try ProxySecret.readOrMake(paths, of: .builders)
-            return BuilderProxy(secret: secret, settings: settings.egressProxy)
+            return BuilderProxy(secret: secret, listen: listen)
         } catch {
             logger.error("builders count as unmanaged", metadata: ["error": "\(error)"])
             return nil

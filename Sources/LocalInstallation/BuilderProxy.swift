@@ -11,9 +11,9 @@ public struct BuilderProxy: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - secret: the builders' secret.
-    ///   - settings: where the proxy listens.
-    public init(secret: ProxySecret, settings: DaemonSettings.EgressProxy) {
-        let (host, port) = settings.reachedAt
+    ///   - listen: where the proxy listens: an IP address and a port.
+    public init(secret: ProxySecret, listen: String) {
+        let (host, port) = DaemonSettings.EgressProxy.reached(listening: listen)
         needsHostNetwork = host.hasPrefix("127.") || host == "[::1]"
         url = secret.proxyURL(listen: "\(host):\(port)")
     }
@@ -24,22 +24,5 @@ public struct BuilderProxy: Sendable, Equatable {
     /// - Returns: `false` also where it is doubtful.
     public func isUsed(by container: BuilderContainer) -> Bool {
         container.goesThrough(url.text, isOnLoopback: needsHostNetwork)
-    }
-}
-
-extension DaemonSettings.EgressProxy {
-    /// Where programs of this machine reach it; an IPv6 address stands in brackets.
-    ///
-    /// On every address (`0.0.0.0`, `[::]`) means on loopback, because no other address of the machine is sure to be
-    /// there.
-    var reachedAt: (host: String, port: String) {
-        let colon = listen.lastIndex(of: ":") ?? listen.endIndex
-        let host =
-            switch listen[..<colon] {
-            case "0.0.0.0": "127.0.0.1"
-            case "[::]": "[::1]"
-            case let host: String(host)
-            }
-        return (host, String(listen[colon...].dropFirst()))
     }
 }

@@ -196,3 +196,23 @@ public struct InvalidDaemonSettings: Error, Hashable, Sendable, CustomStringConv
         self.description = description
     }
 }
+
+extension DaemonSettings.EgressProxy {
+    /// Where programs of this machine reach a listener.
+    ///
+    /// On every address (`0.0.0.0`, `[::]`) means on loopback, because no other address of the machine is sure to be
+    /// there.
+    ///
+    /// - Parameter listen: an IP address and a port.
+    /// - Returns: both; an IPv6 address stands in brackets.
+    public static func reached(listening listen: String) -> (host: String, port: String) {
+        let colon = listen.lastIndex(of: ":") ?? listen.endIndex
+        let host =
+            switch listen[..<colon] {
+            case "0.0.0.0": "127.0.0.1"
+            case "[::]": "[::1]"
+            case let host: String(host)
+            }
+        return (host, String(listen[colon...].dropFirst()))
+    }
+}

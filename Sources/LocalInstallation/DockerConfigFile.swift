@@ -44,14 +44,6 @@ public struct DockerConfigFile: Sendable {
         }
     }
 
-    /// Whether Docker asks plugins after a failed command (`features.hooks`), and us among them.
-    public var areHooksOn: Bool {
-        let feature = document.value(at: ["features", "hooks"])?.text ?? ""
-        // Go's strconv.ParseBool.
-        let isOn = ["1", "t", "T", "true", "TRUE", "True"].contains(feature)
-        return isOn && document.value(at: ["plugins", "ram", "hooks"])?.text?.isEmpty == false
-    }
-
     /// The registries whose credentials stand in the file in plain text.
     public var plainCredentials: [PlainCredential] {
         (document.value(at: ["auths"])?.members ?? []).compactMap { member in

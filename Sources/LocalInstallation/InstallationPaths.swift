@@ -2,8 +2,8 @@
 ///
 /// The root is `/` on a real machine; tests and trial runs use a directory of their own.
 public struct InstallationPaths: Hashable, Sendable {
-    /// The root, without a trailing slash; empty for `/`.
-    private let prefix: String
+    /// What stands before a path of the machine: the root without a slash at its end, and nothing for `/`.
+    public let prefix: String
 
     /// Paths under a root.
     ///

@@ -60,13 +60,13 @@ public struct LockdownRules: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - cgroup: the engine's cgroup without a slash in front; letters, digits and `.-_@:\` between slashes.
-    ///   - settings: where the egress proxy listens.
+    ///   - listen: where the egress proxy listens: an IP address and a port.
     ///   - exceptions: what else may be reached.
-    public init?(cgroup: String, settings: DaemonSettings.EgressProxy, exceptions: [Exception] = []) {
+    public init?(cgroup: String, listen: String, exceptions: [Exception] = []) {
         let isWritable = cgroup.utf8.allSatisfy { byte in
             (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || "/.-_@:\\".utf8.contains(byte)
         }
-        let (host, port) = settings.reachedAt
+        let (host, port) = DaemonSettings.EgressProxy.reached(listening: listen)
         guard !cgroup.isEmpty, !cgroup.hasPrefix("/"), isWritable, port != "0" else { return nil }
         self.cgroup = cgroup
         self.exceptions = exceptions

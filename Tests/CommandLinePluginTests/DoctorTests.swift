@@ -192,6 +192,9 @@ struct DoctorTests {
         Row("daemon-settings", "error", "unknown key \"decisionlog\"") {
             $0.files = [("root/etc/docker-ram/daemon.json", #"{"decisionlog":{}}"#)]
         },
+        Row("daemon-settings", "warning", "listens on 127.0.0.1:7260, where systemd opens") {
+            $0.files = [("root/etc/docker-ram/daemon.json", #"{"egressProxy":{"listen":"172.17.0.1:7260"}}"#)]
+        },
         Row("daemon-policy", "warning", "has not taken over policy 42") {
             $0.daemon["policy"] = #"{"state":"enforce","policyVersion":41,"problem":null}"#
         },
@@ -255,6 +258,10 @@ struct DoctorTests {
             $0.files = secret("0123456789abcdef0123456789abcdee")
         },
         Row("proxy-secret", "ok", "knows it") { $0.files = secret("0123456789abcdef0123456789abcdef") },
+        Row("proxy-secret", "ok", "knows it") {
+            $0.files = secret("0123456789abcdef0123456789abcdef", port: 7270)
+            $0.daemon["egressProxy"] = #"{"address":"127.0.0.1:7270","problem":null}"#
+        },
         Row("proxy-secret", "error", "others may read") {
             $0.files = secret("0123456789abcdef0123456789abcdef")
             $0.prepare = { chmod($0.paths.proxySecret, 0o644) }
@@ -283,6 +290,30 @@ struct DoctorTests {
         Row("engine-version", "unknown", "20.10.24+dfsg1 comes from a distribution") {
             $0.info["ServerVersion"] = #""20.10.24+dfsg1""#
         },
+        Row("engine", "unknown", "permission denied on the engine's socket") {
+            $0.infoScript =
+                "echo 'permission denied while trying to connect to the docker API at unix:///s' >&2; exit 1"
+        },
+        Row("engine-flags", "ok", "none goes before daemon.json") {
+            $0.files = running("--config-file", "/etc/docker/daemon.json", "--http-proxyless")
+        },
+        Row("engine-flags", "warning", "--https-proxy in the command line of process 4711, which goes before") {
+            $0.files = running("--https-proxy", "http://alice:hunter2@proxy.test")
+        },
+        Row("engine-flags", "error", "does not start when daemon.json says it too") {
+            let unit = "[Service]\nExecStart=/usr/sbin/dockerd --authorization-plugin=docker-ram\n"
+            $0.files = [
+                ("root/lib/systemd/system/docker.service", unit),
+                ("root/etc/docker/daemon.json", #"{"authorization-plugins":["docker-ram"]}"#),
+            ]
+        },
+        Row("engine-flags", "warning", "reads \"/srv/daemon.json\" and not") {
+            $0.files = running("--config-file=/srv/daemon.json")
+        },
+        Row("git-contexts", "warning", "engine 27.5.1 fetches git contexts past the egress proxy") {
+            $0.info["ServerVersion"] = #""27.5.1""#
+        },
+        Row("git-contexts", "ok", "engine 28.0.0 tells git its proxy") { $0.info["ServerVersion"] = #""28.0.0""# },
         Row("engine-http2", "error", "takes builds over HTTP/2 without asking") {
             $0.info["HttpProxy"] = #""""#
             $0.info["HttpsProxy"] = #""""#
@@ -291,8 +322,15 @@ struct DoctorTests {
         Row("engine-http2", "ok", "29.1.9 does not serve HTTP/2") { $0.info["ServerVersion"] = #""29.1.9""# },
     ]
 
-    private static func secret(_ told: String) -> [(name: String, text: String)] {
-        let url = "http://docker-ram:\(told)@127.0.0.1:7260"
+    private static func running(_ words: String...) -> [(name: String, text: String)] {
+        [
+            ("root/run/docker.pid", "4711\n"), ("root/proc/4711/comm", "dockerd\n"),
+            ("root/proc/4711/cmdline", (["dockerd"] + words).joined(separator: "\0") + "\0"),
+        ]
+    }
+
+    private static func secret(_ told: String, port: Int = 7260) -> [(name: String, text: String)] {
+        let url = "http://docker-ram:\(told)@127.0.0.1:\(port)"
         return [
             ("root/etc/docker/daemon.json", #"{"proxies":{"http-proxy":"\#(url)","https-proxy":"\#(url)"}}"#),
             ("root/var/lib/docker-ram/proxy-secret", "0123456789abcdef0123456789abcdef\n"),
@@ -485,6 +523,9 @@ struct DoctorTests {
         Row("plain-credentials", "warning", "the password for \"a.test\"") {
             $0.config = #"{"credsStore":"ram","auths":{"a.test":{"auth":"dTpw"},"b.test":{}}}"#
         },
+        Row("plain-credentials", "warning", "the password for \"a.test\"") {
+            $0.config = #"{"auths":{"a.test":{"auth":"dTpw"}}}"#
+        },
         Row("docker-auth-config", "warning", "DOCKER_AUTH_CONFIG is set") {
             $0.environment["DOCKER_AUTH_CONFIG"] = "{}"
         },
@@ -537,6 +578,23 @@ struct DoctorTests {
         let wrong = Set(Self.rows.filter { ["warning", "error"].contains($0.status) }.map(\.id))
         #expect(MachineCheck.all.map(\.id).filter { !wrong.contains($0) } == [])
         #expect(Set(MachineCheck.all.map(\.id)).count == MachineCheck.all.count)
+    }
+
+    @Test
+    func `what setup left in config.json is taken out by logout`() throws {
+        var surroundings = Surroundings()
+        surroundings.config = #"{"credsStore":"ram","auths":{"a.test":{"auth":"dTpw"}}}"#
+        #expect(try surroundings.examine("plain-credentials").hint == "run: docker ram setup; or: docker logout a.test")
+    }
+
+    @Test
+    func `an engine that hangs while docker-ramd is silent is said to wait for it`() throws {
+        var surroundings = Surroundings()
+        surroundings.isDaemonThere = false
+        surroundings.infoScript = "echo 'Cannot connect to the Docker daemon' >&2; exit 1"
+        #expect(try surroundings.examine("engine").hint == "run as root: systemctl status docker")
+        surroundings.files = [("root/etc/docker/daemon.json", #"{"authorization-plugins":["docker-ram"]}"#)]
+        #expect(try surroundings.examine("engine").hint?.hasPrefix("it may wait for docker-ramd") == true)
     }
 
     @Test

@@ -78,7 +78,7 @@ struct EngineBuilderTests {
             let paths = InstallationPaths(root: machine.root)
             let proxy = BuilderProxy(
                 secret: try ProxySecret(paths, of: .builders),
-                settings: DaemonSettings.EgressProxy()
+                listen: "127.0.0.1:7260"
             )
             #expect(proxy.isUsed(by: container))
         }

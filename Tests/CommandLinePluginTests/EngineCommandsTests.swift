@@ -137,6 +137,23 @@ struct EngineCommandsTests {
         }
     }
 
+    @Test
+    func `lockdown and builders too get the address where docker-ramd says that it listens`() throws {
+        try with { (machine, proxy) throws in
+            let port = proxy.port ?? 0
+            #expect(machine.run(["engine", "lockdown", "enable"]).code == 0)
+            let rules = try machine.read("root/etc/docker-ram/lockdown.nft")
+            #expect(rules.contains("ip daddr 127.0.0.1 tcp dport \(port) accept"), "\(rules)")
+            try FileManager.default.createDirectory(
+                atPath: "\(machine.root)/var/lib/docker-ram",
+                withIntermediateDirectories: true
+            )
+            _ = try ProxySecret.readOrMake(InstallationPaths(root: machine.root), of: .builders)
+            let builder = machine.run(["engine", "builder", "acme", "--print"])
+            #expect(builder.output.contains("@127.0.0.1:\(port) "), "\(builder)")
+        }
+    }
+
     // MARK: - Versions
 
     @Test(

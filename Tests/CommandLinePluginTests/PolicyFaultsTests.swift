@@ -42,4 +42,16 @@ struct PolicyFaultsTests {
     func `nothing is made up`(text: String) {
         #expect(places(text) == [])
     }
+
+    @Test
+    func `a policy in order that others may write is said not to be used`() throws {
+        try Machine.with { (machine) throws in
+            let path = "\(machine.root)/etc/docker-ram/policy.json"
+            #expect(machine.run(["policy", "validate", path]).code == 0)
+            try machine.write(Machine.policy, "root/etc/docker-ram/policy.json", mode: 0o666)
+            let outcome = machine.run(["policy", "validate", path])
+            #expect(outcome.code == 1)
+            #expect(outcome.errors.contains("this machine does not use the file: \"\(path)\" can be written by others"))
+        }
+    }
 }

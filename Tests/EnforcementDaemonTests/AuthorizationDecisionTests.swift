@@ -216,7 +216,7 @@ struct AuthorizationDecisionTests {
     ) throws {
         try withTemporaryDirectory { (directory) throws in
             let secret = try ProxySecret.readOrMake(InstallationPaths(root: directory), of: .builders)
-            let proxy = BuilderProxy(secret: secret, settings: DaemonSettings.EgressProxy())
+            let proxy = BuilderProxy(secret: secret, listen: "127.0.0.1:7260")
             let environment = BuilderContainer.environment(through: isManaged ? proxy.url.text : "http://x.test:1")
             let call = Self.containerCreation([
                 JSONMember("Image", .string("moby/buildkit:buildx-stable-1")),

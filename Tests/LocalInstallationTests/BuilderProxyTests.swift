@@ -65,9 +65,7 @@ struct BuilderProxyTests {
     func `where a builder finds the proxy`(_ listen: String, _ address: String, _ needsHostNetwork: Bool) throws {
         try withTemporaryDirectory { (directory) throws in
             let secret = try ProxySecret.readOrMake(InstallationPaths(root: directory), of: .builders)
-            var settings = DaemonSettings.EgressProxy()
-            settings.listen = listen
-            let proxy = BuilderProxy(secret: secret, settings: settings)
+            let proxy = BuilderProxy(secret: secret, listen: listen)
             #expect(proxy.url.text == "http://docker-ram-builder:\(secret.secret.text)@\(address)")
             #expect(proxy.needsHostNetwork == needsHostNetwork)
         }

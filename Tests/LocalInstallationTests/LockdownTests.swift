@@ -10,11 +10,9 @@ struct LockdownTests {
         cgroup: String = "system.slice/docker.service",
         listen: String = "127.0.0.1:7260"
     ) -> LockdownRules? {
-        var settings = DaemonSettings.EgressProxy()
-        settings.listen = listen
-        return LockdownRules(
+        LockdownRules(
             cgroup: cgroup,
-            settings: settings,
+            listen: listen,
             exceptions: exceptions.compactMap(LockdownRules.Exception.init)
         )
     }

@@ -7,9 +7,12 @@ struct Check: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Say whether images may be pulled, pushed or logged in for",
-        discussion:
-            "Exits with 3 if any of them is denied. With --action login a registry is checked, with --host what the "
-            + "egress proxy lets pass. For example: docker ram check --explain ghcr.io/acme/api:1.2"
+        discussion: """
+            Exits with 3 if any of them is denied. With --action login the arguments are registries, with --host hosts \
+            that the egress proxy is asked for.
+
+            Example: docker ram check --explain ghcr.io/acme/api:1.2
+            """
     )
 
     @Argument(help: "An image, for example ghcr.io/acme/api:1.2")

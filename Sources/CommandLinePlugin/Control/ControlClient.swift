@@ -32,7 +32,7 @@ struct ControlClient {
         patience: Int32 = Self.patience,
         _ body: (String, JSONValue) throws -> Void
     ) throws {
-        guard let socket = UnixSocket(connectingTo: path) else {
+        guard let socket = ClientSocket(connectingTo: path) else {
             let code = errno
             let reason = String(cString: strerror(code)).lowercased()
             throw Unanswered(

@@ -6,7 +6,7 @@ enum CancellationSocket {
     /// Ends the process when Docker closes the connection; does nothing where Docker offers none.
     static func exitWhenClosed(environment: [String: String]) {
         guard let name = environment["DOCKER_CLI_PLUGIN_SOCKET"], !name.isEmpty,
-            let socket = UnixSocket(connectingTo: name)
+            let socket = ClientSocket(connectingTo: name)
         else { return }
         // A thread, because the commands block where they wait.
         var thread = pthread_t()

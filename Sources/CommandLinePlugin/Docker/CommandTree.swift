@@ -96,7 +96,8 @@ struct CommandTree: Sendable {
             }
         }
         if !subcommands.isEmpty {
-            text += "\nRun '\(path) COMMAND --help' for more information on a command.\n"
+            let words = "Run '\(path) COMMAND --help' for more information on a command."
+            text += "\n\(TerminalText.wrapped(words, width: width, indentation: 0))\n"
         }
         return text
     }
@@ -111,7 +112,10 @@ struct CommandTree: Sendable {
             if !option.values.isEmpty {
                 words += " (\(option.values.map { "\"\($0)\"" }.joined(separator: ", ")))"
             }
-            if let value = option.defaultValue, !value.isEmpty { words += " (default \"\(value)\")" }
+            if let value = option.defaultValue, !value.isEmpty {
+                // As Docker does, numbers stand without quotes.
+                words += " (default \(Int(value) == nil ? "\"\(value)\"" : value))"
+            }
             let gap = String(repeating: " ", count: column - left.count)
             return left + gap + TerminalText.wrapped(words, width: width - 1, indentation: column) + "\n"
         }.joined()

@@ -97,6 +97,9 @@ struct Invocation {
         }
         var context = context
         if let root = parsed.common.root { context.paths = InstallationPaths(root: root) }
+        guard context.paths.root.hasPrefix("/") else {
+            return usageError("the root must be an absolute path", of: command, in: context)
+        }
         do {
             try parsed.run(in: context)
             return ExitStatus.success

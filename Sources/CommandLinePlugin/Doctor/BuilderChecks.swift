@@ -87,7 +87,7 @@ private struct RunningBuilder {
             let parts = variable.split(separator: "=", maxSplits: 1).map(String.init)
             return parts.count == 2 ? (parts[0], parts[1]) : nil
         }
-        return BuilderProxy(pairs, isOnHostNetwork: isOnHostNetwork).isOurs(facts)
+        return BuilderEnvironment(pairs, isOnHostNetwork: isOnHostNetwork).isOurs(facts)
     }
 }
 
@@ -124,18 +124,18 @@ private struct BuilderInstance {
         }
     }
 
-    private static func proxy(of node: JSONValue) -> BuilderProxy {
+    private static func proxy(of node: JSONValue) -> BuilderEnvironment {
         let options = (node.value(named: "DriverOpts")?.members ?? []).compactMap { member in
             member.value.text.map { (member.name, $0) }
         }
         let variables = options.filter { $0.0.hasPrefix("env.") }.map { (String($0.0.dropFirst(4)), $0.1) }
         let isOnHostNetwork = options.contains { $0.0 == "network" && $0.1 == "host" }
-        return BuilderProxy(variables, isOnHostNetwork: isOnHostNetwork)
+        return BuilderEnvironment(variables, isOnHostNetwork: isOnHostNetwork)
     }
 }
 
-/// The proxy that a BuildKit is told by its environment.
-private struct BuilderProxy {
+/// What the environment of a BuildKit says about proxies.
+private struct BuilderEnvironment {
     private let variables: [(name: String, value: String)]
     private let isOnHostNetwork: Bool
 
@@ -146,13 +146,10 @@ private struct BuilderProxy {
 
     /// Whether it is docker-ramd's, for everything; the loopback address of a container is not the machine's.
     func isOurs(_ facts: MachineFacts) -> Bool {
-        let listen =
-            facts.daemon?.value(named: "egressProxy")?.value(named: "address")?.text
-            ?? facts.settings.egressProxy.listen
-        let isReachable = isOnHostNetwork || (try? EgressTarget(authority: listen))?.address.isLoopback == false
+        let isReachable = isOnHostNetwork || (try? EgressTarget(authority: facts.listen))?.address.isLoopback == false
         let usesProxy = ["http_proxy", "https_proxy"].allSatisfy { name in
             let values = variables.filter { $0.name == name }
-            return !values.isEmpty && values.allSatisfy { ProxyURL($0.value).leads(to: listen) }
+            return !values.isEmpty && values.allSatisfy { ProxyURL(Secret($0.value)).leads(to: facts.listen) }
         }
         let goesAround = variables.filter { $0.name == "no_proxy" }.contains { variable in
             NoProxyEntry.list(variable.value).contains { !$0.isLoopbackOnly }

@@ -27,11 +27,14 @@ extension MachineCheck {
         },
         MachineCheck("plain-credentials", "Passwords in config.json") { facts in
             guard let config = facts.config else { return .unknown("Docker's settings cannot be read") }
-            let plain = config.plainCredentials.map { "\"\($0.registry)\"" }
-            guard !plain.isEmpty else { return .ok("there is none") }
+            let plain = config.plainCredentials.map(\.registry)
+            guard let first = plain.first else { return .ok("there is none") }
+            let names = plain.map { "\"\($0)\"" }.joined(separator: ", ")
+            // What stays there after setup is what the store does not take, a login that the policy forbids for one.
+            let isSetUp = facts.helper.isActive == true
             return .warning(
-                "everybody who has config.json can read the password for \(plain.joined(separator: ", "))",
-                hint: "run: docker ram setup"
+                "everybody who has config.json can read the password for \(names)",
+                hint: isSetUp ? "run: docker ram setup; or: docker logout \(first)" : "run: docker ram setup"
             )
         },
         MachineCheck("docker-auth-config", "Passwords in the environment") { facts in

@@ -18,8 +18,16 @@ extension MachineCheck {
             )
         },
         MachineCheck("daemon-settings", "Settings of docker-ramd") { facts in
-            guard let fault = facts.settingsFault else { return .ok("\"\(facts.paths.daemonSettings)\" can be used") }
-            return .error(fault, hint: "docker-ramd does not start with it; mend \"\(facts.paths.daemonSettings)\"")
+            let file = facts.paths.daemonSettings
+            if let fault = facts.settingsFault {
+                return .error(fault, hint: "docker-ramd does not start with it; mend \"\(file)\"")
+            }
+            let wanted = facts.settings.egressProxy.listen
+            guard facts.listen != wanted, !wanted.hasSuffix(":0") else { return .ok("\"\(file)\" can be used") }
+            return .warning(
+                "the egress proxy listens on \(facts.listen), where systemd opens its socket, and not on \(wanted)",
+                hint: "say the same in \"egressProxy.listen\" and in docker-ramd-proxy.socket"
+            )
         },
         MachineCheck("daemon-policy", "Policy that docker-ramd enforces") { facts in
             guard let daemon = facts.daemon?.value(named: "policy") else {
@@ -32,7 +40,7 @@ extension MachineCheck {
             if let problem = daemon.value(named: "problem")?.text, facts.policy.problem == nil {
                 return .warning("docker-ramd says: \(problem)", hint: "run as root: systemctl reload docker-ramd")
             }
-            return .ok("it is the one in the file")
+            return .ok("it is the policy in force")
         },
         MachineCheck("decision-log", "Decision log") { facts in
             guard let log = facts.daemon?.value(named: "decisionLog") else {

@@ -7,8 +7,11 @@ struct Doctor: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
         abstract: "Find what makes enforcement leak or break, and how to mend it",
-        discussion: "Exits with 1 if something is wrong. What only root can see is said to be unknown: "
-            + "run it with sudo too. For programs: docker ram doctor --format json"
+        discussion: """
+            Exits with 1 if something is wrong. What only root can see is said to be unknown: run it with sudo too.
+
+            Example: docker ram doctor --format json
+            """
     )
 
     @OptionGroup var common: CommonOptions

@@ -10,6 +10,9 @@ extension MachineCheck {
                 return .unknown(fault, hint: "run it as root, or as somebody who may use Docker")
             }
             guard fault != DockerProgram.Trouble.notFound.description else { return .unknown(fault) }
+            if facts.daemon == nil, facts.told?.isEnabled == true {
+                return .error(fault, hint: "it may wait for docker-ramd; run as root: systemctl restart docker-ramd")
+            }
             return .error(fault, hint: "run as root: systemctl status docker")
         },
         MachineCheck("engine-plugin", "Authorization plugin of the engine") { facts in
@@ -26,7 +29,7 @@ extension MachineCheck {
         },
         MachineCheck("plugin-socket", "Socket of the authorization plugin", asksPrograms: true) { facts in
             let path = facts.paths.pluginSocket
-            guard let socket = UnixSocket(connectingTo: path) else {
+            guard let socket = ClientSocket(connectingTo: path) else {
                 let code = errno
                 if code == EACCES { return .unknown("only root can ask \"\(path)\"") }
                 return facts.leak(
@@ -57,7 +60,8 @@ extension MachineCheck {
         },
         MachineCheck("engine-no-proxy", "No-proxy list of the engine") { facts in
             guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
-            let outcomes = NoProxyEntry.list(facts.engine.noProxy).filter { !$0.isLoopbackOnly }.map { entry in
+            let outcomes = NoProxyEntry.list(facts.engine.proxies.noProxy ?? "").filter { !$0.isLoopbackOnly }.map {
+                entry in
                 let hint = "take it out of the engine's no-proxy list; Go reaches 127.0.0.1 and localhost without it"
                 let verdicts = entry.examples.map(facts.policy.verdict(onReaching:))
                 // Where the policy allows all of it, only the record is missing.
@@ -68,6 +72,20 @@ extension MachineCheck {
         },
         MachineCheck("proxy-secret", "Secret of the egress proxy", proxySecret),
         MachineCheck("engine-version", "Known faults of the engine", engineVersion),
+        MachineCheck("engine-flags", "Flags of the engine", engineFlags),
+        MachineCheck("git-contexts", "Git contexts of builds") { facts in
+            guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
+            guard let version = facts.engine.version.flatMap(EngineRelease.init) else {
+                return .unknown("the engine's version is not known")
+            }
+            // BuildKit tells git its proxy from 0.19 on (moby/buildkit, `util/gitutil/git_cli.go`).
+            guard version < EngineRelease(28, 0, 0) else { return .ok("\(facts.engine.name) tells git its proxy") }
+            if (try? Lockdown(facts.paths).state())?.isEnabled == true { return .ok("lockdown keeps git in") }
+            return .warning(
+                "BuildKit of \(facts.engine.name) fetches git contexts past the egress proxy",
+                hint: "upgrade the engine to 28.0 or later, or run as root: docker ram engine enable --lockdown"
+            )
+        },
         MachineCheck("engine-http2", "Builds that the authorization plugin is not asked about") { facts in
             guard facts.engine.fault == nil else { return .unknown("the engine could not be asked") }
             guard let version = facts.engine.version.flatMap(EngineRelease.init) else {
@@ -83,13 +101,21 @@ extension MachineCheck {
 
     /// Whether what the engine was told is what docker-ramd wants to hear.
     private static func proxySecret(_ facts: MachineFacts) -> Outcome {
-        let urls: [String]
+        let told: EngineProxySettings
         do {
-            urls = try DockerDaemon.proxies(facts)
+            let state = try EngineSetup(facts.paths).state()
+            let process = facts.process
+            // What daemon.json says goes before the environment; the drop-in is for the next start.
+            told =
+                try state.proxies.isEmpty
+                ? process.map { EngineProxySettings(environment: try $0.environment) } ?? state.dropIn ?? state.proxies
+                : state.proxies
         } catch {
-            return error.isPermission ? .unknown("only root can see what the engine was told") : .unknown("\(error)")
+            let isPermission = (error as? FileError)?.isPermission == true
+            return .unknown(isPermission ? "only root can see what the engine was told" : "\(error)")
         }
-        let ours = urls.map(ProxyURL.init).filter { $0.leads(to: facts.settings.egressProxy.listen) }
+        let ours = [told.httpProxy, told.httpsProxy].compactMap { $0.map(ProxyURL.init) }
+            .filter { $0.leads(to: facts.listen) }
         guard !ours.isEmpty else { return .unknown("the engine was not told docker-ramd's address in its settings") }
         let secret: ProxySecret
         do {
@@ -111,6 +137,27 @@ extension MachineCheck {
             )
         }
         return .ok("the engine knows it")
+    }
+
+    /// What the engine is told on its command line, beside the files that `engine enable` writes.
+    private static func engineFlags(_ facts: MachineFacts) -> Outcome {
+        let process = facts.process
+        let daemonConfig = facts.paths.dockerDaemonConfig
+        var outcomes = EngineFlag.all(service: EngineService(facts.paths), process: process).map { flag in
+            let isSaidTwice = flag.name == EngineFlag.plugin ? facts.told?.plugins.isEmpty : facts.told?.proxies.isEmpty
+            let hint = "move what it says to \"\(flag.key)\" in \"\(daemonConfig)\""
+            return isSaidTwice == false
+                ? Outcome.error(
+                    "dockerd gets \(flag.inWords), and does not start when daemon.json says it too",
+                    hint: hint
+                )
+                : .warning("dockerd gets \(flag.inWords), which goes before what docker-ram sets", hint: hint)
+        }
+        if let file = process?.otherConfig(facts.paths) {
+            let text = "dockerd reads \"\(file)\" and not \"\(daemonConfig)\", where docker-ram writes"
+            outcomes.append(.warning(text, hint: "start dockerd without --config-file"))
+        }
+        return .all(outcomes, otherwise: .ok("none goes before daemon.json"))
     }
 
     private static func engineVersion(_ facts: MachineFacts) -> Outcome {
@@ -141,96 +188,5 @@ extension NoProxyEntry {
 extension String {
     fileprivate func without(_ beginning: String) -> String {
         hasPrefix(beginning) ? String(dropFirst(beginning.count)) : self
-    }
-}
-
-/// Version of an engine.
-struct EngineRelease: Comparable, CustomStringConvertible {
-    let numbers: [Int]
-    /// Whether a distribution built it, which mends faults without a new number.
-    let isOfDistribution: Bool
-
-    init(_ major: Int, _ minor: Int, _ patch: Int) {
-        numbers = [major, minor, patch]
-        isOfDistribution = false
-    }
-
-    /// Reads a version like `20.10.24+dfsg1` or `28.2.2`.
-    init?(_ text: String) {
-        let digits = text.prefix { $0.isASCII && $0.isNumber || $0 == "." }
-        let numbers = digits.split(separator: ".").compactMap { Int($0) }
-        guard numbers.count >= 2 else { return nil }
-        self.numbers = [numbers[0], numbers[1], numbers.count > 2 ? numbers[2] : 0]
-        let rest = text.dropFirst(digits.count)
-        isOfDistribution = !rest.isEmpty && !["-rc", "-beta", "-ce", "-dev"].contains(where: rest.hasPrefix)
-    }
-
-    var description: String { numbers.map(String.init).joined(separator: ".") }
-
-    static func < (left: EngineRelease, right: EngineRelease) -> Bool {
-        left.numbers.lexicographicallyPrecedes(right.numbers)
-    }
-
-    static func == (left: EngineRelease, right: EngineRelease) -> Bool { left.numbers == right.numbers }
-}
-
-/// A fault of the engine by which requests get past authorization plugins.
-private struct Advisory {
-    let name: String
-    /// The first version from which every later one is mended.
-    let mendedFrom: EngineRelease
-    /// Older lines that were mended too, from these versions on.
-    let mendedLines: [EngineRelease]
-
-    static let all = [
-        // A request without a length: its body is not shown.
-        Advisory(
-            name: "CVE-2024-41110",
-            mendedFrom: EngineRelease(27, 1, 1),
-            mendedLines: [EngineRelease(23, 0, 15), EngineRelease(25, 0, 6), EngineRelease(26, 1, 5)]
-        ),
-        // A request of more than a megabyte: its body is not shown.
-        Advisory(
-            name: "CVE-2026-34040",
-            mendedFrom: EngineRelease(29, 3, 1),
-            mendedLines: [EngineRelease(25, 0, 16)]
-        ),
-    ]
-
-    func isMended(in version: EngineRelease) -> Bool {
-        version >= mendedFrom
-            || mendedLines.contains { $0.numbers.prefix(2) == version.numbers.prefix(2) && version >= $0 }
-    }
-}
-
-/// What dockerd of this machine was told.
-enum DockerDaemon {
-    /// The process id that dockerd wrote down, if that process is a dockerd.
-    static func process(_ facts: MachineFacts) -> Int? {
-        let pidFile = settings(facts, "pidfile")?.text ?? "\(facts.prefix)/run/docker.pid"
-        guard let bytes = try? Files.read(pidFile, atMost: 64).bytes,
-            let pid = Int(String(decoding: bytes.filter { $0 > 0x20 }, as: UTF8.self)),
-            (try? Files.read("\(facts.prefix)/proc/\(pid)/comm", atMost: 64).bytes) == Array("dockerd\n".utf8)
-        else { return nil }
-        return pid
-    }
-
-    /// The proxies in daemon.json, otherwise those in the environment of the process.
-    static func proxies(_ facts: MachineFacts) throws(FileError) -> [String] {
-        let file = try SharedFile(facts.paths.dockerDaemonConfig)
-        let proxies = (try? JSONFileEdit(file.bytes ?? []))?.value(at: ["proxies"])
-        let named = ["http-proxy", "https-proxy"].compactMap { proxies?.value(named: $0)?.text }
-        guard named.isEmpty, let process = process(facts) else { return named }
-        let environment = try Files.read("\(facts.prefix)/proc/\(process)/environ", atMost: 1 << 20).bytes
-        return environment.split(separator: 0).compactMap { bytes in
-            let variable = String(decoding: bytes, as: UTF8.self)
-            let names = ["HTTP_PROXY=", "HTTPS_PROXY=", "http_proxy=", "https_proxy="]
-            return names.first(where: variable.hasPrefix).map { String(variable.dropFirst($0.count)) }
-        }
-    }
-
-    private static func settings(_ facts: MachineFacts, _ key: String) -> JSONValue? {
-        guard let file = try? SharedFile(facts.paths.dockerDaemonConfig), let bytes = file.bytes else { return nil }
-        return (try? JSONFileEdit(bytes))?.value(at: [key])
     }
 }

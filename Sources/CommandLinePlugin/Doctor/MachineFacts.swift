@@ -36,8 +36,16 @@ struct MachineFacts {
     }
 
     var paths: InstallationPaths { context.paths }
-    /// The root without a slash at its end, to put before paths of the machine.
-    var prefix: String { paths.root == "/" ? "" : paths.root }
+    /// What the engine is told by files, as far as the caller may read them.
+    var told: EngineSetup.State? { try? EngineSetup(paths).state() }
+    /// The engine of this machine, if it runs.
+    var process: EngineProcess? { EngineProcess(paths, pidFile: told?.pidFile) }
+    /// Where docker-ramd listens as the egress proxy, or should.
+    var listen: String { Self.listen(daemon, settings) }
+
+    private static func listen(_ daemon: JSONValue?, _ settings: DaemonSettings) -> String {
+        daemon?.value(named: "egressProxy")?.value(named: "address")?.text ?? settings.egressProxy.listen
+    }
     /// Whether there should be a policy, so that what goes around it matters.
     var isManaged: Bool { if case .unmanaged = policy { false } else { true } }
 
@@ -99,8 +107,8 @@ struct MachineFacts {
         let name = engine.name
         let status = daemon?.value(named: "egressProxy")
         let address = status?.value(named: "address")?.text
-        let listen = address ?? settings.egressProxy.listen
-        let proxies = [engine.httpProxy, engine.httpsProxy].map { $0.map(ProxyURL.init) }
+        let listen = listen(daemon, settings)
+        let proxies = [engine.proxies.httpProxy, engine.proxies.httpsProxy].map { $0.map(ProxyURL.init) }
         guard proxies.contains(where: { $0 != nil }) else { return .inactive("\(name) uses no proxy") }
         for (proxy, scheme) in zip(proxies, ["http", "https"]) {
             guard let proxy else { return .inactive("\(name) uses no proxy for \(scheme)") }
@@ -108,7 +116,7 @@ struct MachineFacts {
                 return .inactive("\(name) uses \(proxy.authority) for \(scheme), not docker-ramd's \(listen)")
             }
         }
-        guard !NoProxyEntry.list(engine.noProxy).contains(.everything) else {
+        guard !NoProxyEntry.list(engine.proxies.noProxy ?? "").contains(.everything) else {
             return .inactive("\(name) uses \(listen), but for nothing: its no-proxy list is \"*\"")
         }
         guard isOfMachine else { return .unknown("\(name) uses \(listen), but may be that of another machine") }
@@ -142,54 +150,5 @@ struct MachineFacts {
     /// What leads around the policy: an error where there is one.
     func leak(_ detail: String, hint: String? = nil) -> MachineCheck.Outcome {
         isManaged ? .error(detail, hint: hint) : .warning(detail, hint: hint)
-    }
-}
-
-/// A proxy as a URL names it, without what it takes to be served there.
-struct ProxyURL: Equatable {
-    /// Host and port; `nil` if the URL cannot be read.
-    let target: EgressTarget?
-    /// What stands before `@`, undone of nothing.
-    let credentials: Secret?
-
-    /// Reads a URL as Go does (`golang.org/x/net/http/httpproxy`, `parseProxy`): without a scheme it is `http://`.
-    init(_ url: String) {
-        var rest = url[...]
-        var isHTTP = true
-        if let scheme = rest.range(of: "://") {
-            isHTTP = rest[..<scheme.lowerBound].lowercased() == "http"
-            rest = rest[scheme.upperBound...]
-        }
-        rest = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
-        var secret: Secret?
-        if let at = rest.lastIndex(of: "@") {
-            secret = Secret(String(rest[..<at]))
-            rest = rest[rest.index(after: at)...]
-        }
-        credentials = secret
-        target = isHTTP ? try? EgressTarget(authority: rest, defaultPort: 80) : nil
-    }
-
-    var authority: String { target?.authority ?? "an address that cannot be read" }
-
-    /// Whether docker-ramd listens there.
-    func leads(to listen: String) -> Bool {
-        guard let target, let listening = try? EgressTarget(authority: listen) else { return false }
-        if target.authority == listening.authority { return true }
-        // On every address of the machine.
-        return ["0.0.0.0", "::"].contains(listening.host) && target.port == listening.port && target.address.isLoopback
-    }
-}
-
-extension Substring {
-    fileprivate func range(of text: String) -> Range<Index>? {
-        indices.first { self[$0...].hasPrefix(text) }.map { $0..<index($0, offsetBy: text.count) }
-    }
-}
-
-extension JSONValue {
-    /// The number, if this is a whole one.
-    var integer: Int? {
-        if case .number(let text) = self { Int(text) } else { nil }
     }
 }

@@ -34,18 +34,13 @@ extension MachineCheck {
             return .all(outcomes, otherwise: .ok("none leads to another engine"))
         },
         MachineCheck("other-engines", "Other dockerd processes") { facts in
-            let machines = DockerDaemon.process(facts)
-            let all = ((try? Files.names(in: "\(facts.prefix)/proc")) ?? []).compactMap { Int($0) }.filter { process in
-                let name = try? Files.read("\(facts.prefix)/proc/\(process)/comm", atMost: 64).bytes
-                return name == Array("dockerd\n".utf8)
-            }
+            let all = EngineProcess.all(facts.paths)
             // Without its own note of its process, the first is taken for the machine's.
-            let others = all.sorted().filter { $0 != machines ?? all.min() }
-            let outcomes = others.map { process in
-                let owner = (try? Files.status("\(facts.prefix)/proc/\(process)"))?.owner
-                let user = owner.map { $0 == 0 ? "root" : "user \($0)" } ?? "somebody"
+            let machines = (facts.process ?? all.first)?.id
+            let outcomes = all.filter { $0.id != machines }.map { process in
+                let user = process.owner.map { $0 == 0 ? "root" : "user \($0)" } ?? "somebody"
                 return facts.leak(
-                    "process \(process) of \(user) is another dockerd, in a container or beside the machine's own",
+                    "process \(process.id) of \(user) is another dockerd, in a container or beside the machine's own",
                     hint: "stop it, or give it the authorization plugin and the proxy too"
                 )
             }
@@ -53,8 +48,8 @@ extension MachineCheck {
         },
         MachineCheck("other-sockets", "Sockets of other engines") { facts in
             var outcomes: [Outcome] = []
-            for user in (try? Files.names(in: "\(facts.prefix)/run/user")) ?? [] {
-                let directory = "\(facts.prefix)/run/user/\(user)"
+            for user in (try? Files.names(in: "\(facts.paths.prefix)/run/user")) ?? [] {
+                let directory = "\(facts.paths.prefix)/run/user/\(user)"
                 let rootless = [("docker.sock", "a rootless dockerd"), ("podman/podman.sock", "podman")]
                 for (name, what) in rootless where MachineFacts.isSocket("\(directory)/\(name)") {
                     outcomes.append(
@@ -65,11 +60,11 @@ extension MachineCheck {
                     )
                 }
             }
-            let podman = "\(facts.prefix)/run/podman/podman.sock"
+            let podman = "\(facts.paths.prefix)/run/podman/podman.sock"
             if MachineFacts.isSocket(podman) {
                 outcomes.append(facts.leak("\"\(podman)\" is podman, which does not ask docker-ramd", hint: "stop it"))
             }
-            let containerd = "\(facts.prefix)/run/containerd/containerd.sock"
+            let containerd = "\(facts.paths.prefix)/run/containerd/containerd.sock"
             if MachineFacts.isSocket(containerd), let status = try? Files.status(containerd),
                 status.owner != 0 && facts.paths.root == "/" || status.mode & S_IRWXO & S_IWOTH != 0
                     || status.group != 0 && status.mode & S_IWGRP != 0

@@ -11,7 +11,7 @@ extension MachineCheck {
         },
         MachineCheck("hosts-toml", "Other hosts in hosts.toml") { facts in
             var outcomes: [Outcome] = []
-            for directory in ["/etc/docker/certs.d", "/etc/containerd/certs.d"].map({ facts.prefix + $0 }) {
+            for directory in ["/etc/docker/certs.d", "/etc/containerd/certs.d"].map({ facts.paths.prefix + $0 }) {
                 for name in (try? Files.names(in: directory)) ?? [] {
                     let path = "\(directory)/\(name)/hosts.toml"
                     do throws(FileError) {

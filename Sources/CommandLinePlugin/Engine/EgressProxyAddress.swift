@@ -40,22 +40,14 @@ struct EgressProxyAddress {
                 hints: ["run: systemctl status docker-ramd docker-ramd-proxy.socket"]
             )
         }
-        text = try Self.reachable(listening ?? settings.egressProxy.listen)
-    }
-
-    /// The address to reach a listener at that may listen on every address of the machine.
-    private static func reachable(_ listen: String) throws -> String {
-        guard let colon = listen.lastIndex(of: ":"), !listen.hasSuffix(":0") else {
+        let (host, port) = DaemonSettings.EgressProxy.reached(listening: listening ?? settings.egressProxy.listen)
+        guard port != "0" else {
             throw Failure(
                 "the egress proxy listens on any free port, and the engine has to know which; nothing was changed",
                 hints: ["set \"egressProxy\": {\"listen\": \"127.0.0.1:7260\"}"]
             )
         }
-        switch listen[..<colon] {
-        case "0.0.0.0": return "127.0.0.1\(listen[colon...])"
-        case "[::]": return "[::1]\(listen[colon...])"
-        default: return listen
-        }
+        text = "\(host):\(port)"
     }
 
     /// Insists that our proxy answers there and knows the secret.

@@ -1,4 +1,3 @@
-import Glibc
 import LocalInstallation
 
 /// What became of asking the egress proxy, as the engine would, whether it is there.
@@ -22,53 +21,14 @@ enum EgressProxyProbe: Equatable {
     }
 
     private static func ask(_ address: String, _ secret: ProxySecret) -> EgressProxyProbe {
-        guard let socket = UnixSocket(connectingToPort: address) else { return .silence }
+        guard let socket = ClientSocket(connectingToPort: address) else { return .silence }
         defer { socket.close() }
         let request =
             "GET / HTTP/1.1\r\nHost: \(address)\r\nProxy-Authorization: \(secret.basicAuthorization.text)\r\n"
             + "Connection: close\r\n\r\n"
-        guard socket.send(request) else { return .silence }
-        let answer = socket.receiveText { $0.contains("\r\n") }
+        let answer = socket.answer(to: request) { $0.contains("\r\n") }
         guard answer.hasPrefix("HTTP/1.1 ") else { return answer.isEmpty ? .silence : .stranger }
         if answer.hasPrefix("HTTP/1.1 407 ") { return .wrongSecret }
         return answer.hasPrefix("HTTP/1.1 200 docker-ram egress proxy\r\n") ? .answers : .stranger
-    }
-}
-
-extension UnixSocket {
-    /// Connects to a port of this machine.
-    ///
-    /// - Parameter address: an IP address, an IPv6 one in brackets, and a port.
-    init?(connectingToPort address: String) {
-        guard let colon = address.lastIndex(of: ":") else { return nil }
-        let host = address[..<colon].filter { $0 != "[" && $0 != "]" }
-        var hints = addrinfo()
-        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
-        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-        var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(host, String(address[address.index(after: colon)...]), &hints, &found) == 0, let found else {
-            return nil
-        }
-        defer { freeaddrinfo(found) }
-        let entry = found.pointee
-        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
-        let descriptor = socket(entry.ai_family, kind, 0)
-        guard descriptor >= 0 else { return nil }
-        guard connect(descriptor, entry.ai_addr, entry.ai_addrlen) == 0 else {
-            Glibc.close(descriptor)
-            return nil
-        }
-        self.init(descriptor: descriptor)
-    }
-
-    /// What arrives until it is enough, the other side closes, or two seconds pass without anything.
-    func receiveText(until isEnough: (String) -> Bool) -> String {
-        var answer: [UInt8] = []
-        while answer.count < 4 << 20 {
-            guard case .bytes(let bytes) = receive(within: 2000) else { break }
-            answer += bytes
-            if isEnough(String(decoding: answer, as: UTF8.self)) { break }
-        }
-        return String(decoding: answer, as: UTF8.self)
     }
 }

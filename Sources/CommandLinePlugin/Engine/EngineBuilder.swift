@@ -45,26 +45,24 @@ struct EngineBuilder: PluginCommand {
     }
 
     func run(in context: CommandContext) throws {
-        let settings = try DaemonSettings(context.paths).egressProxy
-        let proxy = BuilderProxy(secret: try secret(context), settings: settings)
+        let address = try EgressProxyAddress(context, settings: DaemonSettings(context.paths), isChecked: false)
+        let proxy = BuilderProxy(secret: try secret(context), listen: address.text)
+        let docker = DockerProgram(context)
         let builder = Builder(
             name: name,
             proxy: proxy,
             configuration: buildkitdConfig,
             isUsed: use,
-            // Docker tells its plugins by which name it was called (docker/cli, `cli-plugins/metadata`).
-            docker: context.environment["DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND"] ?? "docker"
+            docker: docker.name
         )
         guard !isPrinting else {
             return context.show(BuilderResult(builder: builder, isCreated: false), as: common.format)
         }
-        guard let docker = ChildProcess.find(builder.docker, environment: context.environment),
-            try Self.call(docker, ["buildx", "version"], context).exitCode == 0
-        else {
+        guard try hasBuildx(docker) else {
             context.show(BuilderResult(builder: builder, isCreated: false), as: common.format)
             return context.note("note: this docker has no buildx, so nothing was created; run the command where it has")
         }
-        let result = try Self.call(docker, context.globalFlags.arguments + builder.arguments, context)
+        let result = try docker.run(builder.arguments, within: Self.patience)
         guard result.exitCode == 0 else {
             // buildx may repeat an option that it does not like.
             let words = result.errorWords.replacing(proxy.url.text, with: "\(proxy.url)")
@@ -73,16 +71,15 @@ struct EngineBuilder: PluginCommand {
         context.show(BuilderResult(builder: builder, isCreated: true), as: common.format)
     }
 
-    private static func call(
-        _ docker: String,
-        _ arguments: [String],
-        _ context: CommandContext
-    ) throws -> ChildProcess.Result {
-        do throws(ChildProcess.Trouble) {
-            return try ChildProcess(path: docker, arguments: arguments, environment: context.environment)
-                .run(within: 60_000)
+    /// How long buildx may take, in milliseconds.
+    private static let patience = 60_000
+
+    private func hasBuildx(_ docker: DockerProgram) throws -> Bool {
+        do throws(DockerProgram.Trouble) {
+            return try docker.run(["buildx", "version"], within: Self.patience).exitCode == 0
         } catch {
-            throw Failure("docker \(error == .timeout ? "did not end within a minute" : "could not be started")")
+            if case .notFound = error { return false }
+            throw error
         }
     }
 

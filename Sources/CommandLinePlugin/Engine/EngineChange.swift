@@ -30,7 +30,7 @@ struct EngineResult: CommandResult {
         isEnabled: Bool,
         options: EngineChangeOptions,
         state: EngineSetup.State,
-        running: RunningEngine?,
+        running: EngineInfo?,
         isRestartPending: Bool,
         in context: CommandContext
     ) throws {
@@ -40,6 +40,7 @@ struct EngineResult: CommandResult {
         isRestartNeeded = change.isRestartNeeded || isRestartPending
         guard !isDryRun else { return }
         let services = ServiceManager(context)
+        let process = EngineProcess(context.paths, pidFile: state.pidFile)
         if change.isUnitChanged { try services?.run("daemon-reload") }
         if change.isDaemonRestartNeeded { try services?.run("try-restart", "docker-ramd.service") }
         if options.restart, isRestartNeeded, let services {
@@ -47,10 +48,14 @@ struct EngineResult: CommandResult {
             try services.run("try-restart", "docker.service")
             isRestarted = true
         } else if options.reload {
-            isReloaded = try EngineProcess.reload(context, state)
+            if let process {
+                try process.reload()
+                isReloaded = true
+            } else {
+                context.note("note: no running dockerd was found to reload")
+            }
         }
-        let isRunning = running != nil || EngineProcess.isRunning(context.paths, pidFile: state.pidFile)
-        addNotes(hasServices: services != nil, isRunning: isRunning, context)
+        addNotes(hasServices: services != nil, isRunning: running != nil || process != nil, context)
     }
 
     private func addNotes(hasServices: Bool, isRunning: Bool, _ context: CommandContext) {

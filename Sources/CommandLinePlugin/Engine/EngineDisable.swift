@@ -17,7 +17,7 @@ struct EngineDisable: PluginCommand {
         let setup = EngineSetup(context.paths)
         // Read before the file goes: it may say where the process id is.
         let state = try setup.state()
-        let running = RunningEngine(context.paths, hosts: state.hosts)
+        let running = EngineInfo(ofMachine: context.paths, hosts: state.hosts)
         let settings = (try? DaemonSettings(context.paths)) ?? DaemonSettings()
         let address = try? EgressProxyAddress(context, settings: settings, isChecked: false)
         let changed = try setup.disable(isDryRun: change.dryRun)

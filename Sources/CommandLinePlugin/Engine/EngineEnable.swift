@@ -11,7 +11,7 @@ struct EngineEnable: PluginCommand {
             Another proxy that the engine used until now becomes the egress proxy's own.
 
             Example: docker ram engine enable --dry-run
-            Then:    docker ram engine enable --reload --restart
+            Then: docker ram engine enable --reload --restart
             Undo it: docker ram engine disable --reload --restart
             """
     )
@@ -42,12 +42,18 @@ struct EngineEnable: PluginCommand {
         let setup = EngineSetup(context.paths)
         let state = try setup.state()
         let service = EngineService(context.paths)
-        let flags = ["--authorization-plugin"] + (pluginOnly ? [] : ["--http-proxy", "--https-proxy", "--no-proxy"])
-        for flag in flags {
-            let place = EngineProcess.place(of: flag, service: service, paths: context.paths, pidFile: state.pidFile)
-            if let place { throw Self.conflict(flag, in: place, context) }
+        let process = EngineProcess(context.paths, pidFile: state.pidFile)
+        let flags = [EngineFlag.plugin] + (pluginOnly ? [] : EngineFlag.proxies)
+        if let flag = EngineFlag.all(flags, service: service, process: process).first {
+            throw Self.conflict(flag, context)
         }
-        let running = RunningEngine(context.paths, hosts: state.hosts)
+        if let file = process?.otherConfig(context.paths) {
+            throw Failure(
+                "dockerd reads \"\(file)\" and not \"\(context.paths.dockerDaemonConfig)\"; nothing was changed",
+                hints: ["start dockerd without --config-file"]
+            )
+        }
+        let running = EngineInfo(ofMachine: context.paths, hosts: state.hosts)
         let proxy = pluginOnly ? nil : try proxy(setup, state, service, running, context)
         if !noCheck, !change.dryRun, !PluginProbe.answers(context.paths.pluginSocket) {
             throw Failure(
@@ -76,7 +82,7 @@ struct EngineEnable: PluginCommand {
             context.note("note: there is no docker.service; start dockerd with the environment that \(file) sets")
         }
         guard result.isRestarted, running != nil, let proxy else { return }
-        guard RunningEngine(context.paths, hosts: state.hosts)?.uses(proxy.url) == true else {
+        guard EngineInfo(ofMachine: context.paths, hosts: state.hosts)?.uses(proxy.url) == true else {
             throw Failure(
                 "Docker was restarted, but does not say that it uses the egress proxy",
                 hints: ["run: docker ram engine status"]
@@ -84,13 +90,12 @@ struct EngineEnable: PluginCommand {
         }
     }
 
-    private static func conflict(_ flag: String, in place: String, _ context: CommandContext) -> Failure {
-        let key = flag == "--authorization-plugin" ? "\"authorization-plugins\"" : "\"proxies\""
-        let isPlugin = flag == "--authorization-plugin"
+    private static func conflict(_ flag: EngineFlag, _ context: CommandContext) -> Failure {
+        let isPlugin = flag.name == EngineFlag.plugin
         let why = isPlugin ? "with that and daemon.json it would not start" : "that would go first"
         return Failure(
-            "dockerd gets \(flag) in \"\(place)\"; \(why)",
-            hints: ["move what it says to \(key) in \(context.paths.dockerDaemonConfig)"]
+            "dockerd gets \(flag.inWords); \(why); nothing was changed",
+            hints: ["move what it says to \"\(flag.key)\" in \(context.paths.dockerDaemonConfig)"]
         )
     }
 
@@ -100,7 +105,7 @@ struct EngineEnable: PluginCommand {
         _ setup: EngineSetup,
         _ state: EngineSetup.State,
         _ service: EngineService,
-        _ running: RunningEngine?,
+        _ running: EngineInfo?,
         _ context: CommandContext
     ) throws -> EngineProxy {
         let settings: DaemonSettings
@@ -130,7 +135,7 @@ struct EngineEnable: PluginCommand {
     private func place(
         _ state: EngineSetup.State,
         _ service: EngineService,
-        _ running: RunningEngine?,
+        _ running: EngineInfo?,
         _ context: CommandContext
     ) throws -> EngineProxy.Place {
         if let engineVersion {
@@ -139,11 +144,11 @@ struct EngineEnable: PluginCommand {
             }
             return place
         }
-        let version = EngineVersion(context, service: service, running: running)
-        let place = try version.place(besides: state.proxies)
+        let versions = EngineVersions(context, service: service, running: running)
+        let place = try versions.place(besides: state.proxies)
         let reads = place == .daemonConfig ? "daemon.json" : "the environment of docker.service"
-        let suffix = version.isKnown ? "" : ", as engines of every version do"
-        context.note("note: \(version.words); it reads its proxy from \(reads)\(suffix)")
+        let suffix = versions.isKnown ? "" : ", as engines of every version do"
+        context.note("note: \(versions.words); it reads its proxy from \(reads)\(suffix)")
         return place
     }
 
@@ -174,7 +179,7 @@ struct EngineEnable: PluginCommand {
         _ address: EgressProxyAddress,
         _ context: CommandContext
     ) throws -> TakenOverProxy? {
-        let environment = EngineProcess.environment(context.paths, pidFile: state.pidFile)
+        let environment = (try? EngineProcess(context.paths, pidFile: state.pidFile)?.environment) ?? [:]
         let earlier = try setup.earlierProxies().withoutOurs(at: address.text)
             .filled(from: service.proxies.withoutOurs(at: address.text))
             .filled(from: EngineProxySettings(environment: environment).withoutOurs(at: address.text))

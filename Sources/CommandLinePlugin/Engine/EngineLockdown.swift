@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import LocalInstallation
 import RegistryAccess
 
@@ -68,6 +67,7 @@ struct EngineLockdownEnable: PluginCommand {
             included; containers are not concerned. docs/lockdown.md says what stops working.
 
             Example: docker ram engine lockdown enable --allow 10.0.0.5:514
+            Undo it: docker ram engine lockdown disable
             """
     )
 
@@ -97,7 +97,8 @@ struct EngineLockdownEnable: PluginCommand {
 struct EngineLockdownDisable: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "disable",
-        abstract: "Take the packet filter away (as root)"
+        abstract: "Take the packet filter away (as root)",
+        discussion: "Example: docker ram engine lockdown disable --dry-run"
     )
 
     @Flag(help: "Show what would be done and change nothing")
@@ -114,7 +115,8 @@ struct EngineLockdownDisable: PluginCommand {
 struct EngineLockdownStatus: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show whether the engine is locked in (as root)"
+        abstract: "Show whether the engine is locked in (as root)",
+        discussion: "Example: docker ram engine lockdown status --format json"
     )
 
     @OptionGroup var common: CommonOptions
@@ -124,73 +126,6 @@ struct EngineLockdownStatus: PluginCommand {
             LockdownReport(state: try Lockdown(context.paths).state(), loaded: PacketFilter(context)?.loaded),
             as: common.format
         )
-    }
-}
-
-/// What `engine lockdown enable` and `disable` did; also done by `engine enable --lockdown` and `engine disable`.
-struct LockdownChange: CommandResult {
-    let changes: [String]
-    let isEnabled: Bool
-    let isDryRun: Bool
-    /// Whether the rules are loaded when Docker starts, and not now.
-    let isLoadedLater: Bool
-
-    static func enable(
-        _ allowed: LockdownExceptions,
-        isDryRun: Bool,
-        in context: CommandContext
-    ) throws -> LockdownChange {
-        let settings = try DaemonSettings(context.paths).egressProxy
-        let filter = PacketFilter(context)
-        try filter?.checkIsThere()
-        let engine = filter == nil ? nil : try EngineCgroup.ofRunningEngine(context.paths)
-        let cgroup = engine ?? EngineCgroup.usual
-        guard let rules = LockdownRules(cgroup: cgroup, settings: settings, exceptions: allowed.exceptions) else {
-            throw Failure(
-                "no rules can be written for the cgroup \"\(cgroup)\" and the proxy at \"\(settings.listen)\""
-            )
-        }
-        // Before anything is changed: a drop-in whose rules nft does not load keeps Docker from starting.
-        if engine != nil { try filter?.check(rules.text) }
-        var changes = try Lockdown(context.paths)
-            .enable(rules, nft: filter?.nft ?? PacketFilter.usualPath, isDryRun: isDryRun)
-        if let filter, !isDryRun {
-            filter.reloadUnits()
-            if engine != nil, filter.loaded?.isCurrent != true || !changes.isEmpty {
-                try filter.load(context.paths.lockdownRules)
-                changes.append("+ table inet \(LockdownRules.table), loaded")
-            }
-        }
-        return LockdownChange(
-            changes: changes,
-            isEnabled: true,
-            isDryRun: isDryRun,
-            isLoadedLater: filter != nil && engine == nil
-        )
-    }
-
-    static func disable(isDryRun: Bool, in context: CommandContext) throws -> LockdownChange {
-        let filter = PacketFilter(context)
-        var changes = try Lockdown(context.paths).disable(isDryRun: isDryRun)
-        if let filter, filter.loaded != nil {
-            if !isDryRun { try filter.unload() }
-            changes.append("- table inet \(LockdownRules.table)")
-        }
-        if !isDryRun, !changes.isEmpty { filter?.reloadUnits() }
-        return LockdownChange(changes: changes, isEnabled: false, isDryRun: isDryRun, isLoadedLater: false)
-    }
-
-    func text(for context: CommandContext) -> String {
-        guard !changes.isEmpty else { return isEnabled ? "Already locked in" : "Not locked in" }
-        return ([isDryRun ? "Would change:" : "Changed:"] + changes.map { "  \($0)" })
-            .map(TerminalText.printable).joined(separator: "\n")
-    }
-
-    var json: JSONValue {
-        .object([
-            JSONMember("enabled", .bool(isEnabled)), JSONMember("dryRun", .bool(isDryRun)),
-            JSONMember("changes", .texts(changes)), JSONMember("loadedLater", .bool(isLoadedLater)),
-        ])
     }
 }
 
@@ -230,121 +165,4 @@ private struct LockdownReport: CommandResult {
 
 extension Substring {
     fileprivate var trimmingSpaces: Substring { drop { $0 == " " } }
-}
-
-/// The cgroup that the packet filter knows the engine by.
-private enum EngineCgroup {
-    /// That of Docker's service where nobody changed its slice.
-    static let usual = "system.slice/docker.service"
-
-    /// The cgroup of the running engine; `nil` if none runs.
-    ///
-    /// - Throws: ``Failure`` if the kernel cannot tell it from others, or systemd did not start it.
-    static func ofRunningEngine(_ paths: InstallationPaths) throws -> String? {
-        guard access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0 else {
-            throw Failure(
-                "this machine does not use cgroup v2 alone, by which the kernel would know the engine's connections",
-                hints: ["start Linux with systemd.unified_cgroup_hierarchy=1, or go without lockdown"]
-            )
-        }
-        guard let bytes = try? Files.read("/run/docker.pid", atMost: 64).bytes,
-            let pid = pid_t(String(decoding: bytes.filter { $0 > 0x20 }, as: UTF8.self)), pid > 1,
-            // A pid file can be older than the process that has the number now.
-            let name = try? Files.read("/proc/\(pid)/comm", atMost: 64).bytes, name.elementsEqual("dockerd\n".utf8)
-        else { return nil }
-        let lines = String(decoding: try Files.read("/proc/\(pid)/cgroup", atMost: 1 << 16).bytes, as: UTF8.self)
-            .split(separator: "\n")
-        let path = lines.first { $0.hasPrefix("0::/") }.map { $0.dropFirst(4) } ?? ""
-        guard path.split(separator: "/").last == "docker.service" else {
-            throw Failure(
-                "dockerd (process \(pid)) runs in the cgroup \"/\(path)\" and not in that of docker.service",
-                hints: ["lockdown is loaded with docker.service; start Docker by it: systemctl start docker"]
-            )
-        }
-        return String(path)
-    }
-}
-
-/// nft and systemd of the running machine.
-private struct PacketFilter {
-    static let usualPath = "/usr/sbin/nft"
-
-    let nft: String
-    private let environment: [String: String]
-
-    /// What the kernel holds of the rules.
-    struct Loaded {
-        let refused: Int
-        /// Whether the cgroup that they are for is still there; a service gets another one with every start.
-        let isCurrent: Bool
-    }
-
-    /// The running machine's, if it is meant: not so under another root than `/`.
-    init?(_ context: CommandContext) {
-        guard context.paths.root == "/" else { return nil }
-        nft =
-            ChildProcess.find("nft", environment: context.environment)
-            ?? ChildProcess.find(Self.usualPath, environment: [:]) ?? ""
-        environment = context.environment
-    }
-
-    func checkIsThere() throws {
-        guard nft.isEmpty else { return }
-        throw Failure("nft is not installed; nothing was changed", hints: ["install the package nftables"])
-    }
-
-    func check(_ rules: String) throws {
-        try run(["-c", "-f", "-"], input: rules, "the kernel or nft does not take the rules; nothing was changed")
-    }
-
-    func load(_ path: String) throws {
-        try run(["-f", path], "the rules could not be loaded")
-    }
-
-    func unload() throws {
-        try run(["delete", "table", "inet", LockdownRules.table], "the rules could not be taken away")
-    }
-
-    /// What is loaded; `nil` if nothing is, or only root is told.
-    var loaded: Loaded? {
-        guard let result = try? call(["list", "table", "inet", LockdownRules.table]), result.exitCode == 0 else {
-            return nil
-        }
-        let words = result.words.split(whereSeparator: \.isWhitespace)
-        func word(_ distance: Int, behind name: Substring) -> Substring? {
-            words.firstIndex(of: name).map { $0 + distance }.flatMap { words.indices.contains($0) ? words[$0] : nil }
-        }
-        return Loaded(
-            refused: word(1, behind: "packets").flatMap { Int($0) } ?? 0,
-            // nft shows the path of a cgroup in quotes, and only the number of one that is gone.
-            isCurrent: word(3, behind: "cgroupv2")?.hasPrefix("\"") ?? false
-        )
-    }
-
-    /// Has systemd read the drop-in; where there is no systemd nobody would.
-    func reloadUnits() {
-        guard access("/run/systemd/system", F_OK) == 0,
-            let systemctl = ChildProcess.find("systemctl", environment: environment)
-        else { return }
-        _ = try? ChildProcess(path: systemctl, arguments: ["daemon-reload"], environment: environment)
-            .run(within: 60_000)
-    }
-
-    private func run(_ arguments: [String], input: String = "", _ fault: String) throws {
-        let result = try call(arguments, input: input)
-        guard result.exitCode == 0 else {
-            let words = result.errorWords.split(whereSeparator: \.isNewline).first.map(String.init) ?? "no reason given"
-            throw Failure("\(fault): \(words)", hints: ["lockdown needs root, Linux 5.13 and nft 0.9.9 or later"])
-        }
-    }
-
-    private func call(_ arguments: [String], input: String = "") throws -> ChildProcess.Result {
-        try checkIsThere()
-        do throws(ChildProcess.Trouble) {
-            return try ChildProcess(path: nft, arguments: arguments, environment: environment)
-                .run(input: Array(input.utf8), within: 30_000)
-        } catch {
-            throw Failure("nft \(error == .timeout ? "did not end in half a minute" : "could not be started")")
-        }
-    }
 }

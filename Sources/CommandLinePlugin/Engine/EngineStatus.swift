@@ -6,7 +6,8 @@ import RegistryAccess
 struct EngineStatus: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show what the engine is told and what it uses (as root)"
+        abstract: "Show what the engine is told and what it uses (as root)",
+        discussion: "Example: docker ram engine status --format json"
     )
 
     @OptionGroup var common: CommonOptions
@@ -21,13 +22,13 @@ private struct EngineState: CommandResult {
     let path: String
     let state: EngineSetup.State
     /// A flag that is in the way, and where it stands.
-    let conflict: (flag: String, place: String)?
+    let conflict: EngineFlag?
     let pluginAnswers: Bool
     let address: String
     let proxy: EgressProxyProbe
     /// Where the engine is told to use our proxy.
     let place: EngineProxy.Place?
-    let engine: RunningEngine?
+    let engine: EngineInfo?
     /// Whether the running engine uses our proxy, and nothing else.
     let isUsed: Bool
 
@@ -35,18 +36,12 @@ private struct EngineState: CommandResult {
         let paths = context.paths
         path = paths.dockerDaemonConfig
         state = try EngineSetup(paths).state()
-        let service = EngineService(paths)
-        let pidFile = state.pidFile
-        conflict =
-            ["--authorization-plugin", "--http-proxy", "--https-proxy", "--no-proxy"].lazy
-            .compactMap { flag in
-                EngineProcess.place(of: flag, service: service, paths: paths, pidFile: pidFile).map { (flag, $0) }
-            }
-            .first
+        let process = EngineProcess(paths, pidFile: state.pidFile)
+        conflict = EngineFlag.all(service: EngineService(paths), process: process).first
         pluginAnswers = PluginProbe.answers(paths.pluginSocket)
         let settings = (try? DaemonSettings(paths)) ?? DaemonSettings()
         address = try EgressProxyAddress(context, settings: settings, isChecked: false).text
-        engine = RunningEngine(paths, hosts: state.hosts)
+        engine = EngineInfo(ofMachine: paths, hosts: state.hosts)
         do throws(FileError) {
             let secret = try ProxySecret(paths)
             let url = secret.proxyURL(listen: address)
@@ -78,8 +73,8 @@ private struct EngineState: CommandResult {
         return "\(Self.words(of: other)), not as docker-ram sets it"
     }
 
-    private func words(of engine: RunningEngine) -> String {
-        "\(engine.version) uses \(isUsed ? address : Self.words(of: engine.proxies))"
+    private func words(of engine: EngineInfo) -> String {
+        "\(engine.version ?? "") uses \(isUsed ? address : Self.words(of: engine.proxies))"
     }
 
     private static func words(of proxies: EngineProxySettings) -> String {
@@ -100,8 +95,10 @@ private struct EngineState: CommandResult {
             ["proxy port", "\(address) \(proxy.words)"],
             ["running engine", engine.map(words) ?? "does not answer"],
         ]
-        if isRestartPending == true { rows.append(["restart", "pending: the running engine has another proxy"]) }
-        if let conflict { rows.append(["conflict", "\(conflict.flag) in \(conflict.place)"]) }
+        if isRestartPending == true {
+            rows.append(["restart", "pending: the running engine has another proxy than the files say"])
+        }
+        if let conflict { rows.append(["conflict", conflict.inWords]) }
         return TerminalText.table(rows).map(TerminalText.printable).joined(separator: "\n")
     }
 
@@ -119,7 +116,7 @@ private struct EngineState: CommandResult {
             JSONMember("authorizationPlugins", .texts(state.plugins)),
             JSONMember("enabled", .bool(state.isEnabled)),
             JSONMember("pluginAnswers", .bool(pluginAnswers)),
-            JSONMember("conflict", .text(conflict.map { "\($0.flag) in \($0.place)" })),
+            JSONMember("conflict", .text(conflict?.inWords)),
             JSONMember(
                 "proxy",
                 .object([
@@ -135,7 +132,7 @@ private struct EngineState: CommandResult {
                 "engine",
                 engine.map { engine in
                     .object(
-                        [JSONMember("version", .string(engine.version))] + settings(engine.proxies)
+                        [JSONMember("version", .text(engine.version))] + settings(engine.proxies)
                             + [JSONMember("usesProxy", .bool(isUsed))]
                     )
                 } ?? .null

@@ -11,8 +11,7 @@ struct ServiceManager {
 
     /// `nil` where systemd does not run (sd_booted(3)), or not this machine.
     init?(_ context: CommandContext) {
-        let prefix = context.paths.root == "/" ? "" : context.paths.root
-        guard (try? Files.status("\(prefix)/run/systemd/system").isDirectory) == true,
+        guard (try? Files.status("\(context.paths.prefix)/run/systemd/system").isDirectory) == true,
             let path = ChildProcess.find("systemctl", environment: context.environment)
         else { return nil }
         systemctl = path

@@ -7,9 +7,12 @@ struct Log: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "log",
         abstract: "Show the latest decisions on this machine",
-        discussion:
-            "With --follow and --format json every decision is a line of its own. Before a switch from audit mode "
-            + "to enforce: docker ram log --summary --since 7d"
+        discussion: """
+            With --follow and --format json every decision is a line of its own.
+
+            Example: docker ram log --denied --since 12h
+            Before a switch from audit mode to enforce: docker ram log --summary --since 7d
+            """
     )
 
     @Flag(help: "Show new decisions as they are made")
@@ -55,7 +58,7 @@ struct Log: PluginCommand {
                 try Self.readFiles(context, because: error) { _, value in records.append(value) }
                 records = records.suffix(limit)
             }
-            return context.show(LogLines(records: records), as: common.format)
+            return show(records, context)
         }
         var records: [JSONValue] = []
         try history(context, since: start, isDeniedOnly: denied) { record in
@@ -63,7 +66,12 @@ struct Log: PluginCommand {
             // Not all of a long log at a time.
             if records.count >= 2 * limit + 1000 { records = records.suffix(limit) }
         }
-        context.show(LogLines(records: records.suffix(limit)), as: common.format)
+        show(records.suffix(limit), context)
+    }
+
+    private func show(_ records: [JSONValue], _ context: CommandContext) {
+        context.show(LogLines(records: records), as: common.format)
+        if records.isEmpty, limit > 0, common.format == .text { context.note("note: there is no such decision yet") }
     }
 
     private func followLog(_ context: CommandContext) throws {

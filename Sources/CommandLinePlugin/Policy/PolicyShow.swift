@@ -6,7 +6,8 @@ import RegistryAccess
 struct PolicyShow: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "show",
-        abstract: "Show the policy in force"
+        abstract: "Show the policy in force",
+        discussion: "Example: docker ram policy show --format json"
     )
 
     @OptionGroup var common: CommonOptions
@@ -15,12 +16,12 @@ struct PolicyShow: PluginCommand {
         switch PolicyInForce.load(context.paths) {
         case .unmanaged:
             guard common.format == .text else { return context.output.line("null") }
-            context.note("this machine has no policy: every registry is allowed")
+            context.note("note: this machine has no policy: every registry is allowed")
         case .unavailable(let problem):
             throw Failure(problem, hints: ["run: docker ram policy validate \(context.paths.policyFile)"])
         case .policy(let policy, let source):
             context.show(ShownPolicy(policy: policy, source: source), as: common.format)
-            if let problem = source.problem { context.note("an earlier copy is in force: \(problem)") }
+            if let problem = source.problem { context.note("note: an earlier copy is in force: \(problem)") }
         }
     }
 }

@@ -6,7 +6,12 @@ import RegistryAccess
 struct PolicyValidate: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "validate",
-        abstract: "Check a policy file before it is used"
+        abstract: "Check a policy file before it is used",
+        discussion: """
+            Exits with 1 if it is not a policy; warnings are about what its owner may not mean.
+
+            Example: docker ram policy validate new-policy.json
+            """
     )
 
     @Argument(help: "The policy file", completion: .file())
@@ -38,6 +43,10 @@ struct PolicyValidate: PluginCommand {
         guard result.faults.isEmpty else {
             let count = result.faults.count
             throw Failure("\"\(file)\" is not a policy: \(count) \(count == 1 ? "error" : "errors")")
+        }
+        // A document in order is not used where somebody else may have written it.
+        if file == context.paths.policyFile, case .faulty(let problem) = PolicyInForce.readPolicyFile(context.paths) {
+            throw Failure("this machine does not use the file: \(problem)")
         }
     }
 }

@@ -8,8 +8,13 @@ struct Setup: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "setup",
         abstract: "Have your Docker ask docker-ram for credentials and explanations",
-        discussion: "Changes config.json of the docker command. The credential store and helpers that it named are "
-            + "still used, through docker-ram; logins that stand in it in plain text move to the store."
+        discussion: """
+            Changes config.json of the docker command. The credential store and helpers that it named are still used, \
+            through docker-ram; logins that stand in it in plain text move to the store.
+
+            Example: docker ram setup --dry-run
+            Undo it: docker ram setup --undo
+            """
     )
 
     @Flag(help: "Give back the configuration that was there before")
@@ -52,7 +57,7 @@ struct Setup: PluginCommand {
                 hints: ["Docker could not get any credentials without it; run install.sh"]
             )
         }
-        if !helper.isOnPath { context.note("docker-credential-ram is not on PATH, where Docker looks for it") }
+        if !helper.isOnPath { context.note("note: docker-credential-ram is not on PATH, where Docker looks for it") }
         let report = try setup.setUp(isDryRun: dryRun)
         show(report, directory, context)
         if !dryRun, !report.changes.isEmpty, let fault = helper.storeFault {

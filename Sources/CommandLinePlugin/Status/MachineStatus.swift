@@ -69,7 +69,8 @@ extension MachineStatus: CommandResult {
         }
         add("Daemon", daemonLine(now: context.now()))
         if !refused.isEmpty {
-            lines += ["", terminal.colored("Lately refused", .bold)]
+            let isAudit = refused.contains { $0.value(named: "verdict")?.text == Verdict.Outcome.wouldDeny.rawValue }
+            lines += ["", terminal.colored(isAudit ? "Lately refused, or would have been" : "Lately refused", .bold)]
             lines += TerminalText.table(refused.map { LogLine($0).cells(now: context.now()) }, indentation: "  ")
                 .map { TerminalText.printable($0) }
         }

@@ -4,7 +4,8 @@ import ArgumentParser
 struct Status: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show the policy in force and what enforces it on this machine"
+        abstract: "Show the policy in force and what enforces it on this machine",
+        discussion: "Example: docker ram status --format json"
     )
 
     @OptionGroup var common: CommonOptions

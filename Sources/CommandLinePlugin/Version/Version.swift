@@ -6,7 +6,8 @@ import RegistryAccess
 struct Version: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "version",
-        abstract: "Show the versions of docker-ram and docker-ramd"
+        abstract: "Show the versions of docker-ram and docker-ramd",
+        discussion: "Example: docker ram version --format json"
     )
 
     @OptionGroup var common: CommonOptions

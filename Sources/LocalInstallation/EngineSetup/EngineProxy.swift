@@ -142,8 +142,11 @@ public struct EngineProxySettings: Sendable, Equatable {
         )
     }
 
-    /// The scheme with `://` if there is one, what stands between it and the path, and what follows.
-    static func parts(of url: Secret) -> (scheme: String?, authority: Substring, rest: Substring) {
+    /// Takes the address of a proxy apart, as Go would.
+    ///
+    /// - Parameter url: the address.
+    /// - Returns: the scheme with `://` if there is one, what stands between it and the path, and what follows.
+    public static func parts(of url: Secret) -> (scheme: String?, authority: Substring, rest: Substring) {
         let text = url.text
         var scheme: String?
         var rest = text[...]

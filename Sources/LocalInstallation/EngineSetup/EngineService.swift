@@ -1,5 +1,3 @@
-import Glibc
-
 /// `docker.service` as systemd would read it: its unit file, the drop-ins, and the files that give it an environment.
 ///
 /// Only what tells an engine its proxy or its flags is read (systemd.exec(5), systemd.unit(5)): `ExecStart=`,
@@ -32,12 +30,13 @@ public struct EngineService: Sendable {
     ///
     /// - Parameter paths: where its files are.
     public init(_ paths: InstallationPaths) {
-        let prefix = paths.root == "/" ? "" : paths.root
+        let prefix = paths.prefix
         let directories = Self.directories.map { prefix + $0 }
         unit = directories.map { "\($0)/docker.service" }.first { (try? Files.status($0).isRegularFile) == true }
         var dropIns: [String: String] = [:]
         for directory in directories {
-            for name in Self.entries(of: "\(directory)/docker.service.d") where name.hasSuffix(".conf") {
+            let names = (try? Files.names(in: "\(directory)/docker.service.d")) ?? []
+            for name in names where name.hasSuffix(".conf") {
                 dropIns[name] = dropIns[name] ?? "\(directory)/docker.service.d/\(name)"
             }
         }
@@ -67,19 +66,6 @@ public struct EngineService: Sendable {
     /// - Returns: the file; `nil` if none does.
     public func file(giving flag: String) -> String? {
         texts.first { text in text.lines.contains { $0.contains(flag) } }?.path
-    }
-
-    private static func entries(of directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            names.append(name)
-        }
-        return names.sorted()
     }
 
     // MARK: - Reading

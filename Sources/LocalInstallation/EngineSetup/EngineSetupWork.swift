@@ -82,7 +82,7 @@ struct EngineSetupWork {
 
     /// Has systemd give the engine an environment.
     mutating func putDropIn(_ settings: EngineProxySettings, dropIn: SharedFile, environment: SharedFile) throws {
-        let path = paths.proxyEnvironment.dropFirst(paths.root == "/" ? 0 : paths.root.count)
+        let path = paths.proxyEnvironment.dropFirst(paths.prefix.count)
         let unit = """
             \(Self.header)
             # The environment is in a file of its own because it holds a secret, and systemd shows Environment= to everybody.

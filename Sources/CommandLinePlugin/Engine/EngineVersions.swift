@@ -1,63 +1,7 @@
 import LocalInstallation
-import RegistryAccess
 
-/// What the engine of this machine says about itself over its own socket, whichever engine the caller's Docker talks to.
-struct RunningEngine {
-    /// Its version.
-    let version: String
-    /// The proxies that it uses; their passwords come as `xxxxx`.
-    let proxies: EngineProxySettings
-
-    /// Asks the engine; `nil` if none answers.
-    init?(_ paths: InstallationPaths, hosts: [String]) {
-        let scheme = "unix://"
-        let sockets = hosts.filter { $0.hasPrefix(scheme) }.map { String($0.dropFirst(scheme.count)) }
-        for path in sockets + [paths.dockerSocket] {
-            guard let info = Self.info(path), let version = info.value(named: "ServerVersion")?.text, !version.isEmpty
-            else { continue }
-            self.version = version
-            proxies = EngineProxySettings(
-                httpProxy: info.value(named: "HttpProxy")?.text.map(Secret.init),
-                httpsProxy: info.value(named: "HttpsProxy")?.text.map(Secret.init),
-                noProxy: info.value(named: "NoProxy")?.text
-            )
-            return
-        }
-        return nil
-    }
-
-    private static func info(_ path: String) -> JSONValue? {
-        guard let socket = UnixSocket(connectingTo: path) else { return nil }
-        defer { socket.close() }
-        // The end of the connection is the end of the answer only in HTTP/1.0.
-        guard socket.send("GET /info HTTP/1.0\r\nHost: docker\r\n\r\n") else { return nil }
-        let answer = socket.receiveText { _ in false }
-        guard answer.hasPrefix("HTTP/1.0 200 "), let head = answer.utf8.firstRange(of: "\r\n\r\n".utf8) else {
-            return nil
-        }
-        return try? StrictJSON.parse(Array(answer.utf8[head.upperBound...]), limits: .init(foldsKeys: false))
-    }
-
-    /// Whether it uses a proxy for everything but loopback.
-    ///
-    /// - Parameter url: the address of the proxy with the secret.
-    /// - Returns: whether it says so.
-    func uses(_ url: Secret) -> Bool {
-        let masked = Secret(EngineProxySettings.masked(url))
-        return proxies == EngineProxySettings(httpProxy: masked, httpsProxy: masked, noProxy: EngineProxy.noProxy)
-    }
-
-    /// Whether it uses a proxy at an address for HTTPS, with whatever secret.
-    ///
-    /// - Parameter address: host and port.
-    /// - Returns: whether it says so.
-    func goesThrough(_ address: String) -> Bool {
-        proxies.httpsProxy.map(EngineProxySettings.masked)?.hasSuffix("xxxxx:xxxxx@\(address)") == true
-    }
-}
-
-/// Which engine there is, and how it learns of its proxy.
-struct EngineVersion {
+/// The versions of the engine of this machine, and how it learns of its proxy.
+struct EngineVersions {
     /// What the running engine says.
     var running: String?
     /// What the installed program says, and where it is.
@@ -66,7 +10,7 @@ struct EngineVersion {
     /// How long `dockerd --version` may take.
     private static let patience = 10_000
 
-    init(_ context: CommandContext, service: EngineService, running: RunningEngine?) {
+    init(_ context: CommandContext, service: EngineService, running: EngineInfo?) {
         self.running = running?.version
         guard let path = Self.program(context, service),
             let result = try? ChildProcess(path: path, arguments: ["--version"], environment: context.environment)
@@ -80,7 +24,7 @@ struct EngineVersion {
     }
 
     private static func program(_ context: CommandContext, _ service: EngineService) -> String? {
-        let prefix = context.paths.root == "/" ? "" : context.paths.root
+        let prefix = context.paths.prefix
         let places = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"].map { "\($0)/dockerd" }
         // What is on the caller's PATH says nothing about the engine of an image.
         if prefix.isEmpty, service.program == nil,

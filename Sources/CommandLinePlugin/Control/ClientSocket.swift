@@ -1,15 +1,10 @@
 import Glibc
 
-/// A connection to a Unix socket.
-struct UnixSocket: Sendable {
+/// A connection to a Unix socket or to a port of this machine.
+struct ClientSocket: Sendable {
     let descriptor: CInt
 
-    /// A connection that is there already.
-    init(descriptor: CInt) {
-        self.descriptor = descriptor
-    }
-
-    /// Connects.
+    /// Connects to a Unix socket.
     ///
     /// - Parameter path: a path, or a name that begins with `@` for an abstract socket.
     init?(connectingTo path: String) {
@@ -36,6 +31,31 @@ struct UnixSocket: Sendable {
             let code = errno
             Glibc.close(descriptor)
             errno = code
+            return nil
+        }
+        self.descriptor = descriptor
+    }
+
+    /// Connects to a port of this machine.
+    ///
+    /// - Parameter address: an IP address, an IPv6 one in brackets, and a port.
+    init?(connectingToPort address: String) {
+        guard let colon = address.lastIndex(of: ":") else { return nil }
+        let host = address[..<colon].filter { $0 != "[" && $0 != "]" }
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, String(address[address.index(after: colon)...]), &hints, &found) == 0, let found else {
+            return nil
+        }
+        defer { freeaddrinfo(found) }
+        let entry = found.pointee
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        let descriptor = socket(entry.ai_family, kind, 0)
+        guard descriptor >= 0 else { return nil }
+        guard connect(descriptor, entry.ai_addr, entry.ai_addrlen) == 0 else {
+            Glibc.close(descriptor)
             return nil
         }
         self.descriptor = descriptor
@@ -79,5 +99,23 @@ struct UnixSocket: Sendable {
         let count = recv(descriptor, &chunk, chunk.count, 0)
         if count < 0 { return errno == EINTR ? .bytes([]) : .failure(errno) }
         return count == 0 ? .end : .bytes(Array(chunk[..<count]))
+    }
+
+    /// Sends a request, and waits for the answer until it is enough, the other side closes, or nothing comes for two
+    /// seconds.
+    ///
+    /// - Parameters:
+    ///   - request: the request.
+    ///   - isEnough: gets what has come so far.
+    /// - Returns: what has come; nothing if the request could not be sent.
+    func answer(to request: String, until isEnough: (String) -> Bool) -> String {
+        var answer: [UInt8] = []
+        guard send(request) else { return "" }
+        while answer.count < 4 << 20 {
+            guard case .bytes(let bytes) = receive(within: 2000) else { break }
+            answer += bytes
+            if isEnough(String(decoding: answer, as: UTF8.self)) { break }
+        }
+        return String(decoding: answer, as: UTF8.self)
     }
 }
