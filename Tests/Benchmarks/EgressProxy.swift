@@ -8,28 +8,6 @@ import TestSupport
 /// All of them are in one private network, in front of the same nginx; they take turns, so that what else the machine
 /// does falls on all of them alike.
 struct EgressProxyBenchmark {
-    /// Who carries the bytes.
-    struct Contender {
-        /// The name in the table.
-        let name: String
-        /// Its URL; nil is no proxy at all.
-        let url: String?
-        /// Its process group; nil is no proxy at all.
-        let process: pid_t?
-
-        /// The head of a `CONNECT`.
-        func connect(to host: String) -> String {
-            var head = "CONNECT \(host):443 HTTP/1.1\r\nHost: \(host):443\r\n"
-            if let user = url?.split(separator: "/").last?.split(separator: "@").dropLast().last {
-                head += "Proxy-Authorization: Basic \(Data(user.utf8).base64EncodedString())\r\n"
-            }
-            return head + "\r\n"
-        }
-
-        /// Where it listens on 127.0.0.1.
-        var port: UInt16 { url?.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
-    }
-
     private static let files = PrivateNetwork.Host.files
     private static let gibibyte = 1 << 30
 
@@ -69,18 +47,7 @@ struct EgressProxyBenchmark {
     private func withContenders(_ body: ([Contender]) async throws -> Void) async throws {
         let hosts = [Self.files.name, PrivateNetwork.Host.registry.name]
         let policy = PrivateDocker.policy(version: 1, allowing: hosts)
-        try await PrivateDaemon.with(in: directory, network, policy: policy) { ours in
-            try await OtherProxy.with(.squid, in: directory, network, port: 7262, isQuiet: true) { squid in
-                try await OtherProxy.with(.tinyproxy, in: directory, network, port: 7263, isQuiet: true) { tinyproxy in
-                    try await body([
-                        Contender(name: "direct", url: nil, process: nil),
-                        Contender(name: "docker-ramd", url: try ours.proxyURL, process: ours.process),
-                        Contender(name: "squid", url: squid.url, process: squid.process),
-                        Contender(name: "tinyproxy", url: tinyproxy.url, process: tinyproxy.process),
-                    ])
-                }
-            }
-        }
+        try await Contender.withAll(in: directory, network, policy: policy, body)
     }
 
     // MARK: - What is measured
@@ -93,7 +60,7 @@ struct EgressProxyBenchmark {
         var processor = seconds
         for round in 0...rounds {
             for (index, contender) in contenders.enumerated() {
-                let before = try contender.process.map(processorSeconds(of:))
+                let before = try contender.processorSeconds()
                 let proxy = contender.url.map { ["--proxy", $0] } ?? []
                 let curl = try await network.run(
                     ["curl", "-sSf", "-o", "/dev/null", "-w", "%{time_total} %{size_download}"] + proxy
@@ -106,8 +73,8 @@ struct EgressProxyBenchmark {
                 // The first round fills the caches.
                 guard round > 0 else { continue }
                 seconds[index].append(figures[0])
-                if let process = contender.process, let before {
-                    processor[index].append(try processorSeconds(of: process) - before)
+                if let before, let after = try contender.processorSeconds() {
+                    processor[index].append(after - before)
                 }
             }
         }
@@ -120,16 +87,7 @@ struct EgressProxyBenchmark {
                 ratio: time.median / times[0].median
             )
         }
-        let squid = Sample(processor[2]).median
-        for (contender, figures) in zip(contenders, processor).dropFirst() {
-            let median = Sample(figures).median
-            table.add(
-                "processor time for 1 GiB, \(contender.name)",
-                String(format: "%.2f s", median),
-                ratio: median / squid,
-                budget: contender.isOurs ? 1 : nil
-            )
-        }
+        table.addProcessorTime(of: "1 GiB over TLS", contenders, processor)
     }
 
     private func setUps(_ contenders: [Contender], _ table: inout Table) async throws {
@@ -197,13 +155,13 @@ struct EgressProxyBenchmark {
         let tunnels = 5000
         Benchmarks.note("\(tunnels) idle tunnels through each")
         for proxy in contenders.dropFirst() {
-            guard let process = proxy.process else { continue }
             // The first few tunnels pay for what is there only once.
             _ = try network.inside { try (0..<50).map { _ in try Self.openTunnel(proxy) } }
-            let before = try residentKibibytes(of: process)
+            let before = try proxy.residentKibibytes()
             let held = try network.inside { try (0..<tunnels).map { _ in try Self.openTunnel(proxy) } }
             try await Task.sleep(for: .seconds(2))
-            let after = try residentKibibytes(of: process)
+            let after = try proxy.residentKibibytes()
+            guard let before, let after else { continue }
             let each = withExtendedLifetime(held) { Double(after - before) / Double(tunnels) }
             table.add(
                 "memory for an idle tunnel, \(proxy.name)",
@@ -262,34 +220,5 @@ struct EgressProxyBenchmark {
         for result in results.withLock({ $0 }) { try result.get() }
     }
 
-    // MARK: - What a process costs
-
-    /// Processor time of a process group so far, its ended children included.
-    private func processorSeconds(of group: pid_t) throws -> Double {
-        let ticks = try processes(of: group).reduce(0) { sum, fields in
-            sum + fields[11...14].compactMap { Int($0) }.reduce(0, +)
-        }
-        return Double(ticks) / Double(sysconf(Int32(_SC_CLK_TCK)))
-    }
-
-    private func residentKibibytes(of group: pid_t) throws -> Int {
-        let pages = try processes(of: group).reduce(0) { sum, fields in sum + (Int(fields[21]) ?? 0) }
-        return pages * sysconf(Int32(_SC_PAGESIZE)) / 1024
-    }
-
-    /// `/proc/PID/stat` of each process in a group, from the state on, which is the third field of proc(5).
-    private func processes(of group: pid_t) throws -> [[Substring]] {
-        let all = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { Int($0) != nil }
-        let stats = all.compactMap { try? String(contentsOfFile: "/proc/\($0)/stat", encoding: .utf8) }
-        let fields = stats.compactMap { stat in
-            stat.lastIndex(of: ")").map { stat[stat.index(after: $0)...].split(separator: " ") }
-        }
-        return fields.filter { $0.count > 21 && $0[2] == "\(group)" }
-    }
-
     private func microseconds(_ seconds: Double) -> String { "\(Int((seconds * 1e6).rounded())) µs" }
-}
-
-extension EgressProxyBenchmark.Contender {
-    fileprivate var isOurs: Bool { name == "docker-ramd" }
 }

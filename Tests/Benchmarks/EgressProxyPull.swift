@@ -1,43 +1,91 @@
 import Foundation
 import TestSupport
 
-/// `docker pull` of 1 GiB that cannot be compressed, directly and through the egress proxy, in turn.
+/// `docker pull` of 1 GiB that cannot be compressed: directly, through the egress proxy, through squid and through
+/// tinyproxy, in turn.
 enum EgressProxyPullBenchmark {
     /// Measures.
     ///
     /// - Parameter table: where it is written down.
     /// - Throws: why something could not be measured.
     static func run(_ table: inout Table) async throws {
-        let rounds = 3
+        let rounds = 5
         Benchmarks.note("docker pull of 1 GiB, \(rounds) times each in turn")
-        let samples = try await PrivateDocker.behindProxy { docker, network in
-            let directory = "\(docker.engine.root)/direct"
-            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-            return try await PrivateEngine.with(in: directory, policy: nil, hasPlugin: false, network: network) {
-                direct in
-                let image = "\(docker.allowed.address)/acme/gib:1"
-                try await pushGibibyte(as: image, by: direct)
-                var seconds: [[Double]] = [[], []]
-                // The first round fills the caches.
-                for round in 0...rounds {
-                    for (index, engine) in [direct, docker.engine].enumerated() {
-                        let start = ContinuousClock.now
-                        try await engine.docker(["pull", image]).expecting(0)
-                        let took = (ContinuousClock.now - start) / .seconds(1)
-                        if round > 0 { seconds[index].append(took) }
-                        try await engine.docker(["image", "rm", image]).expecting(0)
+        let rows = try await withTemporaryDirectory { (directory: String) async throws -> Table in
+            try await PrivateNetwork.with(in: directory) { network in
+                let place = PrivateRegistry.Place(network, .registry)
+                let policy = PrivateDocker.policy(version: 1, allowing: [place.address])
+                return try await PrivateRegistry.with(in: directory, at: place) { registry in
+                    try await Contender.withAll(in: directory, network, policy: policy) { contenders in
+                        try await withEngines(in: directory, network, contenders[...]) { engines in
+                            let image = "\(registry.address)/acme/gib:1"
+                            try await pushGibibyte(as: image, by: engines[0])
+                            return try await pulls(of: image, contenders, engines, rounds: rounds)
+                        }
                     }
                 }
-                return seconds.map { Sample($0) }
             }
         }
-        for (name, sample) in zip(["direct", "through docker-ramd"], samples) {
+        table.add(contentsOf: rows)
+    }
+
+    private static func pulls(
+        of image: String,
+        _ contenders: [Contender],
+        _ engines: [PrivateEngine],
+        rounds: Int
+    ) async throws -> Table {
+        var seconds = [[Double]](repeating: [], count: contenders.count)
+        var processor = seconds
+        // The first round fills the caches.
+        for round in 0...rounds {
+            for (index, (contender, engine)) in zip(contenders, engines).enumerated() {
+                let before = try contender.processorSeconds()
+                let start = ContinuousClock.now
+                try await engine.docker(["pull", image]).expecting(0)
+                let took = (ContinuousClock.now - start) / .seconds(1)
+                if round > 0 {
+                    seconds[index].append(took)
+                    if let before, let after = try contender.processorSeconds() {
+                        processor[index].append(after - before)
+                    }
+                }
+                try await engine.docker(["image", "rm", image]).expecting(0)
+            }
+        }
+        var table = Table()
+        let times = seconds.map { Sample($0) }
+        for (contender, time) in zip(contenders, times) {
             table.add(
-                "`docker pull` of 1 GiB, \(name)",
-                String(format: "%.2f s", sample.median),
-                ratio: sample.median / samples[0].median,
-                budget: name == "direct" ? nil : 1.05
+                "`docker pull` of 1 GiB, \(contender.name)",
+                String(format: "%.2f s", time.median),
+                ratio: time.median / times[0].median,
+                budget: contender.isOurs ? 1.05 : nil
             )
+        }
+        table.addProcessorTime(of: "`docker pull` of 1 GiB", contenders, processor)
+        return table
+    }
+
+    /// Runs an engine for each contender, whose only way out it is, while a body runs.
+    private static func withEngines<Result>(
+        in directory: String,
+        _ network: PrivateNetwork,
+        _ contenders: ArraySlice<Contender>,
+        _ engines: [PrivateEngine] = [],
+        _ body: ([PrivateEngine]) async throws -> Result
+    ) async throws -> Result {
+        guard let contender = contenders.first else { return try await body(engines) }
+        let root = "\(directory)/engine-\(contender.name)"
+        try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
+        return try await PrivateEngine.with(
+            in: root,
+            policy: nil,
+            hasPlugin: false,
+            network: network,
+            way: contender.url.map { .proxy(url: $0) } ?? .direct
+        ) { engine in
+            try await withEngines(in: directory, network, contenders.dropFirst(), engines + [engine], body)
         }
     }
 

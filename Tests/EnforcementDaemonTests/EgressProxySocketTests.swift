@@ -543,6 +543,34 @@ struct EgressProxySocketTests {
         }
     }
 
+    @Test(
+        "the same over plain HTTP: what the upstream proxy says for itself is not taken for the destination's answer",
+        arguments: [
+            (
+                "HTTP/1.1 407 Who are you\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 2\r\n\r\nno",
+                "it answers 407 Proxy Authentication Required"
+            ),
+            ("SSH-2.0\r\n", "its response is not HTTP"), ("", "it closes the connection without a whole response"),
+        ]
+    )
+    func upstreamFaultsOverPlainHTTP(answer: String, reason: String) async throws {
+        try await LoopbackServer.with({ proxy in
+            _ = proxy.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
+            proxy.send(answer)
+        }) { upstream in
+            var settings = DaemonSettings.EgressProxy()
+            settings.upstream = try UpstreamProxy(url: Secret("http://user:secret@127.0.0.1:\(upstream.port)"))
+            try await RunningProxy.with(settings: settings) { running in
+                let answer = try await running.exchange(
+                    "GET http://plain.test/v2/ HTTP/1.1\r\nHost: plain.test\r\n\(running.authorization)\r\n"
+                )
+                #expect(answer.hasPrefix("HTTP/1.1 502 "))
+                #expect(answer.contains("the upstream proxy 127.0.0.1:\(upstream.port): \(reason)"), "\(answer)")
+                #expect(!answer.contains("secret"))
+            }
+        }
+    }
+
     // MARK: - Limits
 
     @Test("a head that does not come, or is too long, ends the connection")

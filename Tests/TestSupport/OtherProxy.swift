@@ -39,7 +39,7 @@ public final class OtherProxy: Sendable {
     ///   - network: where it is.
     ///   - address: the IPv4 address on which it listens.
     ///   - port: the port on which it listens.
-    ///   - password: what the user `corporate` has to say, if anything; only tinyproxy asks.
+    ///   - password: what the user `corporate` has to say, if anything.
     ///   - isQuiet: whether it keeps no record of connections, as for a measurement.
     ///   - body: gets the proxy.
     /// - Returns: what the body returns.
@@ -62,7 +62,7 @@ public final class OtherProxy: Sendable {
         case .squid:
             configuration = """
                 http_port \(address):\(port)
-                http_access allow all
+                \(try await squidAccess(password: password, in: directory))
                 cache deny all
                 pid_filename \(directory)/pid
                 cache_log \(directory)/log
@@ -105,5 +105,19 @@ public final class OtherProxy: Sendable {
             try await program.stop()
             throw error
         }
+    }
+
+    /// Makes squid's file of passwords, and says whom squid serves.
+    private static func squidAccess(password: String?, in directory: String) async throws -> String {
+        guard let password else { return "http_access allow all" }
+        let hash = try await runProgram(["openssl", "passwd", "-apr1", "-stdin"], input: password).expecting(0)
+        try "corporate:\(hash.output)".write(toFile: "\(directory)/passwords", atomically: true, encoding: .utf8)
+        return """
+            auth_param basic program /usr/lib/squid/basic_ncsa_auth \(directory)/passwords
+            auth_param basic children 1 startup=1 idle=1
+            acl known proxy_auth REQUIRED
+            http_access allow known
+            http_access deny all
+            """
     }
 }

@@ -17,6 +17,8 @@ final class ForwardHandler: ChannelInboundHandler {
     private let limits: ProxyLimits
     private var context: ChannelHandlerContext?
     private var origin: (any Channel)?
+    /// The proxy behind us through which the other end is reached.
+    fileprivate private(set) var upstream: UpstreamProxy?
     private var timer: Scheduled<Void>?
     private var idle: IdleTimer?
     /// What came before the other end was there: at most what one read of the socket brought.
@@ -141,6 +143,7 @@ final class ForwardHandler: ChannelInboundHandler {
             return fail(.unreachable("\(error)"))
         }
         origin = channel
+        upstream = connection.upstream
         idle = IdleTimer(self.limits.idle, context.channel, on: context.eventLoop)
         let head = request.head(to: destination, through: connection.upstream)
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
@@ -210,7 +213,7 @@ final class ForwardHandler: ChannelInboundHandler {
     }
 
     fileprivate func responseFailed(_ reason: String) {
-        fail(.unreachable(reason))
+        fail(upstream.map { .upstream($0.address, reason) } ?? .unreachable(reason))
     }
 
     fileprivate var isHead: Bool { request.method == .HEAD }
@@ -246,6 +249,11 @@ private final class ResponseHandler: ChannelInboundHandler {
 
     private func pass(_ head: HTTPResponseHead, _ context: ChannelHandlerContext) {
         let code = head.status.code
+        // No origin says it (RFC 9110, section 15.5.8), and the client has nothing to answer it with.
+        guard code != 407 || client.upstream == nil else {
+            client.responseFailed("it answers 407 \(head.status.reasonPhrase)")
+            return context.close(promise: nil)
+        }
         // We ask for no other protocol.
         guard code != 101, let framing = MessageFraming(head.headers) else {
             client.responseFailed("its response has no single reading")
