@@ -94,4 +94,32 @@ struct EgressProxyHostileTests {
             }
         }
     }
+
+    // MARK: - Memory
+
+    @Test("what a proxy behind us says in another protocol is not kept")
+    func endlessUpstream() async throws {
+        try await LoopbackServer.with({ proxy in
+            _ = proxy.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
+            proxy.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+            let block = [UInt8](repeating: 1, count: 1 << 20)
+            for _ in 0..<512 where !proxy.send(block) { break }
+        }) { upstream in
+            var settings = DaemonSettings.EgressProxy()
+            settings.upstream = try UpstreamProxy(url: Secret("http://127.0.0.1:\(upstream.port)"))
+            try await RunningProxy.with(settings: settings, adjust: { $0.connect = .seconds(20) }) { running in
+                let before = try residentMegabytes()
+                let answer = try await running.exchange(running.connect("origin.test:443"))
+                #expect(answer.hasPrefix("HTTP/1.1 502 "), "\(answer)")
+                #expect(try residentMegabytes() - before < 256)
+            }
+        }
+    }
+}
+
+/// The memory of this process.
+private func residentMegabytes() throws -> Int {
+    let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+    let line = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") })
+    return Int(line.filter(\.isNumber)).map { $0 >> 10 } ?? 0
 }
