@@ -1,5 +1,6 @@
 @testable import EnforcementDaemon
 import Foundation
+import Glibc
 import LocalInstallation
 import NIOCore
 import RegistryAccess
@@ -113,6 +114,60 @@ struct EgressProxyHostileTests {
                 #expect(answer.hasPrefix("HTTP/1.1 502 "), "\(answer)")
                 #expect(try residentMegabytes() - before < 256)
             }
+        }
+    }
+
+    // MARK: - Too many
+
+    @Test("as many wait to be accepted as the socket was made for")
+    func queue() async throws {
+        try await RunningProxy.with { running in
+            var info = tcp_info()
+            var length = socklen_t(MemoryLayout<tcp_info>.size)
+            #expect(getsockopt(running.descriptor, CInt(IPPROTO_TCP), TCP_INFO, &info, &length) == 0)
+            // Of a socket that listens, these are how many wait and how many may.
+            let most = try String(contentsOfFile: "/proc/sys/net/core/somaxconn", encoding: .utf8)
+            let system = try #require(UInt32(most.trimmingCharacters(in: .whitespacesAndNewlines)))
+            #expect(info.tcpi_sacked == min(system, UInt32(ListeningSocket.longestQueue)))
+        }
+    }
+
+    @Test("there are no more connections at a time than may be, whoever comes and goes")
+    func limit() async throws {
+        var settings = DaemonSettings.EgressProxy()
+        settings.connections = 16
+        try await LoopbackServer.with({ _ = $0.read() }) { origin in
+            try await RunningProxy.with(settings: settings) { running in
+                let hello = ClientHelloTests.hello()
+                let head = Array(running.connect("origin.test:\(origin.port)").utf8)
+                var clients = try await onThread {
+                    try (0..<100).map { _ in
+                        let client = try SocketClient(port: running.port)
+                        client.send(head + hello)
+                        return client
+                    }
+                }
+                #expect(await eventually { running.proxy.openConnections >= 16 })
+                for _ in 0..<40 {
+                    // Those that are open are among the first.
+                    clients.removeFirst()
+                    try await Task.sleep(for: .milliseconds(20))
+                    // One read of the socket accepts up to 16.
+                    #expect(running.proxy.openConnections < 32)
+                }
+            }
+        }
+    }
+
+    @Test("strangers that say nothing do not keep the engine waiting")
+    func strangersTakeAll() async throws {
+        var settings = DaemonSettings.EgressProxy()
+        settings.connections = 16
+        try await RunningProxy.with(settings: settings) { running in
+            let strangers = try await onThread { try (0..<64).map { _ in try SocketClient(port: running.port) } }
+            let answer = try await running.exchange(running.connect("evil.test:443"), for: 20)
+            #expect(answer.hasPrefix("HTTP/1.1 403 "), "\(answer)")
+            withExtendedLifetime(strangers) {}
         }
     }
 }
