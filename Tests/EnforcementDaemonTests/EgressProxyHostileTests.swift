@@ -132,6 +132,16 @@ struct EgressProxyHostileTests {
         }
     }
 
+    @Test(
+        "connections leave files for everything else",
+        arguments: [(16_384, 65_536, 16_384), (60_000, 65_536, 32_512), (16_384, 1024, 256), (16_384, 64, 16)]
+    )
+    func openFiles(asked: Int, files: Int, given: Int) {
+        var settings = DaemonSettings.EgressProxy()
+        settings.connections = asked
+        #expect(ProxyLimits(settings, openFiles: files).connections == given)
+    }
+
     @Test("there are no more connections at a time than may be, whoever comes and goes")
     func limit() async throws {
         var settings = DaemonSettings.EgressProxy()
