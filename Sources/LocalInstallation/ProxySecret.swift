@@ -104,9 +104,16 @@ public struct ProxySecret: Sendable, Equatable {
     public static func shareWithDockerUsers(_ paths: InstallationPaths) throws(FileError) {
         let path = paths.builderProxySecret
         guard geteuid() == 0, let group = try? Files.status(paths.dockerSocket).group else { return }
-        let status = try Files.status(path)
-        guard status.group != group || status.mode & 0o777 != 0o640 else { return }
-        guard lchown(path, status.owner, group) == 0, chmod(path, 0o640) == 0 else {
+        // The directory is docker-ramd's, which could put there a link to a file of root's.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else { throw FileError("open \"\(path)\"", code: errno) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_nlink == 1 else {
+            throw FileError("use \"\(path)\"", code: EINVAL)
+        }
+        guard status.st_gid != group || status.st_mode & 0o777 != 0o640 else { return }
+        guard fchown(descriptor, status.st_uid, group) == 0, fchmod(descriptor, 0o640) == 0 else {
             throw FileError("give \"\(path)\" to the group of the Docker socket", code: errno)
         }
     }

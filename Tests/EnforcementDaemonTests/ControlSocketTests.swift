@@ -219,6 +219,39 @@ struct ControlSocketTests {
         }
     }
 
+    @Test
+    func `no number of users keeps root out`() {
+        let limits = ControlServer.Limits()
+        let admission = Admission(limits)
+        #expect(admission.enter(0))
+        let users = 1...uid_t(limits.connections / limits.connectionsOfUser)
+        for user in users {
+            for _ in 0..<limits.connectionsOfUser { #expect(admission.enter(user)) }
+            #expect(!admission.enter(user))
+        }
+        #expect(!admission.enter(1000))
+        for _ in 1..<limits.connections { #expect(admission.enter(0)) }
+        #expect(!admission.enter(0))
+        admission.leave(1)
+        #expect(admission.enter(1000))
+        #expect(!admission.enter(1001))
+    }
+
+    @Test
+    func `one user leaves the log for others to read`() {
+        let admission = Admission(ControlServer.Limits())
+        #expect(admission.enterHistory(1))
+        #expect(!admission.enterHistory(1))
+        #expect(admission.enterHistory(2))
+        #expect(!admission.enterHistory(3))
+        #expect(admission.enterHistory(0) && admission.enterHistory(0))
+        #expect(!admission.enterHistory(0))
+        admission.leaveHistory(0)
+        #expect(!admission.enterHistory(3))
+        admission.leaveHistory(1)
+        #expect(admission.enterHistory(3))
+    }
+
     private static func registries(_ bytes: [UInt8]) -> [String?] {
         String(decoding: bytes, as: UTF8.self).split(separator: "\n").map {
             (try? JSONDecoder().decode(DecisionRecord.self, from: Data($0.utf8)))?.registry

@@ -14,6 +14,8 @@ struct RunningProxy: Sendable {
     /// What was recorded so far.
     let log: RecordedDecisions
     let server: EgressProxyServer
+    /// The socket that listens.
+    let descriptor: CInt
 
     let policy: CurrentPolicy
 
@@ -77,8 +79,9 @@ struct RunningProxy: Sendable {
             limits.hello = .seconds(60)
             limits.drain = .milliseconds(200)
             adjust(&limits)
+            let descriptor = try ListeningSocket.openTCP(at: "127.0.0.1:0").descriptor
             let server = try await EgressProxyServer.start(
-                on: ListeningSocket.openTCP(at: "127.0.0.1:0").descriptor,
+                on: descriptor,
                 proxy: proxy,
                 settings: settings,
                 limits: limits,
@@ -94,6 +97,7 @@ struct RunningProxy: Sendable {
                 proxy: proxy,
                 log: log,
                 server: server,
+                descriptor: descriptor,
                 policy: current,
                 authorization: "Proxy-Authorization: Basic \(token)\r\n"
             )

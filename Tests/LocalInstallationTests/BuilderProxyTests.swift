@@ -53,6 +53,15 @@ struct BuilderProxyTests {
             let status = try Files.status(paths.builderProxySecret)
             #expect(status.group == 4242 && status.owner == 0 && status.mode & 0o777 == 0o640)
             #expect(throws: Never.self) { try ProxySecret(paths, of: .builders) }
+            // docker-ramd, whose directory it is, cannot have root open up another file.
+            let other = "\(directory)/other"
+            try Files.replace(other, with: [], mode: 0o600)
+            for make in [symlink, link] {
+                unlink(paths.builderProxySecret)
+                #expect(make(other, paths.builderProxySecret) == 0)
+                #expect(throws: FileError.self) { try ProxySecret.shareWithDockerUsers(paths) }
+                #expect(try Files.status(other).mode & 0o777 == 0o600)
+            }
         }
     }
 

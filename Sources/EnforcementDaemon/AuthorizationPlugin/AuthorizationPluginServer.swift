@@ -35,6 +35,7 @@ struct AuthorizationPluginServer: Sendable {
             }
         do {
             let channel = try await bootstrap.withBoundSocket(socket).get()
+            ListeningSocket.restoreQueue(of: socket)
             return AuthorizationPluginServer(channel: channel, drained: drained.futureResult)
         } catch {
             drained.succeed()

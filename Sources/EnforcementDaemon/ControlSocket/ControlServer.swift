@@ -12,7 +12,7 @@ import Synchronization
 struct ControlServer: Sendable {
     /// What a connection may not exceed.
     struct Limits: Sendable {
-        /// How many connections there are at a time.
+        /// How many connections there are at a time; root has as many for itself.
         var connections = 128
         /// How many of them one user other than root has.
         var connectionsOfUser = 32
@@ -20,7 +20,7 @@ struct ControlServer: Sendable {
         var patience: TimeAmount = .seconds(10)
         /// How many lines wait for a follower before it is dropped.
         var waitingLines = 1024
-        /// How many read the whole log at a time.
+        /// How many users read the whole log at a time; root reads it as often beside them.
         var histories = 2
         /// How long reading the whole log may take.
         var historyPatience: TimeAmount = .seconds(60)
@@ -104,7 +104,7 @@ struct ControlServer: Sendable {
                     try await follow(limit, channel, outbound)
                 case .success(.history(let since, let refusedOnly)):
                     deadline.cancel()
-                    try await history(since, refusedOnly, channel, outbound)
+                    try await history(since, refusedOnly, user, channel, outbound)
                 case .success(.record(let id, let registry)):
                     // Nobody waits for an answer.
                     helperRecords.take(id, registry, from: user)
@@ -132,13 +132,14 @@ struct ControlServer: Sendable {
     private func history(
         _ since: String?,
         _ refusedOnly: Bool,
+        _ user: uid_t,
         _ channel: any Channel,
         _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     ) async throws {
-        guard admission.enterHistory() else {
+        guard admission.enterHistory(user) else {
             return try await Self.send([Self.fault("others are reading the log; try again")], outbound)
         }
-        defer { admission.leaveHistory() }
+        defer { admission.leaveHistory(user) }
         let deadline = channel.eventLoop.scheduleTask(in: limits.historyPatience) { channel.close(promise: nil) }
         defer { deadline.cancel() }
         var history = DecisionHistory(path: log.path)
@@ -194,9 +195,12 @@ struct ControlServer: Sendable {
 }
 
 /// Counts connections, so that one user does not take them all.
-private final class Admission: Sendable {
+///
+/// Root's are counted apart: a person can have thousands of user ids (subordinate ones), and all of them together must not
+/// keep out whoever has to find out what is going on.
+final class Admission: Sendable {
     private let limits: ControlServer.Limits
-    private let counts = Mutex((total: 0, ofUser: [uid_t: Int](), histories: 0))
+    private let counts = Mutex((ofOthers: 0, ofUser: [uid_t: Int](), historiesOfRoot: 0, historians: Set<uid_t>()))
 
     init(_ limits: ControlServer.Limits) {
         self.limits = limits
@@ -205,29 +209,36 @@ private final class Admission: Sendable {
     func enter(_ user: uid_t) -> Bool {
         counts.withLock { counts in
             let mine = counts.ofUser[user, default: 0]
-            guard counts.total < limits.connections, user == 0 || mine < limits.connectionsOfUser else { return false }
-            counts.total += 1
+            let total = user == 0 ? mine : counts.ofOthers
+            guard total < limits.connections, user == 0 || mine < limits.connectionsOfUser else { return false }
+            if user != 0 { counts.ofOthers += 1 }
             counts.ofUser[user] = mine + 1
             return true
         }
     }
 
-    func enterHistory() -> Bool {
+    func leave(_ user: uid_t) {
         counts.withLock { counts in
-            guard counts.histories < limits.histories else { return false }
-            counts.histories += 1
-            return true
+            if user != 0 { counts.ofOthers -= 1 }
+            counts.ofUser[user] = counts.ofUser[user].flatMap { $0 > 1 ? $0 - 1 : nil }
         }
     }
 
-    func leaveHistory() {
-        counts.withLock { $0.histories -= 1 }
+    /// Whether a user may read the whole log now; each but root does so once at a time.
+    func enterHistory(_ user: uid_t) -> Bool {
+        counts.withLock { counts in
+            if user == 0 {
+                guard counts.historiesOfRoot < limits.histories else { return false }
+                counts.historiesOfRoot += 1
+                return true
+            }
+            return counts.historians.count < limits.histories && counts.historians.insert(user).inserted
+        }
     }
 
-    func leave(_ user: uid_t) {
+    func leaveHistory(_ user: uid_t) {
         counts.withLock { counts in
-            counts.total -= 1
-            counts.ofUser[user] = counts.ofUser[user].flatMap { $0 > 1 ? $0 - 1 : nil }
+            if user == 0 { counts.historiesOfRoot -= 1 } else { counts.historians.remove(user) }
         }
     }
 }

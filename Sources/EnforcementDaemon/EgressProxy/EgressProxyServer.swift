@@ -33,6 +33,7 @@ struct EgressProxyServer: Sendable {
     ) async throws -> EgressProxyServer {
         let own = resolver == nil ? SystemResolver() : nil
         let drained = group.next().makePromise(of: Void.self)
+        let newcomers = Newcomers()
         do {
             guard let resolver = resolver ?? own else { throw ChannelError.operationUnsupported }
             let address = try ListeningSocket.address(ofTCP: socket)
@@ -40,7 +41,12 @@ struct EgressProxyServer: Sendable {
             let channel = try await ServerBootstrap(group: group)
                 .serverChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        let gate = ConnectionGate(limit: limits.connections, grace: limits.drain, drained: drained)
+                        let gate = ConnectionGate(
+                            limit: limits.connections,
+                            grace: limits.drain,
+                            drained: drained,
+                            newcomers: newcomers
+                        )
                         try channel.pipeline.syncOperations.addHandler(gate)
                     }
                 }
@@ -48,9 +54,10 @@ struct EgressProxyServer: Sendable {
                 .childChannelOption(.writeBufferWaterMark, value: ProxyLimits.pendingBytes)
                 .childChannelOption(.recvAllocator, value: ProxyLimits.readSizes)
                 .childChannelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture { try setUp(channel, dialer, limits) }
+                    channel.eventLoop.makeCompletedFuture { try setUp(channel, dialer, limits, newcomers) }
                 }
                 .withBoundSocket(socket).get()
+            ListeningSocket.restoreQueue(of: socket)
             return EgressProxyServer(
                 channel: channel,
                 drained: drained.futureResult,
@@ -65,7 +72,12 @@ struct EgressProxyServer: Sendable {
     }
 
     /// The handlers of a new connection.
-    private static func setUp(_ channel: any Channel, _ dialer: EgressDialer, _ limits: ProxyLimits) throws {
+    private static func setUp(
+        _ channel: any Channel,
+        _ dialer: EgressDialer,
+        _ limits: ProxyLimits,
+        _ newcomers: Newcomers
+    ) throws {
         var heads = NIOHTTPDecoderLimitConfiguration()
         heads.maxHeaderFieldSize = ProxyLimits.longestHead
         heads.maxHeaderListSize = ProxyLimits.longestHead
@@ -73,7 +85,7 @@ struct EgressProxyServer: Sendable {
         let decoder = HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: heads)
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(ByteToMessageHandler(decoder))
-        try pipeline.addHandler(ProxyRequestHandler(dialer: dialer, limits: limits))
+        try pipeline.addHandler(ProxyRequestHandler(dialer: dialer, limits: limits, newcomers: newcomers))
     }
 
     /// Returns when the server no longer listens.

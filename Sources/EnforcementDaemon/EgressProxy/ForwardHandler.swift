@@ -159,11 +159,7 @@ final class ForwardHandler: ChannelInboundHandler {
         guard !isOver, let context else { return }
         let hasAnswered = hasAnswered
         end()
-        guard !hasAnswered else {
-            // Without chunks, an end may be taken for that of the body.
-            if !request.takesChunks { context.channel.resetOnClose() }
-            return context.close(promise: nil)
-        }
+        guard !hasAnswered else { return context.close(promise: nil) }
         let answer = ProxyAnswer.failed(destination.authority, fault)
         context.channel.sendLast(answer.bytes, waitingFor: limits.farewell)
     }
@@ -194,6 +190,11 @@ final class ForwardHandler: ChannelInboundHandler {
         context?.write(wrapOutboundOut(bytes), promise: nil)
     }
 
+    /// The body has no other end than that of the connection: whatever closes that before is to break it.
+    fileprivate func endsWithConnection() {
+        context?.channel.resetOnClose()
+    }
+
     fileprivate func flush() {
         context?.flush()
     }
@@ -208,6 +209,7 @@ final class ForwardHandler: ChannelInboundHandler {
         context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in
             let (handler, channel) = bound.value
             handler.idle?.cancel()
+            channel.resetOnClose(false)
             channel.sendLast(ByteBuffer(), waitingFor: handler.limits.farewell)
         }
     }
@@ -226,8 +228,11 @@ private final class ResponseHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
 
     private let client: ForwardHandler
-    private var framing = MessageFraming.none
     private var isChunked = false
+    /// Whether the body has no other end than that of the connection.
+    private var endsWithConnection = false
+    /// Whether that end is there, unless the connection has broken.
+    private var hasEnded = false
 
     init(_ client: ForwardHandler) {
         self.client = client
@@ -242,9 +247,14 @@ private final class ResponseHandler: ChannelInboundHandler {
             client.pass(bytes)
             if isChunked { client.pass(ByteBuffer(string: "\r\n")) }
         case .end:
-            if isChunked { client.pass(ByteBuffer(string: "0\r\n\r\n")) }
-            client.responseEnded()
+            // The decoder takes a break for an end here, too.
+            if endsWithConnection { hasEnded = true } else { end() }
         }
+    }
+
+    private func end() {
+        if isChunked { client.pass(ByteBuffer(string: "0\r\n\r\n")) }
+        client.responseEnded()
     }
 
     private func pass(_ head: HTTPResponseHead, _ context: ChannelHandlerContext) {
@@ -255,7 +265,7 @@ private final class ResponseHandler: ChannelInboundHandler {
             return context.close(promise: nil)
         }
         // We ask for no other protocol.
-        guard code != 101, let framing = MessageFraming(head.headers) else {
+        guard code >= 100, code != 101, let framing = MessageFraming(head.headers) else {
             client.responseFailed("its response has no single reading")
             return context.close(promise: nil)
         }
@@ -266,8 +276,10 @@ private final class ResponseHandler: ChannelInboundHandler {
         }
         if code >= 200 {
             let hasNoBody = code == 204 || code == 304 || client.isHead
+            endsWithConnection = !hasNoBody && framing == .none
             // A body that ends with the connection gets an end that shows whether it is complete.
             isChunked = client.takesChunks && !hasNoBody && (framing == .chunked || framing == .none)
+            if endsWithConnection || framing == .chunked, !hasNoBody, !isChunked { client.endsWithConnection() }
             let header = isChunked ? MessageFraming.chunked.header : framing == .chunked ? nil : framing.header
             if let header, code != 204 { text += "\(header.name): \(header.value)\r\n" }
             text += "Connection: close\r\n"
@@ -285,8 +297,10 @@ private final class ResponseHandler: ChannelInboundHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // Behind the decoder, which makes the end of a body that ends with the connection of it.
-        if (event as? ChannelEvent) == .inputClosed { context.close(promise: nil) }
+        guard (event as? ChannelEvent) == .inputClosed else { return }
+        // Behind the decoder, which has made the end of a body that ends with the connection of it.
+        if hasEnded { end() }
+        context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {

@@ -93,9 +93,9 @@ extension Channel {
 }
 
 extension Channel {
-    /// Makes a close at once a reset, which nobody who reads until the end takes for one.
-    func resetOnClose() {
-        _ = (self as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0))
+    /// Makes a close at once a reset, which nobody who reads until the end takes for one, or not any more.
+    func resetOnClose(_ isReset: Bool = true) {
+        _ = (self as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: isReset ? 1 : 0, l_linger: 0))
     }
 }
 

@@ -1,3 +1,4 @@
+import Glibc
 import LocalInstallation
 import NIOCore
 
@@ -29,10 +30,27 @@ struct ProxyLimits: Sendable {
     /// How many bytes are read at a time: few from who sends few, so that idle tunnels hold little.
     static let readSizes = AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 2048, maximum: 256 << 10)
 
-    /// The limits of an administrator.
-    init(_ settings: DaemonSettings.EgressProxy = DaemonSettings.EgressProxy()) {
+    /// The limits of an administrator, and of the system.
+    ///
+    /// - Parameters:
+    ///   - settings: what the administrator says.
+    ///   - openFiles: how many files may be open. A connection takes two, and where strangers could take all, docker-ramd
+    ///     could not even read a new policy.
+    init(
+        _ settings: DaemonSettings.EgressProxy = DaemonSettings.EgressProxy(),
+        openFiles: Int = Self.openFiles
+    ) {
         connect = .seconds(Int64(settings.connectSeconds))
         idle = .seconds(Int64(settings.idleSeconds))
-        connections = settings.connections
+        connections = min(settings.connections, max(openFiles - Self.otherFiles, 32) / 2)
+    }
+
+    /// Files for everything else: control connections, the engine's questions, the policy, the log.
+    private static let otherFiles = 512
+
+    private static var openFiles: Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+        return Int(clamping: limit.rlim_cur)
     }
 }

@@ -18,10 +18,12 @@ final class ProxyRequestHandler: ChannelInboundHandler, RemovableChannelHandler 
     private var timer: Scheduled<Void>?
     private let dialer: EgressDialer
     private let limits: ProxyLimits
+    private let newcomers: Newcomers
 
-    init(dialer: EgressDialer, limits: ProxyLimits) {
+    init(dialer: EgressDialer, limits: ProxyLimits, newcomers: Newcomers) {
         self.dialer = dialer
         self.limits = limits
+        self.newcomers = newcomers
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -72,6 +74,7 @@ final class ProxyRequestHandler: ChannelInboundHandler, RemovableChannelHandler 
             dialer.proxy.countStranger()
             return answer(.stranger, context)
         }
+        newcomers.leave(ObjectIdentifier(context.channel))
         let request: ProxyRequest
         do throws(ProxyRequest.Fault) {
             request = try ProxyRequest(head)

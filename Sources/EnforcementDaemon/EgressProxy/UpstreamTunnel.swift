@@ -52,8 +52,8 @@ final class UpstreamTunnel: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard case .head(let head) = unwrapInboundIn(data), !isDecided else { return }
-        // A proxy may say that it is working on it.
-        if (100..<200).contains(head.status.code) { return }
+        // A proxy may say that it is working on it, but not that it speaks another protocol from here on: that has no end.
+        if (100..<200).contains(head.status.code), head.status != .switchingProtocols { return }
         isDecided = true
         guard (200..<300).contains(head.status.code) else {
             return fail("it answers \(head.status.code) \(head.status.reasonPhrase)")

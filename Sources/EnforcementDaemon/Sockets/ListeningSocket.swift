@@ -11,6 +11,9 @@ struct ListeningSocket: Sendable {
     /// Device and inode of the file that we made; `nil` for a socket that was handed to us.
     let ownFile: [UInt64]?
 
+    /// How many connections wait for being accepted, if the system allows so many.
+    static let longestQueue: CInt = 4096
+
     /// Makes a socket and listens on it.
     ///
     /// A socket file that nobody answers on was left behind by a crash and is replaced.
@@ -31,7 +34,7 @@ struct ListeningSocket: Sendable {
             }
             // Nobody can connect before listen(), so nobody slips in before the permissions are right.
             guard chmod(path, mode) == 0 else { throw SocketFault.system("set the mode of", path, errno) }
-            guard listen(descriptor, 128) == 0 else { throw SocketFault.system("listen on", path, errno) }
+            guard listen(descriptor, longestQueue) == 0 else { throw SocketFault.system("listen on", path, errno) }
             guard let file = file(path) else { throw SocketFault.system("look at", path, errno) }
             return ListeningSocket(descriptor: descriptor, path: path, ownFile: file)
         } catch {
@@ -60,12 +63,17 @@ struct ListeningSocket: Sendable {
             guard address.withSockAddr({ bind(descriptor, $0, socklen_t($1)) }) == 0 else {
                 throw errno == EADDRINUSE ? SocketFault.inUse(text) : SocketFault.system("bind", text, errno)
             }
-            guard listen(descriptor, 4096) == 0 else { throw SocketFault.system("listen on", text, errno) }
+            guard listen(descriptor, longestQueue) == 0 else { throw SocketFault.system("listen on", text, errno) }
             return ListeningSocket(descriptor: descriptor, path: text, ownFile: nil)
         } catch {
             close(descriptor)
             throw error
         }
+    }
+
+    /// Gives a socket that SwiftNIO has taken over its queue back: SwiftNIO listens once more, for 128 connections.
+    static func restoreQueue(of descriptor: CInt) {
+        _ = listen(descriptor, longestQueue)
     }
 
     /// The address that a TCP socket is bound to.
