@@ -123,6 +123,22 @@ struct DecisionLogTests {
     }
 
     @Test
+    func `who follows gets what waits to be written, and gets it once`() async throws {
+        try await withTemporaryDirectory { root in
+            let queue = DecisionQueue()
+            let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let log = DecisionLog(path: "\(root)/log", settings: .init(), queue: queue, logger: logger)
+            queue.record(Self.record(.deny))
+            let follower = await log.follow(10, capacity: 10) {}
+            follower.leave()
+            var further = 0
+            for await _ in follower.further { further += 1 }
+            #expect(follower.lines.count == 1)
+            #expect(further == 0)
+        }
+    }
+
+    @Test
     func `who leaves is forgotten at once, also when nothing is decided`() async throws {
         try await withTemporaryDirectory { root in
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

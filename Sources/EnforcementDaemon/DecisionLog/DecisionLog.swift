@@ -120,6 +120,8 @@ actor DecisionLog {
     ///   - whenTooSlow: called when more wait; the follower then gets no more.
     /// - Returns: what is there and what is to come.
     func follow(_ limit: Int, capacity: Int, whenTooSlow: @escaping @Sendable () -> Void) -> DecisionFollower {
+        // Before there is a follower: what waits is written now.
+        let lines = newest(limit)
         let (stream, continuation) = AsyncStream.makeStream(
             of: String.self,
             bufferingPolicy: .bufferingOldest(capacity)
@@ -127,7 +129,7 @@ actor DecisionLog {
         let number = followersSoFar
         followersSoFar += 1
         followers[number] = (continuation, whenTooSlow)
-        return DecisionFollower(lines: newest(limit), further: stream) {
+        return DecisionFollower(lines: lines, further: stream) {
             continuation.finish()
             // Not only when the next line comes: anybody can come and go while nothing is decided.
             Task { await self.forget(number) }
