@@ -45,6 +45,27 @@ struct Contender {
         }
     }
 
+    /// Runs a tinyproxy that does what docker-ramd does for each tunnel, a password and a record of it, while a body runs.
+    ///
+    /// - Parameters:
+    ///   - directory: an existing directory in which it keeps everything.
+    ///   - network: where it is.
+    ///   - body: gets it.
+    /// - Throws: what the body throws, or why it does not start.
+    static func withRecordingTinyproxy(
+        in directory: String,
+        _ network: PrivateNetwork,
+        _ body: (Contender) async throws -> Void
+    ) async throws {
+        let directory = "\(directory)/recording"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try await OtherProxy.with(.tinyproxy, in: directory, network, port: 7264, password: "s3cret") { tinyproxy in
+            try await body(
+                Contender(name: "tinyproxy with password and log", url: tinyproxy.url, process: tinyproxy.process)
+            )
+        }
+    }
+
     /// The head of a `CONNECT`.
     func connect(to host: String) -> String {
         var head = "CONNECT \(host):443 HTTP/1.1\r\nHost: \(host):443\r\n"

@@ -183,4 +183,27 @@ struct RegistryAddressTests {
             #expect(address.description.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }, "\(text)")
         }
     }
+
+    @Test(arguments: [
+        // RFC 6890, its first and last addresses.
+        ("0.0.0.0", true), ("0.255.255.255", true), ("1.0.0.0", false), ("126.255.255.255", false), ("127.0.0.1", true),
+        ("127.255.255.255", true), ("128.0.0.0", false), ("169.253.255.255", false), ("169.254.0.0", true),
+        ("169.254.255.255", true), ("169.255.0.0", false), ("223.255.255.255", false), ("224.0.0.0", true),
+        ("239.255.255.255", true), ("240.0.0.0", true), ("255.255.255.255", true),
+        // Networks of companies.
+        ("10.0.0.1", false), ("172.16.0.1", false), ("192.168.0.1", false), ("100.64.0.1", false), ("[fd00::1]", false),
+        // IPv6, and IPv4 in it.
+        ("[::]", true), ("[::1]", true), ("[::127.0.0.1]", true), ("[::ffff:127.0.0.1]", true),
+        ("[::ffff:10.0.0.1]", false),
+        ("[fe80::1]", true), ("[febf::1]", true), ("[fec0::1]", false), ("[ff02::1]", true), ("[2001:db8::1]", false),
+        ("[64:ff9b::169.254.169.254]", true), ("[64:ff9b::10.0.0.1]", false), ("[2002:7f00:1::]", true),
+        ("[2002:a00:1::]", false),
+        // The metadata of clouds.
+        ("169.254.169.254", true), ("100.100.100.200", true), ("100.100.100.201", false), ("168.63.129.16", true),
+        ("[fd00:ec2::254]", true), ("[fd00:ec2::253]", false), ("[64:ff9b::100.100.100.200]", true),
+        ("ghcr.io", false), ("localhost", false),
+    ])
+    func `no registry has an address that is for something else`(_ text: String, _ expected: Bool) throws {
+        #expect(try RegistryAddress(text).isSpecialPurpose == expected)
+    }
 }
