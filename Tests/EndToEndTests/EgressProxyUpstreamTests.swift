@@ -24,8 +24,8 @@ extension EndToEnd {
         }
 
         private static let proxyAddress = "\(Host.corporateProxy.name):3128"
-        private static let upstream = "the upstream proxy \(proxyAddress): "
-        private static let asksForPassword = "\(upstream)it answers 407 Proxy Authentication Required"
+        private static let proxyFault = "the upstream proxy \(proxyAddress): "
+        private static let asksForPassword = "\(proxyFault)it answers 407 Proxy Authentication Required"
         private static let settings = """
             { "egressProxy": { "upstream": "http://corporate:s3cr%65t@\(proxyAddress)",
                                "noProxy": ["registry.acme.test", "mirror.acme.test"] } }
@@ -61,7 +61,7 @@ extension EndToEnd {
                 // tinyproxy says 401 where 407 would be right, which over plain HTTP could be the registry's own.
                 Company(
                     kind: .tinyproxy,
-                    refusal: "\(upstream)it answers 401 Unauthorized",
+                    refusal: "\(proxyFault)it answers 401 Unauthorized",
                     importRefusal: "401 Unauthorized",
                     plainPullRefusal: "no basic auth credentials",
                     passesManifests: false
@@ -101,7 +101,7 @@ extension EndToEnd {
                     // Not there yet: what is reached around it works, the rest says why it does not.
                     try await fetch(around)
                     for command in [tunneled, plain, plainPull] {
-                        try await expectFailure(command, saying: Self.upstream)
+                        try await expectFailure(command, saying: Self.proxyFault)
                     }
                     for password in ["wrong", "s3cret"] {
                         try await OtherProxy.with(
