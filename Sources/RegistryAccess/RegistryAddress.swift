@@ -188,9 +188,9 @@ public enum InvalidRegistryAddress: Error, Equatable, Sendable, CustomStringConv
         case .empty: "the registry address is empty"
         case .tooLong: "the registry address is too long"
         case .badCharacter: "the registry address holds a character that no host name has"
-        case .badLabel: "the registry address has an empty label, or one that begins or ends with a hyphen"
+        case .badLabel: "the registry address has an empty label, or a hyphen at the end of one"
         case .badPort: "the port is not a number from 1 to 65535"
-        case .badIPAddress: "the registry address is an IP address in a form that can be read in more than one way"
+        case .badIPAddress: "the registry address is an IP address that can be read in more than one way"
         }
     }
 }

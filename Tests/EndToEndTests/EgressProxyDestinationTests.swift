@@ -225,41 +225,5 @@ extension EndToEnd {
                 }
             }
         }
-
-        @Test("a registry without TLS: only by a rule that says so")
-        func plainHTTP() async throws {
-            func policy(_ version: Int, _ insecure: Bool) -> String {
-                """
-                { "version": \(version), "organization": "acme", "contact": "platform@acme.test", "registries": [
-                    { "address": "plain.acme.test:5000", "allowed": true, "insecure": \(insecure) } ] }
-                """
-            }
-            try await PrivateDocker.behindProxy(
-                policy: policy(1, false),
-                engineSettings: #","insecure-registries":["plain.acme.test:5000"]"#
-            ) { docker, network in
-                let place = PrivateRegistry.Place(network, .plain, port: 5000, hasTLS: false)
-                let directory = "\(docker.engine.root)/plain"
-                try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-                try await PrivateRegistry.with(in: directory, at: place) { plain in
-                    let refused = try await docker.engine.docker(["pull", plain.image])
-                    #expect(refused.status == 1)
-                    let isSaid = PrivateDocker.isRefusal(
-                        refused.errors,
-                        of: plain.address,
-                        explaining: "Plain HTTP is not allowed there. "
-                    )
-                    #expect(isSaid, "\(refused)")
-                    #expect(try await !docker.has(plain.image))
-                    #expect(!plain.wasAsked, "\(plain.log)")
-
-                    try await docker.engine.daemon.enforce(policy: policy(2, true), version: 2)
-                    try await docker.engine.docker(["pull", plain.image]).expecting(0)
-                    let mine = "\(plain.address)/mine/hello:2"
-                    try await docker.engine.docker(["tag", plain.image, mine]).expecting(0)
-                    try await docker.engine.docker(["push", mine]).expecting(0)
-                }
-            }
-        }
     }
 }

@@ -109,33 +109,6 @@ extension EndToEnd {
             }
         }
 
-        @Test(
-            "an engine's own spellings",
-            arguments: [
-                "127.1:443", "2130706433:443", "0x7f.0.0.1:443", "STRANGER.test", "stranger.test:0443",
-                "inside.acme.test",
-                "10.77.0.9",
-            ]
-        )
-        func engineSpelling(registry: String) async throws {
-            try await PrivateDocker.behindProxy { docker, network in
-                let sites = [WebServer.Site(Host("localhost", "127.0.0.1"), "return 200 here;")]
-                try await WebServer.with(in: docker.engine.root, network, sites) { _ in
-                    let loopback = try await network.connections(to: "127.0.0.1", port: 443)
-                    try await network.expectNobody(asks: .stranger) {
-                        let refused = try await docker.engine.docker(["pull", "\(registry)/acme/hello:1"])
-                        #expect(refused.status == 1)
-                        let isSaid =
-                            refused.errors.contains("Your organization has disallowed this registry: ")
-                            || refused.errors.contains("This request could not be inspected: ")
-                        #expect(isSaid, "\(refused)")
-                    }
-                    #expect(try await network.connections(to: "127.0.0.1", port: 443) == loopback)
-                    #expect(!docker.refused.wasAsked)
-                }
-            }
-        }
-
         @Test("a name that its owner moves to loopback between two connections is not followed")
         func rebinding() async throws {
             let policy = PrivateDocker.policy(version: 1, allowing: [Host.registry.name])

@@ -90,6 +90,18 @@ struct RefusalTests {
     }
 
     @Test(
+        "What is wrong with a name is said whole",
+        arguments: [
+            "", "a b", "a..b", "-a.b", "a:0", "127.1", "[::g]", String(repeating: "a", count: 300),
+        ]
+    )
+    func wholeObstacle(_ text: String) throws {
+        let error = try #require(throws: InvalidRegistryAddress.self) { try RegistryAddress(text) }
+        let sentence = Refusal(.notInspected("\(error)"), id: Self.id(), policy: Self.policy()).sentence
+        #expect(sentence.contains(": \(error) (acme, "))
+    }
+
+    @Test(
         "However long the names are, the sentence is 200 printable ASCII characters at most and begins as it must",
         arguments: [1, 30, 64, 100, 253]
     )
