@@ -193,18 +193,23 @@ enum PolicyReader {
         return text
     }
 
+    /// Whether people may call a registry so: nothing in it moves the cursor of a terminal.
+    static func isNickname(_ text: String) -> Bool {
+        text.utf8.count <= 200
+            && text.unicodeScalars.allSatisfy { scalar in
+                if scalar.isASCII { return ASCII.isPrintable(UInt8(scalar.value)) }
+                return switch scalar.properties.generalCategory {
+                case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned: false
+                default: true
+                }
+            }
+    }
+
     private static func nickname(_ scanner: inout JSONScanner) throws(InvalidJSON) -> String {
         _ = scanner.peek()
         let start = scanner.position
         let text = try scanner.string()
-        let isPrintable = text.unicodeScalars.allSatisfy { scalar in
-            if scalar.isASCII { return ASCII.isPrintable(UInt8(scalar.value)) }
-            return switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned: false
-            default: true
-            }
-        }
-        guard text.utf8.count <= 200, isPrintable else {
+        guard isNickname(text) else {
             throw scanner.fault("\"nickname\" holds control characters or is longer than 200 bytes", at: start)
         }
         return text

@@ -8,7 +8,7 @@ struct CompletionTests {
         arguments: [
             (["p"], "policy\n:4\n"),
             (["s"], "status\nsetup\n:4\n"),
-            (["policy", ""], "show\nvalidate\n:4\n"),
+            (["policy", ""], "show\nvalidate\ndiff\nimport\nexport\n:4\n"),
             (["engine", "e"], "enable\n:4\n"),
             (["nonsense", ""], ":4\n"),
             (["check", ""], ":4\n"),

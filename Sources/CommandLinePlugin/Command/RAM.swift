@@ -17,7 +17,9 @@ struct PolicyCommands: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy",
         abstract: "Look at policies",
-        subcommands: [PolicyShow.self, PolicyValidate.self]
+        subcommands: [
+            PolicyShow.self, PolicyValidate.self, PolicyDiff.self, PolicyImport.self, PolicyExport.self,
+        ]
     )
 }
 

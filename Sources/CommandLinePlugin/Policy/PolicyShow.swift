@@ -51,37 +51,6 @@ private struct ShownPolicy: CommandResult {
 
     /// The document again, in the form in which a policy is written, and where it came from.
     var json: JSONValue {
-        var members = [
-            JSONMember("version", .number("\(policy.version)")),
-            JSONMember("organization", .string(policy.organization)),
-            JSONMember("enabled", .bool(policy.isEnabled)),
-            JSONMember("mode", .string(policy.mode.rawValue)),
-        ]
-        if let contact = policy.contact { members.append(JSONMember("contact", .string(contact))) }
-        members.append(JSONMember("imports", .string(policy.imports.rawValue)))
-        members.append(JSONMember("unmanagedBuilders", .string(policy.unmanagedBuilders.rawValue)))
-        members.append(JSONMember("registries", .array(policy.rules.map(\.json))))
-        return .object([JSONMember("source", .string(source.path)), JSONMember("policy", .object(members))])
-    }
-}
-
-extension RegistryRule {
-    fileprivate var json: JSONValue {
-        var members = [JSONMember("address", .string(address.description))]
-        if let nickname { members.append(JSONMember("nickname", .string(nickname))) }
-        members.append(JSONMember("allowed", .bool(isAllowed)))
-        if actions.count < RegistryAction.allCases.count {
-            let names = RegistryAction.allCases.filter(actions.contains).map(\.rawValue)
-            members.append(JSONMember("actions", .texts(names)))
-        }
-        if !repositories.isEmpty {
-            members.append(JSONMember("repositories", .texts(repositories.map(\.description))))
-        }
-        if isInsecure { members.append(JSONMember("insecure", .bool(true))) }
-        if !supportHosts.isEmpty {
-            members.append(JSONMember("supportHosts", .texts(supportHosts.map(\.description))))
-        }
-        if isBroadAcknowledged { members.append(JSONMember("acknowledgeBroad", .bool(true))) }
-        return .object(members)
+        .object([JSONMember("source", .string(source.path)), JSONMember("policy", policy.document)])
     }
 }

@@ -1,0 +1,29 @@
+import LocalInstallation
+import RegistryAccess
+
+extension AccessPolicy {
+    /// The policy in a file that somebody names.
+    ///
+    /// - Parameter file: the file.
+    /// - Throws: ``Failure`` if it is none, and ``FileError``.
+    init(file: String) throws {
+        let bytes = try Files.read(file, atMost: AccessPolicy.longestDocument).bytes
+        do throws(InvalidPolicy) {
+            try self.init(json: bytes)
+        } catch {
+            throw Failure("\"\(file)\" is not a policy: \(error)", hints: ["run: docker ram policy validate \(file)"])
+        }
+    }
+
+    /// The policy in force on this machine.
+    ///
+    /// - Parameter context: what the command knows of the machine.
+    /// - Throws: ``Failure`` if there is none.
+    init(inForceIn context: CommandContext) throws {
+        let inForce = PolicyInForce.load(context.paths)
+        guard let policy = inForce.policy else {
+            throw Failure(inForce.problem ?? "this machine has no policy", hints: ["name a policy file"])
+        }
+        self = policy
+    }
+}
