@@ -16,17 +16,12 @@ let package = Package(
         .executable(name: "docker-ram", targets: ["CommandLinePlugin"]),
         .executable(name: "docker-credential-ram", targets: ["CredentialHelper"]),
         .executable(name: "docker-ramd", targets: ["EnforcementDaemon"]),
-        .executable(name: "docker-ram-server", targets: ["OrganizationServer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
-        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
-        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // The rule. Imports nothing.
@@ -41,18 +36,6 @@ let package = Package(
         .target(
             name: "SignedPolicy",
             dependencies: ["RegistryAccess", .product(name: "Crypto", package: "swift-crypto")],
-            swiftSettings: settings
-        ),
-        // The server's HTTP API as the client sees it.
-        .target(
-            name: "OrganizationClient",
-            dependencies: [
-                "RegistryAccess",
-                "SignedPolicy",
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-            ],
             swiftSettings: settings
         ),
         // What is called of the Secret Service library. It is loaded only when it is needed, so nothing is linked.
@@ -85,21 +68,6 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
-        .executableTarget(
-            name: "OrganizationServer",
-            dependencies: [
-                "RegistryAccess",
-                "SignedPolicy",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "CryptoExtras", package: "swift-crypto"),
-                .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HummingbirdTLS", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"),
-            ],
-            swiftSettings: settings
-        ),
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(
@@ -116,20 +84,6 @@ let package = Package(
         .testTarget(
             name: "SignedPolicyTests",
             dependencies: ["RegistryAccess", "SignedPolicy", "TestSupport"],
-            swiftSettings: settings
-        ),
-        .testTarget(
-            name: "OrganizationServerTests",
-            dependencies: [
-                "OrganizationServer",
-                "RegistryAccess",
-                "SignedPolicy",
-                "TestSupport",
-                .product(name: "GRDB", package: "GRDB.swift"),
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HummingbirdTesting", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"),
-            ],
             swiftSettings: settings
         ),
         .testTarget(

@@ -173,7 +173,7 @@ public struct PlainCredential: Sendable, Equatable {
 
     /// The value of ``secretField`` for a user and a secret that a store gave back.
     static func value(of field: String, username: String, secret: Secret) -> String {
-        field == "auth" ? Base64.encode(Array("\(username):\(secret.text)".utf8)) : secret.text
+        field == "auth" ? StrictBase64.encode(Array("\(username):\(secret.text)".utf8)) : secret.text
     }
 }
 
@@ -219,24 +219,9 @@ public struct UnusableFile: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// RFC 4648 base64 with padding, as Go's `base64.StdEncoding` reads and writes it.
+/// RFC 4648 base64 with padding, as Go's `base64.StdEncoding` reads it.
 package enum Base64 {
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    /// Writes bytes.
-    package static func encode(_ bytes: [UInt8]) -> String {
-        var text: [UInt8] = []
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let group = bytes[start..<min(start + 3, bytes.count)]
-            var bits: UInt32 = 0
-            for index in 0..<3 { bits = bits << 8 | UInt32(index < group.count ? group[start + index] : 0) }
-            for index in 0..<4 {
-                let digit = Int(bits >> UInt32(18 - 6 * index) & 63)
-                text.append(index <= group.count ? digits[digit] : UInt8(ascii: "="))
-            }
-        }
-        return String(decoding: text, as: UTF8.self)
-    }
 
     /// Reads a text; `nil` if it is none.
     package static func decode(_ text: [UInt8]) -> [UInt8]? {

@@ -36,8 +36,11 @@ public struct InvalidPolicy: Error, Equatable, Sendable, CustomStringConvertible
 }
 
 /// The keys of a policy document and what may stand behind them.
-enum PolicyReader {
-    static func document(_ scanner: inout JSONScanner, _ packs: RegistryPacks) throws(InvalidJSON) -> AccessPolicy {
+package enum PolicyReader {
+    package static func document(
+        _ scanner: inout JSONScanner,
+        _ packs: RegistryPacks
+    ) throws(InvalidJSON) -> AccessPolicy {
         _ = scanner.peek()
         let start = scanner.position
         var version: Int?
@@ -86,7 +89,7 @@ enum PolicyReader {
         )
     }
 
-    private static func rules(_ scanner: inout JSONScanner) throws(InvalidJSON) -> [RegistryRule] {
+    package static func rules(_ scanner: inout JSONScanner) throws(InvalidJSON) -> [RegistryRule] {
         var rules: [RegistryRule] = []
         try scanner.array { (scanner) throws(InvalidJSON) in rules.append(try rule(&scanner)) }
         return rules
@@ -153,11 +156,11 @@ enum PolicyReader {
     // MARK: - Values
 
     /// A key as it may be compared with `==`: Swift holds some Unicode characters for equal to ASCII ones.
-    static func ascii(_ key: String) -> String {
+    package static func ascii(_ key: String) -> String {
         ASCII.isAll(key) ? key : ""
     }
 
-    static func unknown(
+    package static func unknown(
         _ key: String,
         _ known: [String],
         _ scanner: inout JSONScanner,
@@ -167,7 +170,7 @@ enum PolicyReader {
         return scanner.fault("unknown key \(JSONScanner.quoted(key)); known are \(names)", at: offset)
     }
 
-    static func version(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Int {
+    package static func version(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Int {
         _ = scanner.peek()
         let start = scanner.position
         let text = try scanner.number()

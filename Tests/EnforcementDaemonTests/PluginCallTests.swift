@@ -1,4 +1,5 @@
 @testable import EnforcementDaemon
+import RegistryAccess
 import TestSupport
 import Testing
 

@@ -1,5 +1,6 @@
 import LocalInstallation
 import NIOHTTP1
+import RegistryAccess
 
 /// Tells the engine and managed builders from everybody else who can reach the proxy (RFC 7617).
 struct ProxyCredentials: Sendable {
@@ -10,7 +11,7 @@ struct ProxyCredentials: Sendable {
     init(_ secrets: [ProxySecret]) {
         admitted = secrets.map { secret in
             let text = "\(secret.holder.user):\(secret.secret.text)"
-            return Array("basic \(Base64.encode(Array(text.utf8)))".utf8)
+            return Array("basic \(StrictBase64.encode(Array(text.utf8)))".utf8)
         }
     }
 

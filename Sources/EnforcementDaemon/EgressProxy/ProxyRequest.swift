@@ -231,6 +231,6 @@ extension ProxyRequest.Destination {
 extension UpstreamProxy {
     /// The value of `Proxy-Authorization`, if the proxy wants one.
     var authorization: String? {
-        credentials.map { "Basic \(Base64.encode(Array($0.text.utf8)))" }
+        credentials.map { "Basic \(StrictBase64.encode(Array($0.text.utf8)))" }
     }
 }

@@ -1,3 +1,5 @@
+import RegistryAccess
+
 /// The proxy that an engine is told to use, and where it is told.
 public struct EngineProxy: Sendable {
     /// The address of the egress proxy with the secret of this machine.
@@ -163,6 +165,6 @@ public struct EngineProxySettings: Sendable, Equatable {
 extension ProxySecret {
     /// What the engine sends as `Proxy-Authorization` (RFC 7617).
     public var basicAuthorization: Secret {
-        Secret("Basic \(Base64.encode(Array("\(holder.user):\(secret.text)".utf8)))")
+        Secret("Basic \(StrictBase64.encode(Array("\(holder.user):\(secret.text)".utf8)))")
     }
 }

@@ -1,4 +1,0 @@
-extension Schema {
-    /// Policies, signed documents, devices, reports.
-    static let policies: [(String, String)] = []
-}

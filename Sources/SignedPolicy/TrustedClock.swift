@@ -1,0 +1,84 @@
+import RegistryAccess
+
+/// The time as far as it can be relied on: whoever sets the clock of a machine back does not make a document hold longer.
+///
+/// Root can change everything on a machine, this too; a clock that is simply wrong cannot.
+public struct TrustedClock: Hashable, Sendable {
+    /// How far the wall clock may be behind before that is a fault, in seconds.
+    public static let tolerance: Int64 = 300
+
+    /// What the system says.
+    public struct Reading: Hashable, Sendable {
+        /// The wall clock.
+        public let wall: Instant
+        /// The name of this boot of the machine (`/proc/sys/kernel/random/boot_id`).
+        public let boot: String
+        /// Seconds since it began, suspended ones included (`CLOCK_BOOTTIME`).
+        public let sinceBoot: Int64
+
+        /// A reading.
+        ///
+        /// - Parameters:
+        ///   - wall: the wall clock.
+        ///   - boot: the name of this boot.
+        ///   - sinceBoot: seconds since it began.
+        public init(wall: Instant, boot: String, sinceBoot: Int64) {
+            self.wall = wall
+            self.boot = boot
+            self.sinceBoot = sinceBoot
+        }
+    }
+
+    /// The latest time that is known to have been.
+    public private(set) var latest: Instant
+    private var anchor: Reading?
+    /// The wall clock is not believed beyond this: a clock that was once far ahead must not end every policy for ever.
+    private var ceiling: Instant
+
+    /// A clock that knows nothing yet, or what it knew before a restart.
+    ///
+    /// - Parameter latest: the latest time that was known to have been.
+    public init(latest: Instant = Instant(seconds: 0)) {
+        self.latest = latest
+        ceiling = latest
+    }
+
+    /// Learns from an accepted document when it was made, at least.
+    ///
+    /// - Parameters:
+    ///   - issued: when the document was made.
+    ///   - reading: what the system says; kept, because from here on the machine itself counts the seconds.
+    public mutating func learn(_ issued: Instant, _ reading: Reading) {
+        let known = now(reading)
+        ceiling = max(ceiling, issued + FreshnessDocument.lifetimes.upperBound)
+        latest = max(latest, issued, min(known, ceiling))
+        anchor = Reading(wall: latest, boot: reading.boot, sinceBoot: reading.sinceBoot)
+    }
+
+    /// Keeps what has passed, for the time after a restart; to be called now and then.
+    ///
+    /// - Parameter reading: what the system says.
+    public mutating func advance(_ reading: Reading) {
+        latest = max(latest, min(now(reading), ceiling))
+    }
+
+    /// The time: the wall clock's, or a later one if it is known to be later.
+    ///
+    /// - Parameter reading: what the system says.
+    /// - Returns: the time.
+    public func now(_ reading: Reading) -> Instant {
+        var now = max(reading.wall, latest)
+        if let anchor, anchor.boot == reading.boot, reading.sinceBoot >= anchor.sinceBoot {
+            now = max(now, anchor.wall + (reading.sinceBoot - anchor.sinceBoot))
+        }
+        return now
+    }
+
+    /// Whether the wall clock is behind what is known to have been.
+    ///
+    /// - Parameter reading: what the system says.
+    /// - Returns: whether it is, by more than ``tolerance``.
+    public func isSetBack(_ reading: Reading) -> Bool {
+        now(reading) - reading.wall > Self.tolerance
+    }
+}

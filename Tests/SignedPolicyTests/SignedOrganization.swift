@@ -1,0 +1,117 @@
+import RegistryAccess
+import SignedPolicy
+
+/// An organization with keys of its own, that signs what a test wants signed.
+struct SignedOrganization {
+    var name = "acme"
+    var keys: [DocumentKind: [SigningKey]] = Dictionary(
+        uniqueKeysWithValues: DocumentKind.allCases.map { ($0, [SigningKey.generate()]) }
+    )
+    static let start = Instant(seconds: 1_795_614_310)
+    static let day: Int64 = 86_400
+
+    var pinned: KeyID { keys(.root)[0].verificationKey.id }
+
+    func keys(_ kind: DocumentKind) -> [SigningKey] { keys[kind] ?? [] }
+
+    func rootDocument(_ version: Int = 1, threshold: Int = 1, expires: Instant = start + 365 * day) -> RootDocument {
+        RootDocument(
+            organization: name,
+            version: version,
+            expires: expires,
+            roles: Dictionary(
+                uniqueKeysWithValues: DocumentKind.allCases.map { kind in
+                    let keys = keys(kind).map(\.verificationKey)
+                    return (kind, RootDocument.Role(threshold: kind == .root ? threshold : 1, keys))
+                }
+            )
+        )
+    }
+
+    func root(_ version: Int = 1, by signers: [SigningKey]? = nil, expires: Instant = start + 365 * day) throws
+        -> [UInt8]
+    {
+        let payload = rootDocument(version, expires: expires).payload
+        return Array(try Envelope(signing: payload, as: .root, with: signers ?? keys(.root)).json.utf8)
+    }
+
+    func policyDocument(_ version: Int, allowing registry: String = "ghcr.io") throws -> [UInt8] {
+        let rule = { (text: String) throws in RegistryRule(address: try AddressPattern(text), isAllowed: true) }
+        let policy = AccessPolicy(version: version, organization: name, rules: [try rule(registry)])
+        return PolicyDocument.payload(policy, teams: ["backend": [try rule("quay.io")]], issued: Self.start)
+    }
+
+    func policy(_ version: Int, allowing registry: String = "ghcr.io", by signers: [SigningKey]? = nil) throws
+        -> [UInt8]
+    {
+        let payload = try policyDocument(version, allowing: registry)
+        return Array(try Envelope(signing: payload, as: .policy, with: signers ?? keys(.policy)).json.utf8)
+    }
+
+    func freshnessDocument(
+        _ sequence: Int,
+        of version: Int,
+        allowing registry: String = "ghcr.io",
+        rootVersion: Int = 1,
+        issued: Instant = start,
+        lifetime: Int64 = day
+    ) throws -> FreshnessDocument {
+        FreshnessDocument(
+            of: try PolicyDocument(payload: policyDocument(version, allowing: registry)),
+            sequence: sequence,
+            rootVersion: rootVersion,
+            issued: issued,
+            expires: issued + lifetime,
+            refreshSeconds: 900
+        )
+    }
+
+    func freshness(
+        _ sequence: Int,
+        of version: Int,
+        allowing registry: String = "ghcr.io",
+        rootVersion: Int = 1,
+        issued: Instant = start,
+        lifetime: Int64 = day,
+        by signers: [SigningKey]? = nil
+    ) throws -> [UInt8] {
+        let document = try freshnessDocument(
+            sequence,
+            of: version,
+            allowing: registry,
+            rootVersion: rootVersion,
+            issued: issued,
+            lifetime: lifetime
+        )
+        let envelope = try Envelope(signing: document.payload, as: .freshness, with: signers ?? keys(.freshness))
+        return Array(envelope.json.utf8)
+    }
+
+    func ticket(
+        device: String = "d1",
+        signedIn: Instant = start,
+        issued: Instant = start,
+        lifetime: Int64 = day,
+        by signers: [SigningKey]? = nil
+    ) throws -> [UInt8] {
+        let ticket = TicketDocument(
+            organization: name,
+            device: device,
+            session: "s1",
+            subject: "alice",
+            teams: ["backend"],
+            signedIn: signedIn,
+            issued: issued,
+            expires: issued + lifetime
+        )
+        return Array(try Envelope(signing: ticket.payload, as: .ticket, with: signers ?? keys(.ticket)).json.utf8)
+    }
+
+    /// A machine that has accepted freshness 5 of policy 3.
+    func machine() throws -> TrustedDocuments {
+        var machine = try TrustedDocuments(organization: name, pinned: pinned, roots: [root()])
+        try machine.accept(freshness: freshness(5, of: 3), policy: policy(3), at: Self.start)
+        try machine.accept(ticket: ticket(), for: "d1", at: Self.start)
+        return machine
+    }
+}
