@@ -18,7 +18,9 @@ public struct HighWaterMarks: Hashable, Sendable {
     public internal(set) var policyDigest = ""
     /// When the newest ticket was made.
     public internal(set) var ticketIssued = Instant(seconds: 0)
-    /// What was signed in at this time or before is not signed in any more.
+    /// The session that was ended last.
+    public internal(set) var endedSession = ""
+    /// Who signed in before this time is not signed in any more; by the clock of the server, like everything in a ticket.
     public internal(set) var sessionsEnded = Instant(seconds: 0)
 
     /// The marks of a machine that has seen nothing yet.
@@ -26,7 +28,7 @@ public struct HighWaterMarks: Hashable, Sendable {
 
     private static let keys = [
         "rootVersion", "rootDigest", "sequence", "freshnessDigest", "freshnessIssued", "policyVersion", "policyDigest",
-        "ticketIssued", "sessionsEnded",
+        "ticketIssued", "endedSession", "sessionsEnded",
     ]
 
     /// Reads marks.
@@ -44,6 +46,7 @@ public struct HighWaterMarks: Hashable, Sendable {
                 numbers[key] = try DocumentReader.number(&scanner, in: 0...(1 << 53))
             case "rootDigest", "freshnessDigest", "policyDigest":
                 texts[key] = try DocumentReader.value(&scanner, "digest") { $0.isEmpty ? "" : KeyID($0)?.description }
+            case "endedSession": texts[key] = try scanner.string()
             default: times[key] = try DocumentReader.instant(&scanner)
             }
         }
@@ -56,6 +59,7 @@ public struct HighWaterMarks: Hashable, Sendable {
         policyVersion = numbers["policyVersion"] ?? 0
         policyDigest = texts["policyDigest"] ?? ""
         ticketIssued = times["ticketIssued"] ?? none
+        endedSession = texts["endedSession"] ?? ""
         sessionsEnded = times["sessionsEnded"] ?? none
     }
 
@@ -70,6 +74,7 @@ public struct HighWaterMarks: Hashable, Sendable {
             JSONMember("policyVersion", .number("\(policyVersion)")),
             JSONMember("policyDigest", .string(policyDigest)),
             JSONMember("ticketIssued", .string(ticketIssued.description)),
+            JSONMember("endedSession", .string(endedSession)),
             JSONMember("sessionsEnded", .string(sessionsEnded.description)),
         ]).text()
     }

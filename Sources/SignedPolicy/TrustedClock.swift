@@ -35,12 +35,42 @@ public struct TrustedClock: Hashable, Sendable {
     /// The wall clock is not believed beyond this: a clock that was once far ahead must not end every policy for ever.
     private var ceiling: Instant
 
-    /// A clock that knows nothing yet, or what it knew before a restart.
-    ///
-    /// - Parameter latest: the latest time that was known to have been.
-    public init(latest: Instant = Instant(seconds: 0)) {
-        self.latest = latest
+    /// A clock that knows nothing yet.
+    public init() {
+        latest = Instant(seconds: 0)
         ceiling = latest
+    }
+
+    /// Reads what ``json`` gave, after a restart.
+    ///
+    /// - Parameter json: the document.
+    /// - Throws: ``Rejection/malformed(_:)``.
+    public init(json: [UInt8]) throws(Rejection) {
+        var times: [String: Instant] = [:]
+        var boot = ""
+        var sinceBoot = 0
+        try DocumentReader.read(json, ["latest", "ceiling", "boot", "sinceBoot", "atThatTime"]) {
+            (key, scanner) throws(InvalidJSON) in
+            switch key {
+            case "boot": boot = try scanner.string()
+            case "sinceBoot": sinceBoot = try DocumentReader.number(&scanner, in: 0...(1 << 53))
+            default: times[key] = try DocumentReader.instant(&scanner)
+            }
+        }
+        latest = times["latest"] ?? Instant(seconds: 0)
+        ceiling = times["ceiling"] ?? latest
+        anchor = Reading(wall: times["atThatTime"] ?? latest, boot: boot, sinceBoot: Int64(sinceBoot))
+    }
+
+    /// The clock for keeping.
+    public var json: String {
+        JSONValue.object([
+            JSONMember("latest", .string(latest.description)),
+            JSONMember("ceiling", .string(ceiling.description)),
+            JSONMember("boot", .string(anchor?.boot ?? "")),
+            JSONMember("sinceBoot", .number("\(anchor?.sinceBoot ?? 0)")),
+            JSONMember("atThatTime", .string((anchor?.wall ?? latest).description)),
+        ]).text()
     }
 
     /// Learns from an accepted document when it was made, at least.

@@ -98,7 +98,35 @@ public struct TrustedDocuments: Sendable {
             throw .rootOutOfOrder(expected: root.version + 1, found: next.version)
         }
         try next.role(for: .root).check(envelope)
+        let previous = root
         note(next, envelope)
+        retire(what: previous)
+    }
+
+    /// What a key has signed that may not sign any more, is not relied on further; and where all keys of a role are new, its
+    /// marks begin anew: whoever had the old ones could have set them as high as they like.
+    ///
+    /// That is how The Update Framework recovers from a fast-forward attack (specification, section 5.3.11).
+    private mutating func retire(what previous: RootDocument) {
+        func isWeaker(_ kind: DocumentKind) -> Bool {
+            let (old, new) = (previous.role(for: kind), root.role(for: kind))
+            return !Set(old.keys).isSubset(of: new.keys) || new.threshold > old.threshold
+        }
+        func isReplaced(_ kind: DocumentKind) -> Bool {
+            Set(previous.role(for: kind).keys).isDisjoint(with: root.role(for: kind).keys)
+        }
+        if isWeaker(.freshness) { freshness = nil }
+        if isWeaker(.policy) { policy = nil }
+        if isWeaker(.ticket) { ticket = nil }
+        if isReplaced(.freshness) {
+            marks.sequence = 0
+            marks.freshnessDigest = ""
+            marks.freshnessIssued = Instant(seconds: 0)
+            // It was a freshness document that said so.
+            marks.policyVersion = 0
+            marks.policyDigest = ""
+        }
+        if isReplaced(.ticket) { marks.ticketIssued = Instant(seconds: 0) }
     }
 
     // MARK: - Policy and freshness
@@ -211,7 +239,9 @@ public struct TrustedDocuments: Sendable {
         }
         guard ticket.device.utf8.elementsEqual(device.utf8) else { throw .otherDevice }
         guard ticket.issued >= marks.ticketIssued else { throw .expired(ticket.issued) }
-        guard ticket.signedIn > marks.sessionsEnded else { throw .sessionEnded }
+        guard !ticket.session.utf8.elementsEqual(marks.endedSession.utf8), ticket.signedIn >= marks.sessionsEnded else {
+            throw .sessionEnded
+        }
         try Self.check(from: ticket.issued, to: ticket.expires, at: now)
         self.ticket = ticket
         marks.ticketIssued = ticket.issued
@@ -225,12 +255,12 @@ public struct TrustedDocuments: Sendable {
         ticket.flatMap { $0.expires > now ? $0 : nil }
     }
 
-    /// Ends the session: no ticket of a sign-in up to this time is accepted any more.
-    ///
-    /// - Parameter now: the time.
-    public mutating func endSession(at now: Instant) {
-        ticket = nil
-        marks.sessionsEnded = max(marks.sessionsEnded, now)
+    /// Ends the session: its tickets, and those of sign-ins before the newest ticket, are not accepted any more.
+    public mutating func endSession() {
+        guard let ticket else { return }
+        marks.endedSession = ticket.session
+        marks.sessionsEnded = ticket.issued
+        self.ticket = nil
     }
 
     // MARK: - What every document has to be

@@ -89,6 +89,7 @@ struct SignedOrganization {
 
     func ticket(
         device: String = "d1",
+        session: String = "s1",
         signedIn: Instant = start,
         issued: Instant = start,
         lifetime: Int64 = day,
@@ -97,7 +98,7 @@ struct SignedOrganization {
         let ticket = TicketDocument(
             organization: name,
             device: device,
-            session: "s1",
+            session: session,
             subject: "alice",
             teams: ["backend"],
             signedIn: signedIn,

@@ -18,7 +18,7 @@ struct TrustedClockTests {
     }
 
     @Test
-    func `a clock that is set back stops nothing`() {
+    func `a clock that is set back stops nothing`() throws {
         var clock = TrustedClock()
         clock.learn(start, reading(0, sinceBoot: 100))
         // The machine has counted an hour, whatever the wall clock says.
@@ -27,9 +27,23 @@ struct TrustedClockTests {
         #expect(!clock.isSetBack(reading(3400, sinceBoot: 3700)))
         // Across a reboot, what was kept.
         clock.advance(reading(3600, sinceBoot: 3700))
-        let kept = TrustedClock(latest: clock.latest)
+        let kept = try TrustedClock(json: Array(clock.json.utf8))
+        #expect(kept == clock)
         #expect(kept.now(reading(-5, boot: "b", sinceBoot: 1)) == start + 3600)
         #expect(kept.isSetBack(reading(-5, boot: "b", sinceBoot: 1)))
+    }
+
+    @Test
+    func `a restart of the program does not stop the count`() throws {
+        var clock = TrustedClock()
+        clock.learn(start, reading(0, sinceBoot: 100))
+        let kept = try TrustedClock(json: Array(clock.json.utf8))
+        #expect(kept.now(reading(-day, sinceBoot: 36_100)) == start + 36_000)
+        let empty = try TrustedClock(json: Array(TrustedClock().json.utf8))
+        #expect(empty.now(reading(7, sinceBoot: 1)) == start + 7)
+        for text in ["", "{}", #"{"latest":"x"}"#] {
+            #expect(throws: Rejection.self) { try TrustedClock(json: Array(text.utf8)) }
+        }
     }
 
     @Test

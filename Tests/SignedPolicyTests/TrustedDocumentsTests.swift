@@ -268,6 +268,39 @@ struct TrustedDocumentsTests {
     }
 
     @Test
+    func `who had a key could set the marks high, and new keys set them back`() throws {
+        var machine = try Self.own.machine()
+        try machine.accept(
+            freshness: Self.own.freshness(1 << 53, of: 1 << 53),
+            policy: Self.own.policy(1 << 53),
+            at: Self.start
+        )
+        #expect(throws: Rejection.older(newest: 1 << 53, found: 6)) {
+            try machine.accept(freshness: Self.own.freshness(6, of: 4), policy: Self.own.policy(4), at: Self.start)
+        }
+        var next = Self.own
+        next.keys[.freshness] = [.generate()]
+        try machine.accept(roots: [next.root(2)], at: Self.start)
+        // What the old key said holds no more.
+        #expect(machine.policyInForce(at: Self.start) == nil)
+        try machine.accept(freshness: next.freshness(6, of: 4), policy: next.policy(4), at: Self.start)
+        #expect(machine.policyInForce(at: Self.start)?.policy.version == 4)
+    }
+
+    @Test
+    func `a root document that changes no key of a role leaves what it signed in force`() throws {
+        var machine = try Self.own.machine()
+        var next = Self.own
+        next.keys[.freshness]?.append(.generate())
+        try machine.accept(roots: [next.root(2)], at: Self.start)
+        #expect(machine.policyInForce(at: Self.start)?.policy.version == 3)
+        #expect(machine.signedIn(at: Self.start)?.subject == "alice")
+        #expect(throws: Rejection.older(newest: 5, found: 4)) {
+            try machine.accept(freshness: next.freshness(4, of: 3), policy: nil, at: Self.start)
+        }
+    }
+
+    @Test
     func `a root document that does not follow is refused`() throws {
         var next = Self.own
         next.keys[.root] = [.generate()]
@@ -342,13 +375,17 @@ struct TrustedDocumentsTests {
         var machine = try Self.own.machine()
         #expect(machine.signedIn(at: Self.start)?.subject == "alice")
         #expect(machine.signedIn(at: Self.start + Self.day) == nil)
-        machine.endSession(at: Self.start + 10)
-        #expect(machine.signedIn(at: Self.start + 10) == nil)
-        // A new ticket of the old sign-in does not bring it back; a new sign-in does.
-        #expect(throws: Rejection.sessionEnded) {
-            try machine.accept(ticket: Self.own.ticket(issued: Self.start + 20), for: "d1", at: Self.start + 20)
+        machine.endSession()
+        #expect(machine.signedIn(at: Self.start) == nil)
+        // Neither a new ticket of that session nor one of another that is as old brings it back; a new sign-in does, also of a
+        // server whose clock is behind ours.
+        for (session, signedIn) in [("s1", Self.start), ("s1", Self.start + 20), ("s0", Self.start + -1)] {
+            let ticket = try Self.own.ticket(session: session, signedIn: signedIn, issued: Self.start + 20)
+            #expect(throws: Rejection.sessionEnded) {
+                try machine.accept(ticket: ticket, for: "d1", at: Self.start + 20)
+            }
         }
-        let again = try Self.own.ticket(signedIn: Self.start + 20, issued: Self.start + 20)
+        let again = try Self.own.ticket(session: "s2", signedIn: Self.start, issued: Self.start)
         try machine.accept(ticket: again, for: "d1", at: Self.start + 20)
         #expect(machine.signedIn(at: Self.start + 20)?.teams == ["backend"])
     }
