@@ -114,6 +114,11 @@ public struct RootDocument: Hashable, Sendable {
             }
             read[kind] = Role(threshold: role.threshold, members)
         }
+        // A key that a server has could replace every other key if it were a root key, too.
+        let online = read.filter { $0.key != .root }.flatMap(\.value.keys)
+        guard Set(online).isDisjoint(with: read[.root]?.keys ?? []) else {
+            throw .malformed("a root key has another role, too, for which it would have to be on a server")
+        }
         self.init(organization: organization, version: version, expires: expires, roles: read)
     }
 

@@ -112,6 +112,8 @@ struct EnvelopeTests {
             ("\"keys\":[\"\(key.id)\"]", "\"keys\":[\"\(other.id)\"]"),
             ("\"keys\":[\"\(key.id)\"]", "\"keys\":[\"\(key.id)\",\"\(key.id)\"]"),
             ("\"keys\":[\"\(key.id)\"]", "\"keys\":[]"),
+            // A root key on a server.
+            ("\"keys\":[\"\(key.id)\"]", "\"keys\":[\"\(own.pinned)\"]"),
         ] {
             #expect(text.contains(old))
             let altered = text.replacing(old, with: new, maxReplacements: 1)
