@@ -131,10 +131,3 @@ public struct DecisionRecord: Hashable, Sendable, Codable {
         ])
     }
 }
-
-extension JSONValue {
-    /// A text or `null`.
-    static func text(_ text: String?) -> JSONValue { text.map(JSONValue.string) ?? .null }
-    /// A whole number or `null`.
-    static func integer(_ number: Int?) -> JSONValue { number.map { .number(String($0)) } ?? .null }
-}

@@ -221,28 +221,9 @@ public struct UnusableFile: Error, Sendable, CustomStringConvertible {
 
 /// RFC 4648 base64 with padding, as Go's `base64.StdEncoding` reads it.
 package enum Base64 {
-    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
     /// Reads a text; `nil` if it is none.
     package static func decode(_ text: [UInt8]) -> [UInt8]? {
         // Go skips line ends anywhere.
-        let text = text.filter { $0 != 0x0A && $0 != 0x0D }
-        guard text.count % 4 == 0 else { return nil }
-        let padding = text.suffix(2).reversed().prefix { $0 == UInt8(ascii: "=") }.count
-        var bytes: [UInt8] = []
-        var bits: UInt32 = 0
-        for (index, byte) in text.enumerated() {
-            if index >= text.count - padding {
-                bits <<= 6
-            } else {
-                guard let digit = digits.firstIndex(of: byte) else { return nil }
-                bits = bits << 6 | UInt32(digit)
-            }
-            guard index % 4 == 3 else { continue }
-            bytes += [UInt8(bits >> 16 & 0xFF), UInt8(bits >> 8 & 0xFF), UInt8(bits & 0xFF)]
-            bits = 0
-        }
-        bytes.removeLast(min(padding, bytes.count))
-        return bytes
+        StrictBase64.decode(text.filter { $0 != 0x0A && $0 != 0x0D }, acceptsStrayBits: true)
     }
 }

@@ -149,7 +149,7 @@ public struct Lockdown: Sendable {
             .object([
                 JSONMember("version", .number("1")), JSONMember("rules", .string(rules)),
                 JSONMember("dropIn", .string(dropIn)),
-                JSONMember("madeDirectories", .array(madeDirectories.map(JSONValue.string))),
+                JSONMember("madeDirectories", .texts(madeDirectories)),
             ])
         }
     }

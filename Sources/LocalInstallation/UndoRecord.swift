@@ -361,7 +361,7 @@ extension FileAccess {
 
 extension UndoRecord.Change {
     var json: JSONValue {
-        let place = JSONMember("at", .array(path.map(JSONValue.string)))
+        let place = JSONMember("at", .texts(path))
         switch self {
         case .set(_, let value, let before, let madeObjects):
             let earlier = before.map { [JSONMember("before", $0)] } ?? []

@@ -24,14 +24,14 @@ extension RegistryRule {
         members.append(JSONMember("allowed", .bool(isAllowed)))
         if actions != Self.everyAction {
             let names = RegistryAction.allCases.filter(actions.contains).map(\.rawValue)
-            members.append(JSONMember("actions", .array(names.map(JSONValue.string))))
+            members.append(JSONMember("actions", .texts(names)))
         }
         if !repositories.isEmpty {
-            members.append(JSONMember("repositories", .array(repositories.map { .string($0.description) })))
+            members.append(JSONMember("repositories", .texts(repositories.map(\.description))))
         }
         if isInsecure { members.append(JSONMember("insecure", .bool(true))) }
         if !supportHosts.isEmpty {
-            members.append(JSONMember("supportHosts", .array(supportHosts.map { .string($0.description) })))
+            members.append(JSONMember("supportHosts", .texts(supportHosts.map(\.description))))
         }
         if isBroadAcknowledged { members.append(JSONMember("acknowledgeBroad", .bool(true))) }
         return .object(members)

@@ -17,7 +17,7 @@ extension AccessPolicy {
             self = try PolicyReader.document(&scanner, packs)
             try scanner.end()
         } catch {
-            throw InvalidPolicy(line: error.line, column: error.column, message: error.message)
+            throw InvalidPolicy(error)
         }
     }
 }
@@ -30,6 +30,22 @@ public struct InvalidPolicy: Error, Equatable, Sendable, CustomStringConvertible
     public let column: Int
     /// What is wrong there.
     public let message: String
+
+    /// A fault.
+    ///
+    /// - Parameters:
+    ///   - line: the line, counted from 1.
+    ///   - column: the column in bytes, counted from 1.
+    ///   - message: what is wrong there.
+    public init(line: Int, column: Int, message: String) {
+        self.line = line
+        self.column = column
+        self.message = message
+    }
+
+    init(_ fault: InvalidJSON) {
+        self.init(line: fault.line, column: fault.column, message: fault.message)
+    }
 
     /// The place and the fault.
     public var description: String { "line \(line), column \(column): \(message)" }
@@ -156,11 +172,11 @@ package enum PolicyReader {
     // MARK: - Values
 
     /// A key as it may be compared with `==`: Swift holds some Unicode characters for equal to ASCII ones.
-    package static func ascii(_ key: String) -> String {
+    static func ascii(_ key: String) -> String {
         ASCII.isAll(key) ? key : ""
     }
 
-    package static func unknown(
+    static func unknown(
         _ key: String,
         _ known: [String],
         _ scanner: inout JSONScanner,
@@ -170,7 +186,7 @@ package enum PolicyReader {
         return scanner.fault("unknown key \(JSONScanner.quoted(key)); known are \(names)", at: offset)
     }
 
-    package static func version(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Int {
+    static func version(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Int {
         _ = scanner.peek()
         let start = scanner.position
         let text = try scanner.number()

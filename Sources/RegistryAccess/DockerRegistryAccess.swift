@@ -30,13 +30,9 @@ public struct DockerRegistryAccess: Sendable, Hashable {
         } catch {
             reader.faults.append(error)
         }
-        guard reader.faults.isEmpty else { throw InvalidDockerDocument(faults: reader.faults.map(Self.fault)) }
+        guard reader.faults.isEmpty else { throw InvalidDockerDocument(faults: reader.faults.map(InvalidPolicy.init)) }
         isEnabled = reader.isEnabled
         rules = (reader.dockerHub.map { [$0] } ?? []) + reader.custom
-    }
-
-    private static func fault(_ fault: InvalidJSON) -> InvalidPolicy {
-        InvalidPolicy(line: fault.line, column: fault.column, message: fault.message)
     }
 
     /// What Docker's document can hold of a policy, and what it cannot.
@@ -128,20 +124,13 @@ private struct DockerDocumentReader {
 
     mutating func read(_ scanner: inout JSONScanner) throws(InvalidJSON) {
         var reader = self
-        try scanner.object { (key, offset, scanner) throws(InvalidJSON) in
-            switch PolicyReader.ascii(key) {
+        let known = ["enabled", "standard_registries", "custom_registries"]
+        try scanner.object(of: known) { (key, scanner) throws(InvalidJSON) in
+            switch key {
             case "enabled": reader.isEnabled = try scanner.bool()
             case "standard_registries":
                 try scanner.array { (scanner) throws(InvalidJSON) in try reader.standard(&scanner) }
-            case "custom_registries":
-                try scanner.array { (scanner) throws(InvalidJSON) in try reader.registry(&scanner) }
-            default:
-                throw PolicyReader.unknown(
-                    key,
-                    ["enabled", "standard_registries", "custom_registries"],
-                    &scanner,
-                    offset
-                )
+            default: try scanner.array { (scanner) throws(InvalidJSON) in try reader.registry(&scanner) }
             }
         }
         self = reader
@@ -152,12 +141,8 @@ private struct DockerDocumentReader {
         let start = scanner.position
         var id: String?
         var isAllowed: Bool?
-        try scanner.object { (key, offset, scanner) throws(InvalidJSON) in
-            switch PolicyReader.ascii(key) {
-            case "id": id = try scanner.string()
-            case "allowed": isAllowed = try scanner.bool()
-            default: throw PolicyReader.unknown(key, ["id", "allowed"], &scanner, offset)
-            }
+        try scanner.object(of: ["id", "allowed"]) { (key, scanner) throws(InvalidJSON) in
+            if key == "id" { id = try scanner.string() } else { isAllowed = try scanner.bool() }
         }
         guard let id, PolicyReader.ascii(id) == "DockerHub" else {
             return faults.append(scanner.fault("the only standard registry is \"DockerHub\"", at: start))
@@ -176,15 +161,14 @@ private struct DockerDocumentReader {
         var address: (text: String, offset: Int)?
         var name: String?
         var isAllowed: Bool?
-        try scanner.object { (key, offset, scanner) throws(InvalidJSON) in
-            switch PolicyReader.ascii(key) {
+        try scanner.object(of: ["address", "friendly_name", "allowed"]) { (key, scanner) throws(InvalidJSON) in
+            switch key {
             case "address":
                 _ = scanner.peek()
                 let offset = scanner.position
                 address = (try scanner.string(), offset)
             case "friendly_name": name = try scanner.string()
-            case "allowed": isAllowed = try scanner.bool()
-            default: throw PolicyReader.unknown(key, ["address", "friendly_name", "allowed"], &scanner, offset)
+            default: isAllowed = try scanner.bool()
             }
         }
         guard let address else {

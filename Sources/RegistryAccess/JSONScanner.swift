@@ -84,6 +84,18 @@ package struct JSONScanner {
         }
     }
 
+    /// Reads an object of which every key must be known; the body is called behind each colon and must read one value.
+    package mutating func object(
+        of known: [String],
+        _ member: (_ name: String, inout JSONScanner) throws(InvalidJSON) -> Void
+    ) throws(InvalidJSON) {
+        try object { (key, offset, scanner) throws(InvalidJSON) in
+            let name = PolicyReader.ascii(key)
+            guard known.contains(name) else { throw PolicyReader.unknown(key, known, &scanner, offset) }
+            try member(name, &scanner)
+        }
+    }
+
     /// Reads a list; the body is called before each element and must read it.
     package mutating func array(_ element: (inout JSONScanner) throws(InvalidJSON) -> Void) throws(InvalidJSON) {
         try open(ASCII.leftBracket, "a list")

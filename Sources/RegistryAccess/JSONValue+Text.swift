@@ -1,4 +1,11 @@
 extension JSONValue {
+    /// A text or `null`.
+    package static func text(_ text: String?) -> JSONValue { text.map(JSONValue.string) ?? .null }
+    /// A whole number or `null`.
+    package static func integer(_ number: Int?) -> JSONValue { number.map { .number(String($0)) } ?? .null }
+    /// A list of texts.
+    package static func texts(_ texts: [String]) -> JSONValue { .array(texts.map(JSONValue.string)) }
+
     /// The document as text, its texts escaped as Go's `encoding/json` escapes them (`<`, `>`, `&`, U+2028 and U+2029
     /// included), so that what Docker wrote and what we write look alike.
     ///

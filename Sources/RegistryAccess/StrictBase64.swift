@@ -20,7 +20,12 @@ package enum StrictBase64 {
     }
 
     /// Reads a text; `nil` if it is none.
-    package static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
+    ///
+    /// - Parameters:
+    ///   - text: what to read.
+    ///   - acceptsStrayBits: whether the bits that padding leaves over may be something, as where Go reads.
+    /// - Returns: the bytes.
+    package static func decode(_ text: some Collection<UInt8>, acceptsStrayBits: Bool = false) -> [UInt8]? {
         guard text.count % 4 == 0 else { return nil }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count / 4 * 3)
@@ -41,7 +46,7 @@ package enum StrictBase64 {
             digits += 1
             guard digits == 4 else { continue }
             // The bits that padding leaves over must be zero.
-            guard padding == 0 || group & (padding == 1 ? 0xFF : 0xFFFF) == 0 else { return nil }
+            guard acceptsStrayBits || padding == 0 || group & (padding == 1 ? 0xFF : 0xFFFF) == 0 else { return nil }
             bytes.append(UInt8(truncatingIfNeeded: group >> 16))
             if padding < 2 { bytes.append(UInt8(truncatingIfNeeded: group >> 8)) }
             if padding < 1 { bytes.append(UInt8(truncatingIfNeeded: group)) }

@@ -11,7 +11,7 @@ enum DocumentReader {
         do throws(InvalidJSON) {
             var scanner = JSONScanner(payload, limits: StrictJSON.Limits(bytes: DocumentKind.policy.longest, depth: 10))
             var found: Set<String> = []
-            try object(&scanner, known) { (key, scanner) throws(InvalidJSON) in
+            try scanner.object(of: known) { (key, scanner) throws(InvalidJSON) in
                 found.insert(key)
                 try member(key, &scanner)
             }
@@ -22,19 +22,6 @@ enum DocumentReader {
             }
         } catch {
             throw .malformed("the document is not in order: \(error)")
-        }
-    }
-
-    /// Reads an object with known keys.
-    static func object(
-        _ scanner: inout JSONScanner,
-        _ known: [String],
-        _ member: (_ key: String, inout JSONScanner) throws(InvalidJSON) -> Void
-    ) throws(InvalidJSON) {
-        try scanner.object { (key, offset, scanner) throws(InvalidJSON) in
-            let name = PolicyReader.ascii(key)
-            guard known.contains(name) else { throw PolicyReader.unknown(key, known, &scanner, offset) }
-            try member(name, &scanner)
         }
     }
 

@@ -88,13 +88,11 @@ public struct Envelope: Hashable, Sendable {
         var signatures: [Signature]?
         do throws(InvalidJSON) {
             var scanner = JSONScanner(json, limits: StrictJSON.Limits(bytes: kind.longest, depth: 4))
-            try scanner.object { (key, offset, scanner) throws(InvalidJSON) in
-                switch PolicyReader.ascii(key) {
+            try scanner.object(of: ["payloadType", "payload", "signatures"]) { (key, scanner) throws(InvalidJSON) in
+                switch key {
                 case "payloadType": type = try scanner.string()
                 case "payload": payload = try Self.base64(&scanner)
-                case "signatures": signatures = try Self.signatures(&scanner)
-                default:
-                    throw PolicyReader.unknown(key, ["payloadType", "payload", "signatures"], &scanner, offset)
+                default: signatures = try Self.signatures(&scanner)
                 }
             }
             try scanner.end()
@@ -113,12 +111,8 @@ public struct Envelope: Hashable, Sendable {
             let start = scanner.position
             var key: KeyID?
             var bytes: [UInt8]?
-            try scanner.object { (name, offset, scanner) throws(InvalidJSON) in
-                switch PolicyReader.ascii(name) {
-                case "keyid": key = KeyID(try scanner.string())
-                case "sig": bytes = try base64(&scanner)
-                default: throw PolicyReader.unknown(name, ["keyid", "sig"], &scanner, offset)
-                }
+            try scanner.object(of: ["keyid", "sig"]) { (name, scanner) throws(InvalidJSON) in
+                if name == "keyid" { key = KeyID(try scanner.string()) } else { bytes = try base64(&scanner) }
             }
             guard let key, let bytes, bytes.count == 64 else {
                 throw scanner.fault("this is no signature", at: start)
@@ -132,12 +126,7 @@ public struct Envelope: Hashable, Sendable {
     }
 
     private static func base64(_ scanner: inout JSONScanner) throws(InvalidJSON) -> [UInt8] {
-        _ = scanner.peek()
-        let start = scanner.position
-        guard let bytes = StrictBase64.decode(Array(try scanner.string().utf8)) else {
-            throw scanner.fault("this is no Base64", at: start)
-        }
-        return bytes
+        try DocumentReader.value(&scanner, "Base64") { StrictBase64.decode($0.utf8) }
     }
 
     /// The envelope as it travels.

@@ -78,7 +78,7 @@ public struct RootDocument: Hashable, Sendable {
             case "keys":
                 try scanner.object { (name, offset, scanner) throws(InvalidJSON) in
                     let key = try DocumentReader.value(&scanner, "key") { text in
-                        StrictBase64.decode(Array(text.utf8)).flatMap { VerificationKey($0) }
+                        StrictBase64.decode(text.utf8).flatMap { VerificationKey($0) }
                     }
                     // A name that is not its key's would let one key stand for two.
                     guard KeyID(name) == key.id else {
@@ -87,12 +87,12 @@ public struct RootDocument: Hashable, Sendable {
                     keys[key.id] = key
                 }
             default:
-                try DocumentReader.object(&scanner, DocumentKind.allCases.map(\.rawValue)) {
+                try scanner.object(of: DocumentKind.allCases.map(\.rawValue)) {
                     (name, scanner) throws(InvalidJSON) in
                     guard let kind = DocumentKind(rawValue: name) else { return }
                     var threshold = 0
                     var names: [KeyID] = []
-                    try DocumentReader.object(&scanner, ["threshold", "keys"]) { (key, scanner) throws(InvalidJSON) in
+                    try scanner.object(of: ["threshold", "keys"]) { (key, scanner) throws(InvalidJSON) in
                         if key == "keys" {
                             names = try DocumentReader.texts(&scanner, "name of a key") { KeyID($0) }
                         } else {
@@ -142,7 +142,7 @@ public struct RootDocument: Hashable, Sendable {
                             kind.rawValue,
                             .object([
                                 JSONMember("threshold", .number("\(role.threshold)")),
-                                JSONMember("keys", .array(role.keys.map { .string($0.id.description) })),
+                                JSONMember("keys", .texts(role.keys.map(\.id.description))),
                             ])
                         )
                     }

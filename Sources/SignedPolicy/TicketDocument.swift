@@ -89,7 +89,7 @@ public struct TicketDocument: Hashable, Sendable {
             JSONMember("device", .string(device)),
             JSONMember("session", .string(session)),
             JSONMember("subject", .string(subject)),
-            JSONMember("teams", .array(teams.map(JSONValue.string))),
+            JSONMember("teams", .texts(teams)),
             JSONMember("signedIn", .string(signedIn.description)),
             JSONMember("issued", .string(issued.description)),
             JSONMember("expires", .string(expires.description)),

@@ -91,9 +91,7 @@ public struct TrustedDocuments: Sendable {
         // Who may not sign is not read.
         try root.role(for: .root).check(envelope)
         let next = try RootDocument(payload: envelope.payload)
-        guard next.organization.utf8.elementsEqual(organization.utf8) else {
-            throw .otherOrganization(next.organization)
-        }
+        try checkIsOurs(next.organization)
         guard next.version == root.version + 1 else {
             throw .rootOutOfOrder(expected: root.version + 1, found: next.version)
         }
@@ -173,9 +171,7 @@ public struct TrustedDocuments: Sendable {
         if let now, root.expires <= now { throw .rootExpired(root.expires) }
         let envelope = try open(json, .freshness)
         let freshness = try FreshnessDocument(payload: envelope.payload)
-        guard freshness.organization.utf8.elementsEqual(organization.utf8) else {
-            throw .otherOrganization(freshness.organization)
-        }
+        try checkIsOurs(freshness.organization)
         let digest = Hexadecimal.sha256(envelope.payload)
         try Self.check(freshness.sequence, digest, newest: marks.sequence, marks.freshnessDigest)
         guard freshness.issued >= marks.freshnessIssued else {
@@ -205,9 +201,7 @@ public struct TrustedDocuments: Sendable {
         // Before it is read: it may be long.
         guard Hexadecimal.sha256(envelope.payload) == freshness.policyDigest else { throw .otherPolicy }
         let policy = try PolicyDocument(payload: envelope.payload, packs: packs)
-        guard policy.organization.utf8.elementsEqual(organization.utf8) else {
-            throw .otherOrganization(policy.organization)
-        }
+        try checkIsOurs(policy.organization)
         guard policy.version == freshness.policyVersion else { throw .otherPolicy }
         return policy
     }
@@ -234,9 +228,7 @@ public struct TrustedDocuments: Sendable {
     /// - Throws: ``Rejection``.
     public mutating func accept(ticket json: [UInt8], for device: String, at now: Instant) throws(Rejection) {
         let ticket = try TicketDocument(payload: try open(json, .ticket).payload)
-        guard ticket.organization.utf8.elementsEqual(organization.utf8) else {
-            throw .otherOrganization(ticket.organization)
-        }
+        try checkIsOurs(ticket.organization)
         guard ticket.device.utf8.elementsEqual(device.utf8) else { throw .otherDevice }
         guard ticket.issued >= marks.ticketIssued else { throw .expired(ticket.issued) }
         guard !ticket.session.utf8.elementsEqual(marks.endedSession.utf8), ticket.signedIn >= marks.sessionsEnded else {
@@ -264,6 +256,10 @@ public struct TrustedDocuments: Sendable {
     }
 
     // MARK: - What every document has to be
+
+    private func checkIsOurs(_ name: String) throws(Rejection) {
+        guard name.utf8.elementsEqual(organization.utf8) else { throw .otherOrganization(name) }
+    }
 
     private func open(_ json: [UInt8], _ kind: DocumentKind) throws(Rejection) -> Envelope {
         let envelope = try Envelope(json: json, as: kind)

@@ -528,19 +528,7 @@ struct EgressProxySocketTests {
         ]
     )
     func upstreamFaults(answer: String, reason: String) async throws {
-        try await LoopbackServer.with({ proxy in
-            _ = proxy.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
-            proxy.send(answer)
-        }) { upstream in
-            var settings = DaemonSettings.EgressProxy()
-            settings.upstream = try UpstreamProxy(url: Secret("http://user:secret@127.0.0.1:\(upstream.port)"))
-            try await RunningProxy.with(settings: settings) { running in
-                let answer = try await running.exchange(running.connect("origin.test:443"))
-                #expect(answer.hasPrefix("HTTP/1.1 502 "))
-                #expect(answer.contains("the upstream proxy 127.0.0.1:\(upstream.port): \(reason)"), "\(answer)")
-                #expect(!answer.contains("secret"))
-            }
-        }
+        try await expectFault(ofUpstream: answer, reason) { $0.connect("origin.test:443") }
     }
 
     @Test(
@@ -554,16 +542,24 @@ struct EgressProxySocketTests {
         ]
     )
     func upstreamFaultsOverPlainHTTP(answer: String, reason: String) async throws {
+        try await expectFault(ofUpstream: answer, reason) { running in
+            "GET http://plain.test/v2/ HTTP/1.1\r\nHost: plain.test\r\n\(running.authorization)\r\n"
+        }
+    }
+
+    private func expectFault(
+        ofUpstream said: String,
+        _ reason: String,
+        request: @escaping (RunningProxy) -> String
+    ) async throws {
         try await LoopbackServer.with({ proxy in
             _ = proxy.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
-            proxy.send(answer)
+            proxy.send(said)
         }) { upstream in
             var settings = DaemonSettings.EgressProxy()
             settings.upstream = try UpstreamProxy(url: Secret("http://user:secret@127.0.0.1:\(upstream.port)"))
             try await RunningProxy.with(settings: settings) { running in
-                let answer = try await running.exchange(
-                    "GET http://plain.test/v2/ HTTP/1.1\r\nHost: plain.test\r\n\(running.authorization)\r\n"
-                )
+                let answer = try await running.exchange(request(running))
                 #expect(answer.hasPrefix("HTTP/1.1 502 "))
                 #expect(answer.contains("the upstream proxy 127.0.0.1:\(upstream.port): \(reason)"), "\(answer)")
                 #expect(!answer.contains("secret"))

@@ -398,6 +398,11 @@ struct DeveloperSetupTests {
         #expect(Base64.decode(Array(encoded.utf8)) == Array(text.utf8))
     }
 
+    @Test(arguments: [("YR==", "a"), ("YWJ=", "ab"), ("Y\r\nWJ\nj\n", "abc"), ("\n", "")])
+    func `base64 that Go reads and does not write`(encoded: String, text: String) {
+        #expect(Base64.decode(Array(encoded.utf8)) == Array(text.utf8))
+    }
+
     @Test(arguments: ["Y", "YQ", "YQ=", "=YQ=", "YQ=a", "Y Q=", "YWJj=", "Y-_=", "===="])
     func `what is not base64 is not read`(text: String) {
         #expect(Base64.decode(Array(text.utf8)) == nil)

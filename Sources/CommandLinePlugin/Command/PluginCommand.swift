@@ -59,8 +59,4 @@ extension JSONValue {
     var integer: Int? {
         if case .number(let text) = self { Int(text) } else { nil }
     }
-
-    static func text(_ text: String?) -> JSONValue { text.map(JSONValue.string) ?? .null }
-    static func integer(_ number: Int?) -> JSONValue { number.map { .number(String($0)) } ?? .null }
-    static func texts(_ texts: [String]) -> JSONValue { .array(texts.map(JSONValue.string)) }
 }

@@ -89,8 +89,8 @@ private struct ShownDifference: CommandResult {
                     difference.settings.map {
                         .object([
                             JSONMember("name", .string($0.name)),
-                            JSONMember("before", $0.before.map(JSONValue.string) ?? .null),
-                            JSONMember("after", $0.after.map(JSONValue.string) ?? .null),
+                            JSONMember("before", .text($0.before)),
+                            JSONMember("after", .text($0.after)),
                         ])
                     }
                 )

@@ -1,13 +1,6 @@
 import LocalInstallation
 import RegistryAccess
 
-/// One fault of a policy document, and its place.
-struct PolicyFault: Equatable {
-    let line: Int
-    let column: Int
-    let message: String
-}
-
 /// Every fault of a policy document, where the reader of policies stops at the first.
 ///
 /// Each key at the top and each registry is read once more in a document of its own that is otherwise in order, and
@@ -17,9 +10,9 @@ enum PolicyFaults {
     ///
     /// - Parameter bytes: the document.
     /// - Returns: at most one fault for each key at the top and each registry; nothing if the document is not JSON.
-    static func all(in bytes: [UInt8]) -> [PolicyFault] {
+    static func all(in bytes: [UInt8]) -> [InvalidPolicy] {
         guard let parts = JSONOutline(bytes) else { return [] }
-        var faults: [PolicyFault] = []
+        var faults: [InvalidPolicy] = []
         for member in parts.members {
             if member.name == "registries", let elements = member.elements {
                 let before = "\"version\":1,\"organization\":\"a\",\"registries\":["
@@ -42,7 +35,8 @@ enum PolicyFaults {
         (name: "registries", text: "\"registries\":[]"),
     ]
 
-    private static func fault(in bytes: [UInt8], _ range: Range<Int>, before: String, after: String) -> [PolicyFault] {
+    private static func fault(in bytes: [UInt8], _ range: Range<Int>, before: String, after: String) -> [InvalidPolicy]
+    {
         let document = Array("{\(before)\n".utf8) + bytes[range] + Array("\n\(after)}".utf8)
         do throws(InvalidPolicy) {
             _ = try AccessPolicy(json: document)
@@ -53,7 +47,7 @@ enum PolicyFaults {
             let line = lines.count { $0 == 0x0A } + 1
             let column = lines.count - (lines.lastIndex(of: 0x0A).map { $0 + 1 } ?? 0)
             return [
-                PolicyFault(
+                InvalidPolicy(
                     line: line + max(0, error.line - 2),
                     column: error.line == 2 ? column + error.column : error.column,
                     message: error.message
@@ -61,4 +55,22 @@ enum PolicyFaults {
             ]
         }
     }
+}
+
+extension CommandContext {
+    /// Says what is wrong with a document, a line for each fault.
+    ///
+    /// - Parameters:
+    ///   - faults: the faults.
+    ///   - file: the document.
+    func list(_ faults: [InvalidPolicy], in file: String) {
+        for fault in faults {
+            errors.line(TerminalText.printable("\(file):\(fault.line):\(fault.column): error: \(fault.message)"))
+        }
+    }
+}
+
+extension [InvalidPolicy] {
+    /// For example `2 errors`.
+    var countInWords: String { "\(count) \(count == 1 ? "error" : "errors")" }
 }

@@ -32,9 +32,8 @@ struct PolicyImport: PluginCommand {
         do throws(InvalidDockerDocument) {
             settings = try DockerRegistryAccess(json: bytes)
         } catch {
-            for fault in error.faults { context.errors.line(TerminalText.printable("\(file):\(fault.place)")) }
-            let count = error.faults.count
-            throw Failure("\"\(file)\" cannot be imported: \(count) \(count == 1 ? "error" : "errors")")
+            context.list(error.faults, in: file)
+            throw Failure("\"\(file)\" cannot be imported: \(error.faults.countInWords)")
         }
         let policy = AccessPolicy(
             version: 1,
@@ -56,8 +55,4 @@ struct PolicyImport: PluginCommand {
         context.output.line(TerminalText.escaped(json: text))
         context.note("note: look at it with: docker ram policy validate FILE")
     }
-}
-
-extension InvalidPolicy {
-    fileprivate var place: String { "\(line):\(column): error: \(message)" }
 }

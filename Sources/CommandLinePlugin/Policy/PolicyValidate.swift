@@ -29,11 +29,7 @@ struct PolicyValidate: PluginCommand {
         switch common.format {
         case .json: context.show(result, as: .json)
         case .text:
-            for fault in result.faults {
-                context.errors.line(
-                    TerminalText.printable("\(file):\(fault.line):\(fault.column): error: \(fault.message)")
-                )
-            }
+            context.list(result.faults, in: file)
             for warning in result.policy?.warnings ?? [] {
                 let place = warning.rule.map { "registry \($0 + 1): " } ?? ""
                 context.errors.line(TerminalText.printable("\(file): warning: \(place)\(warning.description)"))
@@ -41,8 +37,7 @@ struct PolicyValidate: PluginCommand {
             context.show(result, as: .text)
         }
         guard result.faults.isEmpty else {
-            let count = result.faults.count
-            throw Failure("\"\(file)\" is not a policy: \(count) \(count == 1 ? "error" : "errors")")
+            throw Failure("\"\(file)\" is not a policy: \(result.faults.countInWords)")
         }
         // A document in order is not used where somebody else may have written it.
         if file == context.paths.policyFile, case .faulty(let problem) = PolicyInForce.readPolicyFile(context.paths) {
@@ -54,7 +49,7 @@ struct PolicyValidate: PluginCommand {
 private struct PolicyValidation: CommandResult {
     let file: String
     let policy: AccessPolicy?
-    let faults: [PolicyFault]
+    let faults: [InvalidPolicy]
 
     init(file: String, bytes: [UInt8], _ packs: RegistryPacks) {
         self.file = file
@@ -64,7 +59,7 @@ private struct PolicyValidation: CommandResult {
         } catch {
             policy = nil
             let all = PolicyFaults.all(in: bytes)
-            faults = all.isEmpty ? [PolicyFault(line: error.line, column: error.column, message: error.message)] : all
+            faults = all.isEmpty ? [error] : all
         }
     }
 

@@ -277,9 +277,10 @@ private final class ResponseHandler: ChannelInboundHandler {
         if code >= 200 {
             let hasNoBody = code == 204 || code == 304 || client.isHead
             endsWithConnection = !hasNoBody && framing == .none
-            // A body that ends with the connection gets an end that shows whether it is complete.
-            isChunked = client.takesChunks && !hasNoBody && (framing == .chunked || framing == .none)
-            if endsWithConnection || framing == .chunked, !hasNoBody, !isChunked { client.endsWithConnection() }
+            // A body without a length gets an end that shows whether it is complete, in chunks or by how it breaks.
+            let hasNoLength = !hasNoBody && (framing == .chunked || framing == .none)
+            isChunked = hasNoLength && client.takesChunks
+            if hasNoLength, !isChunked { client.endsWithConnection() }
             let header = isChunked ? MessageFraming.chunked.header : framing == .chunked ? nil : framing.header
             if let header, code != 204 { text += "\(header.name): \(header.value)\r\n" }
             text += "Connection: close\r\n"

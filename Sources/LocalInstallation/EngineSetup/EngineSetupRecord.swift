@@ -72,7 +72,7 @@ struct EngineSetupRecord: Sendable, Equatable {
         var members = [JSONMember("version", .number("1")), JSONMember("file", config.json)]
         if let settings { members.append(JSONMember("settings", settings.json)) }
         members.append(JSONMember("written", .array(files.map(\.json))))
-        members.append(JSONMember("madeDirectories", .array(madeDirectories.map(JSONValue.string))))
+        members.append(JSONMember("madeDirectories", .texts(madeDirectories)))
         return .object(members)
     }
 }

@@ -143,7 +143,7 @@ struct EngineSetupWork {
         guard isOurs(upstream) else { return }
         try edit.set(.string(proxy.url.text), at: upstream)
         if isOurs(noProxy), !proxy.noProxy.isEmpty || document.value(at: noProxy) != nil {
-            try edit.set(.array(proxy.noProxy.map(JSONValue.string)), at: noProxy)
+            try edit.set(.texts(proxy.noProxy), at: noProxy)
         }
         guard edit.isChanged else { return }
         do throws(InvalidJSON) {
