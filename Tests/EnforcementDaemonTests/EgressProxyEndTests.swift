@@ -232,7 +232,8 @@ struct EgressProxyEndTests {
     func changeWhileDialing() async throws {
         let recording = Recording()
         var names = RunningProxy.names
-        names.delay = .seconds(1)
+        // Longer than a busy machine takes to put the other policy in force.
+        names.delay = .seconds(15)
         try await LoopbackServer.with({ recording.add($0.read()) }) { origin in
             try await RunningProxy.with(names: names) { running in
                 let host = "plain.test:\(origin.port)"
@@ -256,7 +257,8 @@ struct EgressProxyEndTests {
         try await LoopbackServer.with({ server in
             _ = server.read { $0.suffix(4).elementsEqual("\r\n\r\n".utf8) }
             server.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
-            _ = server.read(for: 20)
+            // Until we are cut off, however long that takes on a busy machine.
+            _ = server.read(for: 120)
             server.send("defghi")
         }) { origin in
             try await RunningProxy.with { running in

@@ -312,13 +312,12 @@ struct EgressProxySocketTests {
 
     @Test("a port that nobody listens on is said to be one")
     func unreachable() async throws {
-        let origin = try LoopbackServer { _ in }
-        origin.stop()
+        // The port of a server that was there a moment ago may be another test's by now.
         try await RunningProxy.with { running in
-            let answer = try await running.exchange(running.connect("origin.test:\(origin.port)"))
+            let answer = try await running.exchange(running.connect("origin.test:1"))
             #expect(
                 answer.hasPrefix(
-                    "HTTP/1.1 502 The egress proxy of docker-ram cannot reach origin.test:\(origin.port): "
+                    "HTTP/1.1 502 The egress proxy of docker-ram cannot reach origin.test:1: "
                         + "connection refused\r\n"
                 ),
                 "\(answer)"

@@ -21,6 +21,8 @@ final class LoopbackServer: Sendable {
         _ = fcntl(descriptor, F_SETFL, 0)
         let descriptor = descriptor
         Thread.detachNewThread { [self] in
+            // Whoever else closed it might give its number to another server, whose connections would come here.
+            defer { close(descriptor) }
             while true {
                 let connection = accept(descriptor, nil, nil)
                 guard connection >= 0 else { return }
@@ -34,7 +36,6 @@ final class LoopbackServer: Sendable {
     /// Takes no more connections.
     func stop() {
         shutdown(descriptor, CInt(SHUT_RDWR))
-        close(descriptor)
     }
 
     /// Runs a server while a body runs.
