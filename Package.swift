@@ -16,12 +16,17 @@ let package = Package(
         .executable(name: "docker-ram", targets: ["CommandLinePlugin"]),
         .executable(name: "docker-credential-ram", targets: ["CredentialHelper"]),
         .executable(name: "docker-ramd", targets: ["EnforcementDaemon"]),
+        .executable(name: "docker-ram-server", targets: ["OrganizationServer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // The rule. Imports nothing.
@@ -38,6 +43,18 @@ let package = Package(
             dependencies: ["RegistryAccess", .product(name: "Crypto", package: "swift-crypto")],
             swiftSettings: settings
         ),
+        // The server's HTTP API as the client sees it.
+        .target(
+            name: "OrganizationClient",
+            dependencies: [
+                "RegistryAccess",
+                "SignedPolicy",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: settings
+        ),
         // What is called of the Secret Service library. It is loaded only when it is needed, so nothing is linked.
         .systemLibrary(name: "CLibSecret"),
 
@@ -45,7 +62,9 @@ let package = Package(
             name: "CommandLinePlugin",
             dependencies: [
                 "LocalInstallation",
+                "OrganizationClient",
                 "RegistryAccess",
+                "SignedPolicy",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -59,7 +78,9 @@ let package = Package(
             name: "EnforcementDaemon",
             dependencies: [
                 "LocalInstallation",
+                "OrganizationClient",
                 "RegistryAccess",
+                "SignedPolicy",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -68,8 +89,28 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "OrganizationServer",
+            dependencies: [
+                "RegistryAccess",
+                "SignedPolicy",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
 
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport",
+            dependencies: ["RegistryAccess", "SignedPolicy", .product(name: "Crypto", package: "swift-crypto")],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "RegistryAccessTests",
             dependencies: ["RegistryAccess", "TestSupport"],
@@ -87,6 +128,20 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(
+            name: "OrganizationServerTests",
+            dependencies: [
+                "OrganizationServer",
+                "RegistryAccess",
+                "SignedPolicy",
+                "TestSupport",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
             name: "CredentialHelperTests",
             dependencies: ["CredentialHelper", "LocalInstallation", "RegistryAccess", "TestSupport"],
             swiftSettings: settings
@@ -96,7 +151,9 @@ let package = Package(
             dependencies: [
                 "EnforcementDaemon",
                 "LocalInstallation",
+                "OrganizationClient",
                 "RegistryAccess",
+                "SignedPolicy",
                 "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -106,7 +163,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CommandLinePluginTests",
-            dependencies: ["CommandLinePlugin", "LocalInstallation", "RegistryAccess", "TestSupport"],
+            dependencies: ["CommandLinePlugin", "LocalInstallation", "RegistryAccess", "SignedPolicy", "TestSupport"],
             exclude: ["Transcripts"],
             swiftSettings: settings
         ),
@@ -119,7 +176,7 @@ let package = Package(
         ),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["LocalInstallation", "RegistryAccess", "TestSupport"],
+            dependencies: ["LocalInstallation", "RegistryAccess", "SignedPolicy", "TestSupport"],
             swiftSettings: settings
         ),
     ]

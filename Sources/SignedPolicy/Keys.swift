@@ -111,9 +111,9 @@ public struct SigningKey: Hashable, Sendable, CustomStringConvertible, CustomDeb
 }
 
 /// Digests as text.
-enum Hexadecimal {
+package enum Hexadecimal {
     /// The SHA-256 of bytes in 64 lower-case digits.
-    static func sha256(_ bytes: [UInt8]) -> String {
+    package static func sha256(_ bytes: [UInt8]) -> String {
         let digits = Array("0123456789abcdef".utf8)
         let text = SHA256.hash(data: bytes).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
         return String(decoding: text, as: UTF8.self)

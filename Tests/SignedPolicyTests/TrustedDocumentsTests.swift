@@ -1,4 +1,5 @@
 import RegistryAccess
+import TestSupport
 import Testing
 
 @testable import SignedPolicy

@@ -1,20 +1,24 @@
 import RegistryAccess
-import SignedPolicy
+public import SignedPolicy
 
 /// An organization with keys of its own, that signs what a test wants signed.
-struct SignedOrganization {
-    var name = "acme"
-    var keys: [DocumentKind: [SigningKey]] = Dictionary(
+public struct SignedOrganization: Sendable {
+    public var name: String
+    public var keys: [DocumentKind: [SigningKey]] = Dictionary(
         uniqueKeysWithValues: DocumentKind.allCases.map { ($0, [SigningKey.generate()]) }
     )
-    static let start = Instant(seconds: 1_795_614_310)
-    static let day: Int64 = 86_400
+    public static let start = Instant(seconds: 1_795_614_310)
+    public static let day: Int64 = 86_400
 
-    var pinned: KeyID { keys(.root)[0].verificationKey.id }
+    public init(name: String = "acme") { self.name = name }
 
-    func keys(_ kind: DocumentKind) -> [SigningKey] { keys[kind] ?? [] }
+    public var pinned: KeyID { keys(.root)[0].verificationKey.id }
 
-    func rootDocument(_ version: Int = 1, threshold: Int = 1, expires: Instant = start + 365 * day) -> RootDocument {
+    public func keys(_ kind: DocumentKind) -> [SigningKey] { keys[kind] ?? [] }
+
+    public func rootDocument(_ version: Int = 1, threshold: Int = 1, expires: Instant = start + 365 * day)
+        -> RootDocument
+    {
         RootDocument(
             organization: name,
             version: version,
@@ -28,27 +32,27 @@ struct SignedOrganization {
         )
     }
 
-    func root(_ version: Int = 1, by signers: [SigningKey]? = nil, expires: Instant = start + 365 * day) throws
+    public func root(_ version: Int = 1, by signers: [SigningKey]? = nil, expires: Instant = start + 365 * day) throws
         -> [UInt8]
     {
         let payload = rootDocument(version, expires: expires).payload
         return Array(try Envelope(signing: payload, as: .root, with: signers ?? keys(.root)).json.utf8)
     }
 
-    func policyDocument(_ version: Int, allowing registry: String = "ghcr.io") throws -> [UInt8] {
+    public func policyDocument(_ version: Int, allowing registry: String = "ghcr.io") throws -> [UInt8] {
         let rule = { (text: String) throws in RegistryRule(address: try AddressPattern(text), isAllowed: true) }
         let policy = AccessPolicy(version: version, organization: name, rules: [try rule(registry)])
         return PolicyDocument.payload(policy, teams: ["backend": [try rule("quay.io")]], issued: Self.start)
     }
 
-    func policy(_ version: Int, allowing registry: String = "ghcr.io", by signers: [SigningKey]? = nil) throws
+    public func policy(_ version: Int, allowing registry: String = "ghcr.io", by signers: [SigningKey]? = nil) throws
         -> [UInt8]
     {
         let payload = try policyDocument(version, allowing: registry)
         return Array(try Envelope(signing: payload, as: .policy, with: signers ?? keys(.policy)).json.utf8)
     }
 
-    func freshnessDocument(
+    public func freshnessDocument(
         _ sequence: Int,
         of version: Int,
         allowing registry: String = "ghcr.io",
@@ -66,7 +70,7 @@ struct SignedOrganization {
         )
     }
 
-    func freshness(
+    public func freshness(
         _ sequence: Int,
         of version: Int,
         allowing registry: String = "ghcr.io",
@@ -87,7 +91,7 @@ struct SignedOrganization {
         return Array(envelope.json.utf8)
     }
 
-    func ticket(
+    public func ticket(
         device: String = "d1",
         session: String = "s1",
         signedIn: Instant = start,
@@ -109,7 +113,7 @@ struct SignedOrganization {
     }
 
     /// A machine that has accepted freshness 5 of policy 3.
-    func machine() throws -> TrustedDocuments {
+    public func machine() throws -> TrustedDocuments {
         var machine = try TrustedDocuments(organization: name, pinned: pinned, roots: [root()])
         try machine.accept(freshness: freshness(5, of: 3), policy: policy(3), at: Self.start)
         try machine.accept(ticket: ticket(), for: "d1", at: Self.start)

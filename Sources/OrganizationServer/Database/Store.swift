@@ -1,0 +1,35 @@
+import GRDB
+
+/// The only holder of the database: every query of the server is a method of an extension of it.
+///
+/// A method that reads or writes what belongs to an organization takes the organization, so that nothing of another can be
+/// reached by a name or number that somebody made up.
+struct Store: Sendable {
+    /// The writer; there is one at a time, and readers do not wait for it.
+    let database: any DatabaseWriter
+
+    /// Opens a database, and brings it to the newest schema.
+    ///
+    /// - Parameter path: its file; made if it is not there.
+    /// - Throws: what SQLite says, also when the schema is newer than the program's.
+    init(path: String) throws {
+        var configuration = Configuration()
+        configuration.foreignKeysEnabled = true
+        configuration.busyMode = .timeout(5)
+        configuration.prepareDatabase { database in
+            // A change that was acknowledged survives the power cut, see sqlite.org/pragma.html#pragma_synchronous.
+            try database.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")
+        }
+        try self.init(DatabasePool(path: path, configuration: configuration))
+    }
+
+    /// A database in memory, for tests.
+    static func inMemory() throws -> Store {
+        try Store(DatabaseQueue())
+    }
+
+    private init(_ database: any DatabaseWriter) throws {
+        self.database = database
+        try Schema.migrator.migrate(database)
+    }
+}

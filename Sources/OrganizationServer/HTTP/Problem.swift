@@ -1,0 +1,68 @@
+import HTTPTypes
+import Hummingbird
+
+/// A refusal of the server as problem JSON (RFC 9457), with a code that programs can go by.
+struct Problem: Error, HTTPResponseError {
+    /// What programs go by; never renamed.
+    enum Code: String, Sendable, CaseIterable {
+        case badRequest = "bad_request"
+        case notSignedIn = "not_signed_in"
+        case deviceUnknown = "device_unknown"
+        case forbidden
+        case notFound = "not_found"
+        case tooManyRequests = "too_many_requests"
+        case internalFault = "internal_fault"
+    }
+
+    /// Nobody in particular asks for what only some may have.
+    static var notSignedIn: Problem {
+        var problem = Problem(
+            .unauthorized,
+            .notSignedIn,
+            "this needs a token that is good now",
+            hint: "sign in, or make an access token"
+        )
+        problem.headers[.wwwAuthenticate] = "Bearer"
+        return problem
+    }
+
+    let status: HTTPResponse.Status
+    let code: Code
+    /// What happened, lower-case, with what it is about in quotes; no secret.
+    let detail: String
+    /// What to do.
+    var hint: String?
+    /// More header fields.
+    var headers = HTTPFields()
+
+    init(_ status: HTTPResponse.Status, _ code: Code, _ detail: String, hint: String? = nil) {
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.hint = hint
+    }
+
+    func response(from request: Request, context: some RequestContext) throws -> Response {
+        let body = Body(
+            title: status.reasonPhrase,
+            status: status.code,
+            code: code.rawValue,
+            detail: detail,
+            hint: hint
+        )
+        var response = try context.responseEncoder.encode(body, from: request, context: context)
+        response.status = status
+        response.headers.append(contentsOf: headers)
+        response.headers[.contentType] = "application/problem+json"
+        return response
+    }
+
+    private struct Body: Encodable {
+        var type = "about:blank"
+        let title: String
+        let status: Int
+        let code: String
+        let detail: String
+        let hint: String?
+    }
+}

@@ -1,0 +1,51 @@
+import Hummingbird
+
+/// What the server knows of a request while it answers it.
+struct ServerContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    /// Who asks; `nil` if they showed nothing.
+    var caller: Caller?
+
+    /// No body but a policy may be longer, and that is read by its own route.
+    var maxUploadSize: Int { 1 << 20 }
+
+    init(source: Source) {
+        coreContext = .init(source: source)
+    }
+
+    /// The organization that the path names as `{organization}`, if the person who asks may do something there.
+    ///
+    /// - Parameter permission: what is wanted.
+    /// - Returns: the person, and the organization's name.
+    /// - Throws: ``Problem``: 401 to nobody, 404 to who does not belong to it (nobody learns which organizations there
+    ///   are), 403 to who belongs to it and may not.
+    func authorize(_ permission: Permission) throws -> (person: Person, organization: String) {
+        let organization = try parameters.require("organization")
+        guard case .person(let person) = caller else { throw Problem.notSignedIn }
+        guard person.role(in: organization) != nil else {
+            throw Problem(.notFound, .notFound, "there is no organization \"\(organization)\" that you belong to")
+        }
+        guard person.may(permission, in: organization) else {
+            throw Problem(
+                .forbidden,
+                .forbidden,
+                "this needs \"\(permission.rawValue)\" in \"\(organization)\"",
+                hint: "ask an owner of the organization, or use a token with this scope"
+            )
+        }
+        return (person, organization)
+    }
+
+    /// The device that the path names as `{organization}` and `{device}`, if it is the one that asks.
+    ///
+    /// - Returns: the organization's name and the device's id.
+    /// - Throws: ``Problem``, 401.
+    func authorizeDevice() throws -> (organization: String, device: String) {
+        let organization = try parameters.require("organization")
+        let device = try parameters.require("device")
+        guard caller == .device(organization: organization, id: device) else {
+            throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
+        }
+        return (organization, device)
+    }
+}

@@ -1,0 +1,10 @@
+import ArgumentParser
+
+/// `docker-ram-server`: the server of organizations.
+@main
+struct Main: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "docker-ram-server",
+        abstract: "The server that organizations keep their registry policy on."
+    )
+}
