@@ -1,4 +1,4 @@
-import RegistryAccess
+public import RegistryAccess
 
 /// Says which version of the policy is the current one, and until when that holds; made anew often.
 public struct FreshnessDocument: Hashable, Sendable {

@@ -1,5 +1,6 @@
 import Hummingbird
 import HummingbirdTesting
+import RegistryAccess
 import SignedPolicy
 import Testing
 

@@ -1,4 +1,4 @@
-import RegistryAccess
+public import RegistryAccess
 public import SignedPolicy
 
 /// An organization with keys of its own, that signs what a test wants signed.

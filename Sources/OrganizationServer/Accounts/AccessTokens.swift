@@ -1,4 +1,5 @@
 import GRDB
+import RegistryAccess
 import SignedPolicy
 
 extension Store {

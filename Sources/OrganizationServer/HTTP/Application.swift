@@ -1,5 +1,6 @@
 import Hummingbird
 import Logging
+import RegistryAccess
 import SignedPolicy
 
 /// What the parts of the server share.
