@@ -17,8 +17,18 @@ struct ServerCommandTests {
 
     private static func initialize(_ directory: String) async throws {
         try await run(
-            "init", "--data", directory, "--organization", "acme", "--owner", "alice", "--password-stdin",
-            "--public-url", "http://127.0.0.1:8443", "--contact", "platform@acme.test",
+            "init",
+            "--data",
+            directory,
+            "--organization",
+            "acme",
+            "--owner",
+            "alice",
+            "--password-stdin",
+            "--public-url",
+            "http://127.0.0.1:8443",
+            "--contact",
+            "platform@acme.test",
             input: "\(password)\n"
         ).expecting(0)
     }
@@ -260,16 +270,18 @@ struct ServerCommandTests {
         }
     }
 
-    @Test(arguments: [
-        (#"{"version":1,"publicURL":"https://ram.acme.test","listen":"127.0.0.1:1","passwordCost":15}"#, nil),
-        (#"{"version":1,"publicURL":"https://ram.acme.test"}"#, nil),
-        (#"{"version":2,"publicURL":"https://ram.acme.test"}"#, "must be there and 1"),
-        (#"{"version":1}"#, "the key \"publicURL\" is missing"),
-        (#"{"version":1,"publicURL":"https://ram.acme.test","port":1}"#, "port"),
-        (#"{"version":1,"publicURL":"https://ram.acme.test","publicURL":"https://ram.acme.test"}"#, "twice"),
-        (#"{"version":1,"publicURL":"https://ram.acme.test","passwordCost":12}"#, "from 15 to 17"),
-        (#"{"version":1,"publicURL":"https://ram.acme.test","listen":"here"}"#, "no address"),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            (#"{"version":1,"publicURL":"https://ram.acme.test","listen":"127.0.0.1:1","passwordCost":15}"#, nil),
+            (#"{"version":1,"publicURL":"https://ram.acme.test"}"#, nil),
+            (#"{"version":2,"publicURL":"https://ram.acme.test"}"#, "must be there and 1"),
+            (#"{"version":1}"#, "the key \"publicURL\" is missing"),
+            (#"{"version":1,"publicURL":"https://ram.acme.test","port":1}"#, "port"),
+            (#"{"version":1,"publicURL":"https://ram.acme.test","publicURL":"https://ram.acme.test"}"#, "twice"),
+            (#"{"version":1,"publicURL":"https://ram.acme.test","passwordCost":12}"#, "from 15 to 17"),
+            (#"{"version":1,"publicURL":"https://ram.acme.test","listen":"here"}"#, "no address"),
+        ] as [(String, String?)]
+    )
     func `the settings are read strictly`(json: String, fault: String?) throws {
         let read = Result { () throws(InvalidJSON) in try ServerSettings(json: Array(json.utf8)) }
         switch (read, fault) {
