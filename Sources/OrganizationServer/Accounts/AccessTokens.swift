@@ -34,11 +34,20 @@ extension Store {
                     scopes.map(\.rawValue).sorted().joined(separator: " "), now.seconds, expires.seconds,
                 ]
             )
+            try Activity(
+                .tokenCreated,
+                by: user,
+                name: name,
+                data: [
+                    JSONMember("scopes", .texts(scopes.map(\.rawValue).sorted())),
+                    JSONMember("expires", .string(expires.description)),
+                ]
+            ).record(in: organization, at: now, database)
         }
         return token
     }
 
-    /// Who shows a token.
+    /// Who shows an access token, and notes that it was used.
     ///
     /// - Parameters:
     ///   - token: the token.
@@ -46,21 +55,112 @@ extension Store {
     /// - Returns: the person; `nil` if the token is unknown or has ended.
     /// - Throws: what SQLite says.
     func person(showing token: OpaqueToken, at now: Instant) async throws -> Person? {
-        try await database.read { database in
+        let (person, isNoted) = try await database.read { database -> (Person?, Bool) in
             let row = try Row.fetchOne(
                 database,
-                sql: "SELECT user, organization, scopes FROM accessToken WHERE digest = ? AND expires > ?",
+                sql: "SELECT user, organization, scopes, lastUsed FROM accessToken WHERE digest = ? AND expires > ?",
                 arguments: [token.digest, now.seconds]
             )
-            guard let row else { return nil }
-            let name: String = row["user"]
-            let scopes: String = row["scopes"]
-            return Person(
-                name: name,
-                roles: try Store.roles(of: name, database),
-                scopes: Set(scopes.split(separator: " ").compactMap { Permission(rawValue: String($0)) }),
+            guard let row else { return (nil, true) }
+            let lastUsed: Int64? = row["lastUsed"]
+            let person = Person(
+                name: row["user"],
+                roles: try Store.roles(of: row["user"], database),
+                scopes: Permission.set(row["scopes"]),
                 onlyOrganization: row["organization"]
             )
+            return (person, lastUsed.map { now.seconds - $0 < 3600 } ?? false)
+        }
+        guard !isNoted else { return person }
+        // To the hour is enough for its owner to see which of them are used.
+        try await database.write { database in
+            try database.execute(
+                sql: "UPDATE accessToken SET lastUsed = ? WHERE digest = ?",
+                arguments: [now.seconds, token.digest]
+            )
+        }
+        return person
+    }
+
+    /// An access token as its owner and the organization's owners see it.
+    struct AccessTokenEntry: Hashable, Sendable {
+        /// Its name in addresses, no secret.
+        let id: String
+        let name: String
+        let user: String
+        let scopes: [String]
+        let created: Instant
+        let expires: Instant
+        let lastUsed: Instant?
+    }
+
+    /// The access tokens of an organization.
+    ///
+    /// - Parameters:
+    ///   - organization: which.
+    ///   - user: whose; `nil` is everybody's.
+    /// - Returns: the tokens by their owners and names.
+    /// - Throws: what SQLite says.
+    func accessTokens(in organization: String, of user: String?) async throws -> [AccessTokenEntry] {
+        try await database.read { database in
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT * FROM accessToken WHERE organization = :organization AND (:user IS NULL OR user = :user)
+                    ORDER BY user, name
+                    """,
+                arguments: ["organization": organization, "user": user]
+            ).map { row in
+                let digest: String = row["digest"]
+                let scopes: String = row["scopes"]
+                let lastUsed: Int64? = row["lastUsed"]
+                return AccessTokenEntry(
+                    id: String(digest.prefix(Self.accessTokenIDLength)),
+                    name: row["name"],
+                    user: row["user"],
+                    scopes: scopes.split(separator: " ").map(String.init),
+                    created: Instant(seconds: row["created"]),
+                    expires: Instant(seconds: row["expires"]),
+                    lastUsed: lastUsed.map(Instant.init(seconds:))
+                )
+            }
+        }
+    }
+
+    /// 80 bits of the digest are a name that no two tokens share.
+    private static let accessTokenIDLength = 20
+
+    /// Takes an access token back, and ends what was begun with it.
+    ///
+    /// - Parameters:
+    ///   - id: the token's name in addresses.
+    ///   - organization: where it is good.
+    ///   - user: whose it has to be; `nil` is anybody's.
+    ///   - actor: who does it.
+    ///   - now: the time.
+    /// - Returns: whether there was one.
+    /// - Throws: what SQLite says.
+    func deleteAccessToken(
+        _ id: String,
+        in organization: String,
+        of user: String?,
+        by actor: String,
+        at now: Instant
+    ) async throws -> Bool {
+        guard id.utf8.count == Self.accessTokenIDLength else { return false }
+        return try await database.write { database in
+            let name = try String.fetchOne(
+                database,
+                sql: """
+                    DELETE FROM accessToken WHERE organization = :organization AND (:user IS NULL OR user = :user)
+                        AND substr(digest, 1, \(Self.accessTokenIDLength)) = :id
+                    RETURNING name
+                    """,
+                arguments: ["organization": organization, "user": user, "id": id]
+            )
+            guard let name else { return false }
+            try Activity(.tokenDeleted, by: actor, name: name).record(in: organization, at: now, database)
+            return true
         }
     }
 

@@ -16,6 +16,8 @@ struct Person: Hashable, Sendable {
     var scopes: Set<Permission>?
     /// The one organization that the token is limited to; `nil` is each of theirs.
     var onlyOrganization: String?
+    /// The session that the token belongs to; `nil` for an access token.
+    var session: String?
 
     /// Whether they may do something in an organization.
     ///

@@ -32,6 +32,78 @@ extension Schema {
                 FOREIGN KEY (organization, user) REFERENCES membership (organization, user) ON DELETE CASCADE
             ) STRICT, WITHOUT ROWID;
             """
-        )
+        ),
+        (
+            "sessions, sign-in of devices, invitations",
+            """
+            CREATE TABLE session (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE CHECK (length(id) = 26),
+                user TEXT NOT NULL REFERENCES user (name) ON DELETE CASCADE,
+                organization TEXT REFERENCES organization (name) ON DELETE CASCADE, -- NULL: each of the user's
+                device TEXT,
+                accessToken TEXT, -- digest of the access token that began it
+                scopes TEXT, -- NULL: all that the role allows
+                address TEXT NOT NULL,
+                created INTEGER NOT NULL,
+                access TEXT NOT NULL UNIQUE CHECK (length(access) = 64),
+                accessExpires INTEGER NOT NULL,
+                refresh TEXT NOT NULL UNIQUE CHECK (length(refresh) = 64),
+                earlierRefresh TEXT UNIQUE CHECK (length(earlierRefresh) = 64),
+                refreshed INTEGER NOT NULL,
+                expires INTEGER NOT NULL,
+                ended INTEGER,
+                CHECK (device IS NULL OR organization IS NOT NULL),
+                CHECK (expires <= created + 90 * 86400),
+                FOREIGN KEY (organization, device) REFERENCES device (organization, id) ON DELETE CASCADE
+            ) STRICT;
+            -- One member is signed in on a device.
+            CREATE UNIQUE INDEX sessionOfDevice ON session (organization, device)
+            WHERE ended IS NULL AND device IS NOT NULL;
+            CREATE INDEX sessionsOfDevice ON session (organization, device, number);
+            CREATE INDEX sessionsOfUser ON session (user, organization);
+            CREATE INDEX sessionOfAccessToken ON session (accessToken) WHERE accessToken IS NOT NULL;
+            CREATE TRIGGER endedSessionStaysEnded BEFORE UPDATE OF ended ON session
+            WHEN OLD.ended IS NOT NULL AND NEW.ended IS NOT OLD.ended
+            BEGIN SELECT RAISE(ABORT, 'a session that has ended does not begin again'); END;
+            CREATE TRIGGER leavingEndsSessions AFTER DELETE ON membership
+            BEGIN UPDATE session SET ended = unixepoch()
+                WHERE organization = OLD.organization AND user = OLD.user AND ended IS NULL; END;
+            CREATE TRIGGER accessTokenEndsSessions AFTER DELETE ON accessToken
+            BEGIN UPDATE session SET ended = unixepoch() WHERE accessToken = OLD.digest AND ended IS NULL; END;
+            CREATE TABLE usedRefreshToken (
+                digest TEXT PRIMARY KEY CHECK (length(digest) = 64),
+                session INTEGER NOT NULL REFERENCES session (number) ON DELETE CASCADE
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX usedRefreshTokensOfSession ON usedRefreshToken (session);
+            CREATE TABLE deviceAuthorization (
+                digest TEXT PRIMARY KEY CHECK (length(digest) = 64),
+                userCode TEXT NOT NULL UNIQUE CHECK (length(userCode) = 8),
+                organization TEXT NOT NULL, -- perhaps one that is not there: the person learns that, not the machine
+                deviceName TEXT NOT NULL CHECK (length(deviceName) BETWEEN 1 AND 255),
+                address TEXT NOT NULL,
+                created INTEGER NOT NULL,
+                expires INTEGER NOT NULL,
+                interval INTEGER NOT NULL,
+                lastPoll INTEGER,
+                confirmation TEXT UNIQUE, -- digest of what the person's browser shows to approve
+                user TEXT REFERENCES user (name) ON DELETE CASCADE, -- who signed in to decide
+                decision TEXT CHECK (decision IN ('approved', 'denied')),
+                CHECK (decision IS NULL OR user IS NOT NULL)
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE invitation (
+                digest TEXT PRIMARY KEY CHECK (length(digest) = 64),
+                organization TEXT NOT NULL REFERENCES organization (name) ON DELETE CASCADE,
+                email TEXT COLLATE NOCASE,
+                role TEXT NOT NULL CHECK (role IN ('owner', 'editor', 'auditor', 'member')),
+                inviter TEXT NOT NULL,
+                created INTEGER NOT NULL,
+                expires INTEGER NOT NULL CHECK (expires > created AND expires <= created + 30 * 86400),
+                -- Whoever leaves takes their invitations back.
+                FOREIGN KEY (organization, inviter) REFERENCES membership (organization, user) ON DELETE CASCADE
+            ) STRICT, WITHOUT ROWID;
+            CREATE INDEX invitationsOfOrganization ON invitation (organization, created);
+            """
+        ),
     ]
 }

@@ -28,7 +28,6 @@ enum Schema {
             name TEXT PRIMARY KEY CHECK (name GLOB '[a-z0-9]*' AND length(name) BETWEEN 3 AND 40),
             email TEXT UNIQUE COLLATE NOCASE,
             password TEXT, -- PHC string of scrypt; NULL: single sign-on only
-            epoch INTEGER NOT NULL DEFAULT 1,
             created INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
         CREATE TABLE membership (

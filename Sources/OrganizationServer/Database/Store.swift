@@ -32,4 +32,12 @@ struct Store: Sendable {
         self.database = database
         try Schema.migrator.migrate(database)
     }
+
+    /// Whether the database can be read and holds an organization.
+    ///
+    /// - Returns: whether the server can do its work.
+    /// - Throws: what SQLite says.
+    func hasOrganization() async throws -> Bool {
+        try await database.read { try Bool.fetchOne($0, sql: "SELECT EXISTS (SELECT 1 FROM organization)") ?? false }
+    }
 }

@@ -7,14 +7,69 @@ import SignedPolicy
 struct Services: Sendable {
     /// The database.
     let store: Store
+    /// What the server's file and command line say.
+    let settings: ServerSettings
     /// The time.
     let now: @Sendable () -> Instant
+    /// Who waits for changes.
+    let changes = ChangeFeed()
+    /// Hashes of passwords.
+    let passwords: Passwords
+    /// How often things may be tried.
+    let limits: RateLimits
+    /// Signs a ticket with the key of its organization.
+    var signTicket: @Sendable (TicketDocument) async throws -> Envelope
+
+    /// Services around a database.
+    ///
+    /// - Parameters:
+    ///   - store: the database.
+    ///   - settings: what the server's file and command line say.
+    ///   - passwords: hashes of passwords.
+    ///   - signTicket: signs a ticket with the key of its organization.
+    ///   - now: the time.
+    init(
+        store: Store,
+        settings: ServerSettings,
+        passwords: Passwords? = nil,
+        signTicket: @escaping @Sendable (TicketDocument) async throws -> Envelope,
+        now: @escaping @Sendable () -> Instant
+    ) {
+        self.store = store
+        self.settings = settings
+        self.passwords = passwords ?? Passwords(cost: settings.passwordCost)
+        self.signTicket = signTicket
+        self.now = now
+        limits = RateLimits(now: now)
+    }
 }
 
 /// The routes of the server with everything that stands before them.
 func makeRouter(_ services: Services) -> Router<ServerContext> {
     let router = Router(context: ServerContext.self)
+    router.add(middleware: Answers(services: services))
     router.get("healthz") { _, _ in "ok\n" }
+    router.get("readyz") { _, context in try await readiness(services, context) }
     router.add(middleware: Authentication(services: services))
+    router.addSignInRoutes(services)
+    router.addActivationRoutes(services)
+    router.addAccountRoutes(services)
     return router
+}
+
+/// Whether the server can do its work: 503 tells a proxy to ask another, or to wait.
+private func readiness(_ services: Services, _ context: ServerContext) async throws -> String {
+    do {
+        guard try await services.store.hasOrganization() else { throw Problem.notReady }
+        return "ready\n"
+    } catch let problem as Problem {
+        throw problem
+    } catch {
+        context.logger.error("cannot read the database", metadata: ["error": "\(error)"])
+        throw Problem.notReady
+    }
+}
+
+extension Problem {
+    fileprivate static var notReady: Problem { Problem(.serviceUnavailable, .busy, "the database cannot be read") }
 }

@@ -12,7 +12,12 @@ struct Authentication: RouterMiddleware {
     ) async throws -> Response {
         var context = context
         if let header = request.headers[.authorization] {
-            context.caller = try await caller(header)
+            do {
+                context.caller = try await caller(header)
+            } catch let problem as Problem {
+                try await services.limits.take(.wrongToken, context.address)
+                throw problem
+            }
         }
         return try await next(request, context)
     }
@@ -24,9 +29,10 @@ struct Authentication: RouterMiddleware {
         let now = services.now()
         let caller: Caller? =
             switch token.kind {
-            case .access, .personal: try await services.store.person(showing: token, at: now).map(Caller.person)
+            case .access: try await services.store.person(inSessionShowing: token, at: now).map(Caller.person)
+            case .personal: try await services.store.person(showing: token, at: now).map(Caller.person)
             case .device: try await services.store.device(showing: token)
-            case .refresh, .enrollment, .deviceCode, .invitation: nil
+            case .refresh, .enrollment, .deviceCode, .invitation, .form: nil
             }
         guard let caller else {
             throw token.kind == .device

@@ -21,6 +21,8 @@ struct OpaqueToken: Hashable, Sendable, CustomStringConvertible {
         case deviceCode = "ramc"
         /// What lets a person join.
         case invitation = "rami"
+        /// What binds a form of the sign-in page to the browser that it was given to.
+        case form = "ramf"
     }
 
     /// What it is good for.

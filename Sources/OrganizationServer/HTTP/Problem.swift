@@ -11,6 +11,10 @@ struct Problem: Error, HTTPResponseError {
         case forbidden
         case notFound = "not_found"
         case tooManyRequests = "too_many_requests"
+        case conflict
+        case tooLarge = "too_large"
+        case wrongMediaType = "wrong_media_type"
+        case busy
         case internalFault = "internal_fault"
     }
 

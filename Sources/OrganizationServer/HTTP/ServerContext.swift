@@ -1,16 +1,20 @@
 import Hummingbird
+import NIOCore
 
 /// What the server knows of a request while it answers it.
 struct ServerContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     /// Who asks; `nil` if they showed nothing.
     var caller: Caller?
+    /// Where the request comes from: an address, an IPv6 one shortened to its network of 64 bits; `-` if that is unknown.
+    var address: String
 
     /// No body but a policy may be longer, and that is read by its own route.
     var maxUploadSize: Int { 1 << 20 }
 
     init(source: Source) {
         coreContext = .init(source: source)
+        address = ClientAddress.shortened(source.channel.remoteAddress?.ipAddress)
     }
 
     /// The organization that the path names as `{organization}`, if the person who asks may do something there.
@@ -20,11 +24,7 @@ struct ServerContext: RequestContext {
     /// - Throws: ``Problem``: 401 to nobody, 404 to who does not belong to it (nobody learns which organizations there
     ///   are), 403 to who belongs to it and may not.
     func authorize(_ permission: Permission) throws -> (person: Person, organization: String) {
-        let organization = try parameters.require("organization")
-        guard case .person(let person) = caller else { throw Problem.notSignedIn }
-        guard person.role(in: organization) != nil else {
-            throw Problem(.notFound, .notFound, "there is no organization \"\(organization)\" that you belong to")
-        }
+        let (person, organization) = try authorizeMember()
         guard person.may(permission, in: organization) else {
             throw Problem(
                 .forbidden,
@@ -32,6 +32,19 @@ struct ServerContext: RequestContext {
                 "this needs \"\(permission.rawValue)\" in \"\(organization)\"",
                 hint: "ask an owner of the organization, or use a token with this scope"
             )
+        }
+        return (person, organization)
+    }
+
+    /// The organization that the path names as `{organization}`, if the person who asks belongs to it.
+    ///
+    /// - Returns: the person, and the organization's name.
+    /// - Throws: ``Problem``: 401 to nobody, 404 to who does not belong to it.
+    func authorizeMember() throws -> (person: Person, organization: String) {
+        let organization = try parameters.require("organization")
+        guard case .person(let person) = caller else { throw Problem.notSignedIn }
+        guard person.role(in: organization) != nil else {
+            throw Problem(.notFound, .notFound, "there is no organization \"\(organization)\" that you belong to")
         }
         return (person, organization)
     }

@@ -1,0 +1,488 @@
+import GRDB
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+extension Router<ServerContext> {
+    /// People, members, teams, invitations, access tokens and sessions.
+    func addAccountRoutes(_ services: Services) {
+        addPersonRoutes(services)
+        addMemberRoutes(services)
+        addInvitationRoutes(services)
+        addTeamRoutes(services)
+        addAccessTokenRoutes(services)
+        addSessionRoutes(services)
+    }
+
+    private func addPersonRoutes(_ services: Services) {
+        get("v1/me") { _, context in
+            guard case .person(let person) = context.caller else { throw Problem.notSignedIn }
+            let organizations = person.roles.filter { person.role(in: $0.key) != nil }.sorted { $0.key < $1.key }
+            return JSONAnswer(
+                value: .object([
+                    JSONMember("name", .string(person.name)),
+                    JSONMember(
+                        "organizations",
+                        .array(
+                            organizations.map { name, role in
+                                .object([
+                                    JSONMember("name", .string(name)), JSONMember("role", .string(role.rawValue)),
+                                ])
+                            }
+                        )
+                    ),
+                    JSONMember("scopes", person.scopes.map { .texts($0.map(\.rawValue).sorted()) } ?? .null),
+                ])
+            )
+        }
+        put("v1/me/password") { request, context in
+            guard case .person(let person) = context.caller else { throw Problem.notSignedIn }
+            guard person.scopes == nil else { throw Problem.needsSignIn }
+            let texts = try await request.readTexts(["current", "new"], context)
+            let current = Password(texts["current"] ?? "")
+            let new = Password(texts["new"] ?? "")
+            if let weakness = new.weakness(for: person.name) { throw Problem(.badRequest, .badRequest, weakness) }
+            guard try await services.user(named: person.name, password: current, from: context.address) == person.name
+            else { throw Problem(.forbidden, .forbidden, "the current password is wrong") }
+            let organizations = try await services.store.changePassword(
+                of: person.name,
+                to: services.passwords.hash(new),
+                keeping: person.session,
+                at: services.now()
+            )
+            for organization in organizations { await services.changes.notify(organization) }
+            return HTTPResponse.Status.noContent
+        }
+    }
+
+    private func addMemberRoutes(_ services: Services) {
+        get("v1/organizations/{organization}/members") { _, context in
+            let (_, organization) = try context.authorize(.readMembers)
+            return JSONAnswer(list: "members", try await services.store.members(of: organization)) { member in
+                [
+                    JSONMember("name", .string(member.name)), JSONMember("email", .text(member.email)),
+                    JSONMember("role", .string(member.role.rawValue)), JSONMember("teams", .texts(member.teams)),
+                    JSONMember("since", .string(member.since.description)),
+                ]
+            }
+        }
+        patch("v1/organizations/{organization}/members/{user}") { request, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let user = try context.parameters.require("user")
+            let role = try Role(named: try await request.readTexts(["role"], context)["role"] ?? "")
+            try person.mayGive(role)
+            let isThere = try await conflicts("the last owner cannot leave; make another member an owner first") {
+                try await services.store.changeRole(
+                    of: user,
+                    to: role,
+                    in: organization,
+                    by: person.name,
+                    at: services.now()
+                )
+            }
+            guard isThere else { throw Problem.none("member", user) }
+            return HTTPResponse.Status.noContent
+        }
+        delete("v1/organizations/{organization}/members/{user}") { _, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let user = try context.parameters.require("user")
+            let wasThere = try await conflicts("the last owner cannot leave; make another member an owner first") {
+                try await services.store.removeMember(user, from: organization, by: person.name, at: services.now())
+            }
+            guard wasThere else { throw Problem.none("member", user) }
+            await services.changes.notify(organization)
+            return HTTPResponse.Status.noContent
+        }
+    }
+
+    private func addInvitationRoutes(_ services: Services) {
+        get("v1/organizations/{organization}/invitations") { _, context in
+            let (_, organization) = try context.authorize(.readMembers)
+            let invitations = try await services.store.invitations(to: organization, at: services.now())
+            return JSONAnswer(list: "invitations", invitations, \.members)
+        }
+        post("v1/organizations/{organization}/invitations") { request, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let texts = try await request.readTexts(["role"], optional: ["email"], context)
+            let role = try Role(named: texts["role"] ?? "")
+            try person.mayGive(role)
+            if let email = texts["email"] {
+                guard Names.isLabel(email, longest: 254), email.contains("@") else {
+                    throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(email)) is no e-mail address")
+                }
+            }
+            let (token, invitation) = try await services.store.invite(
+                texts["email"],
+                as: role,
+                to: organization,
+                by: person.name,
+                at: services.now()
+            )
+            let members = [JSONMember("invitation", .string(token.secret))] + (invitation?.members ?? [])
+            return JSONAnswer(value: .object(members), status: .created)
+        }
+        delete("v1/organizations/{organization}/invitations/{invitation}") { _, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let id = try context.parameters.require("invitation")
+            guard
+                try await services.store.cancelInvitation(id, to: organization, by: person.name, at: services.now())
+            else { throw Problem.none("invitation", id) }
+            return HTTPResponse.Status.noContent
+        }
+        post("v1/invitations/accept") { request, context in
+            let texts = try await request.readTexts(["invitation", "name", "password"], context)
+            try await services.limits.take(.invitation, context.address)
+            let gone = Problem(
+                .notFound,
+                .notFound,
+                "this invitation is not good, or not any more",
+                hint: "ask for another"
+            )
+            guard let token = OpaqueToken(texts["invitation"] ?? ""), token.kind == .invitation,
+                try await services.store.invitation(showing: token, at: services.now()) != nil
+            else { throw gone }
+            let name = texts["name"] ?? ""
+            let newPassword = try await services.newPassword(name, Password(texts["password"] ?? ""), context.address)
+            let invitation = try await conflicts(
+                "\"\(name)\" belongs to the organization already, or the name was taken"
+            ) {
+                try await services.store.join(by: token, as: name, newPassword: newPassword, at: services.now())
+            }
+            guard let invitation else { throw gone }
+            return JSONAnswer(
+                value: .object([
+                    JSONMember("name", .string(name)), JSONMember("organization", .string(invitation.organization)),
+                    JSONMember("role", .string(invitation.role.rawValue)),
+                ]),
+                status: .created
+            )
+        }
+    }
+
+    private func addTeamRoutes(_ services: Services) {
+        get("v1/organizations/{organization}/teams") { _, context in
+            let (_, organization) = try context.authorize(.readMembers)
+            return JSONAnswer(list: "teams", try await services.store.teams(of: organization), \.json)
+        }
+        post("v1/organizations/{organization}/teams") { request, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let name = try await request.readTexts(["name"], context)["name"] ?? ""
+            guard Names.isName(name) else {
+                throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
+            }
+            try await conflicts("there is a team \"\(name)\" already") {
+                try await services.store.makeTeam(name, in: organization, by: person.name, at: services.now())
+            }
+            return JSONAnswer(value: .object(Team(name: name, members: []).json), status: .created)
+        }
+        get("v1/organizations/{organization}/teams/{team}") { _, context in
+            let (_, organization) = try context.authorize(.readMembers)
+            let name = try context.parameters.require("team")
+            guard let team = try await services.store.teams(of: organization, named: name).first else {
+                throw Problem.none("team", name)
+            }
+            return JSONAnswer(value: .object(team.json))
+        }
+        delete("v1/organizations/{organization}/teams/{team}") { _, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let name = try context.parameters.require("team")
+            guard try await services.store.removeTeam(name, in: organization, by: person.name, at: services.now())
+            else {
+                throw Problem.none("team", name)
+            }
+            await services.changes.notify(organization)
+            return HTTPResponse.Status.noContent
+        }
+        for (method, isIn) in [(HTTPRequest.Method.put, true), (.delete, false)] {
+            on("v1/organizations/{organization}/teams/{team}/members/{user}", method: method) { _, context in
+                let (person, organization) = try context.authorize(.manageMembers)
+                let team = try context.parameters.require("team")
+                let user = try context.parameters.require("user")
+                let isThere = try await services.store.setMember(
+                    user,
+                    ofTeam: team,
+                    isIn: isIn,
+                    in: organization,
+                    by: person.name,
+                    at: services.now()
+                )
+                guard isThere else { throw Problem(.notFound, .notFound, "there is no such team, or no such member") }
+                await services.changes.notify(organization)
+                return HTTPResponse.Status.noContent
+            }
+        }
+    }
+
+    private func addAccessTokenRoutes(_ services: Services) {
+        get("v1/organizations/{organization}/tokens") { _, context in
+            let (organization, owner, _) = try context.authorizeTokens()
+            return JSONAnswer(
+                list: "tokens",
+                try await services.store.accessTokens(in: organization, of: owner),
+                \.json
+            )
+        }
+        post("v1/organizations/{organization}/tokens") { request, context in
+            let (organization, _, person) = try context.authorizeTokens()
+            let wanted = try await AccessTokenRequest(request, context)
+            if let scope = wanted.scopes.sorted(by: { $0.rawValue < $1.rawValue })
+                .first(where: { !person.may($0, in: organization) })
+            {
+                throw Problem(.forbidden, .forbidden, "you have not got \"\(scope.rawValue)\" yourself")
+            }
+            let now = services.now()
+            let expires = now + Int64(wanted.days) * 86_400
+            let token = try await conflicts("you have a token \(JSONScanner.quoted(wanted.name)) already") {
+                try await services.store.makeAccessToken(
+                    named: wanted.name,
+                    of: person.name,
+                    in: organization,
+                    scopes: wanted.scopes,
+                    now: now,
+                    expires: expires
+                )
+            }
+            return JSONAnswer(
+                value: .object([
+                    // Shown here and never again.
+                    JSONMember("token", .string(token.secret)), JSONMember("name", .string(wanted.name)),
+                    JSONMember("scopes", .texts(wanted.scopes.map(\.rawValue).sorted())),
+                    JSONMember("expires", .string(expires.description)),
+                ]),
+                status: .created
+            )
+        }
+        delete("v1/organizations/{organization}/tokens/{token}") { _, context in
+            let (organization, owner, person) = try context.authorizeTokens()
+            let id = try context.parameters.require("token")
+            let wasThere = try await services.store.deleteAccessToken(
+                id,
+                in: organization,
+                of: owner,
+                by: person.name,
+                at: services.now()
+            )
+            guard wasThere else { throw Problem.none("token", id) }
+            await services.changes.notify(organization)
+            return HTTPResponse.Status.noContent
+        }
+    }
+
+    private func addSessionRoutes(_ services: Services) {
+        get("v1/organizations/{organization}/sessions") { request, context in
+            let (_, organization) = try context.authorize(.readMembers)
+            let sessions = try await services.store.sessions(
+                in: organization,
+                try request.sessionSelection(),
+                at: services.now()
+            )
+            return JSONAnswer(list: "sessions", sessions, \.json)
+        }
+        delete("v1/organizations/{organization}/sessions") { request, context in
+            let (person, organization) = try context.authorize(.endSessions)
+            let selection = try request.sessionSelection()
+            let count = try await services.store.endSessions(
+                in: organization,
+                selection,
+                by: person.name,
+                at: services.now()
+            )
+            await services.changes.notify(organization)
+            return JSONAnswer(value: .object([JSONMember("ended", .integer(count))]))
+        }
+        delete("v1/organizations/{organization}/sessions/{session}") { _, context in
+            let (person, organization) = try context.authorize(.endSessions)
+            let id = try context.parameters.require("session")
+            let selection = Store.SessionSelection(id: id)
+            let isThere = try await !services.store.sessions(in: organization, selection, at: services.now()).isEmpty
+            guard isThere else { throw Problem.none("session", id) }
+            let count = try await services.store.endSessions(
+                in: organization,
+                selection,
+                by: person.name,
+                at: services.now()
+            )
+            await services.changes.notify(organization)
+            return JSONAnswer(value: .object([JSONMember("ended", .integer(count))]))
+        }
+    }
+}
+
+// MARK: - What the routes read
+
+/// What somebody asks for who makes an access token.
+private struct AccessTokenRequest {
+    let name: String
+    let scopes: Set<Permission>
+    let days: Int
+
+    init(_ request: Request, _ context: ServerContext) async throws {
+        var name: String?
+        var scopes: Set<Permission> = []
+        var days: Int?
+        try await request.readObject(of: ["name", "scopes", "days"], context) { (key, scanner) throws(InvalidJSON) in
+            _ = scanner.peek()
+            let start = scanner.position
+            switch key {
+            case "name":
+                name = try scanner.string()
+                guard name.map({ Names.isLabel($0, longest: 80) }) ?? false else {
+                    throw scanner.fault("a name has 1 to 80 bytes and no control characters", at: start)
+                }
+            case "scopes":
+                try scanner.array { (scanner) throws(InvalidJSON) in
+                    _ = scanner.peek()
+                    let start = scanner.position
+                    guard let scope = Permission(rawValue: try scanner.string()) else {
+                        let known = Permission.allCases.map(\.rawValue).joined(separator: ", ")
+                        throw scanner.fault("there is no such scope; there are \(known)", at: start)
+                    }
+                    scopes.insert(scope)
+                }
+            default:
+                days = Int(try scanner.number())
+                guard days.map((1...365).contains) ?? false else {
+                    throw scanner.fault("a token is good for 1 to 365 days", at: start)
+                }
+            }
+        }
+        guard let name, let days, !scopes.isEmpty else {
+            throw Problem(.badRequest, .badRequest, "\"name\", \"scopes\" and \"days\" must be there")
+        }
+        self.name = name
+        self.scopes = scopes
+        self.days = days
+    }
+}
+
+extension Role {
+    fileprivate init(named name: String) throws(Problem) {
+        guard let role = Role(rawValue: name) else {
+            let known = Role.allCases.map(\.rawValue).joined(separator: ", ")
+            throw Problem(.badRequest, .badRequest, "there is no role \(JSONScanner.quoted(name)); there are \(known)")
+        }
+        self = role
+    }
+}
+
+extension Request {
+    fileprivate func sessionSelection() throws(Problem) -> Store.SessionSelection {
+        let known = ["user", "device"]
+        // A misspelt name would select everything.
+        if let unknown = uri.queryParameters.first(where: { !known.contains(String($0.key)) }) {
+            throw Problem(.badRequest, .badRequest, "there is no parameter \(JSONScanner.quoted(String(unknown.key)))")
+        }
+        let selection = Store.SessionSelection(user: try queryValue("user"), device: try queryValue("device"))
+        guard !uri.queryParameters.contains(where: { $0.value.isEmpty }) else {
+            throw Problem(.badRequest, .badRequest, "a parameter of the query is empty")
+        }
+        return selection
+    }
+}
+
+// MARK: - What the routes demand
+
+extension ServerContext {
+    /// Whose access tokens the caller has to do with: everybody's with `tokens:write`, their own with a sign-in.
+    fileprivate func authorizeTokens() throws -> (organization: String, owner: String?, person: Person) {
+        let (person, organization) = try authorizeMember()
+        if person.may(.manageTokens, in: organization) { return (organization, nil, person) }
+        guard person.scopes == nil else { throw Problem.needsSignIn }
+        return (organization, person.name, person)
+    }
+}
+
+extension Person {
+    /// Only an owner who has signed in makes owners; what a token could make would outlive it.
+    fileprivate func mayGive(_ role: Role) throws(Problem) {
+        guard role != .owner || scopes == nil else { throw Problem.needsSignIn }
+    }
+}
+
+extension Problem {
+    fileprivate static var needsSignIn: Problem {
+        Problem(.forbidden, .forbidden, "an access token cannot do this", hint: "sign in with a password")
+    }
+
+    fileprivate static func none(_ kind: String, _ name: String) -> Problem {
+        Problem(.notFound, .notFound, "there is no \(kind) \(JSONScanner.quoted(name))")
+    }
+}
+
+extension Services {
+    /// The hash for somebody who joins, if they are new here; who is not has to know their password.
+    fileprivate func newPassword(_ name: String, _ password: Password, _ address: String) async throws -> PasswordHash?
+    {
+        guard try await store.account(named: name) == nil else {
+            guard try await user(named: name, password: password, from: address) == name else {
+                throw Problem(
+                    .forbidden,
+                    .forbidden,
+                    "there is a \(JSONScanner.quoted(name)) already, and the password is not theirs",
+                    hint: "take another name, or your password if it is you"
+                )
+            }
+            return nil
+        }
+        guard Names.isName(name) else {
+            throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
+        }
+        if let weakness = password.weakness(for: name) { throw Problem(.badRequest, .badRequest, weakness) }
+        return try await passwords.hash(password)
+    }
+}
+
+/// Makes a conflict of what the schema refuses.
+private func conflicts<Result: Sendable>(_ detail: String, _ body: () async throws -> Result) async throws -> Result {
+    do {
+        return try await body()
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+        throw Problem(.conflict, .conflict, detail)
+    }
+}
+
+// MARK: - What the routes answer
+
+extension JSONAnswer {
+    /// A list under its name.
+    init<Element>(list name: String, _ elements: [Element], _ members: (Element) -> [JSONMember]) {
+        self.init(value: .object([JSONMember(name, .array(elements.map { .object(members($0)) }))]))
+    }
+}
+
+extension Invitation {
+    fileprivate var members: [JSONMember] {
+        [
+            JSONMember("id", .string(id)), JSONMember("email", .text(email)),
+            JSONMember("role", .string(role.rawValue)),
+            JSONMember("inviter", .string(inviter)), JSONMember("expires", .string(expires.description)),
+        ]
+    }
+}
+
+extension Team {
+    fileprivate var json: [JSONMember] {
+        [JSONMember("name", .string(name)), JSONMember("members", .texts(members))]
+    }
+}
+
+extension Store.AccessTokenEntry {
+    fileprivate var json: [JSONMember] {
+        [
+            JSONMember("id", .string(id)), JSONMember("name", .string(name)), JSONMember("user", .string(user)),
+            JSONMember("scopes", .texts(scopes)), JSONMember("created", .string(created.description)),
+            JSONMember("expires", .string(expires.description)), JSONMember("lastUsed", .text(lastUsed?.description)),
+        ]
+    }
+}
+
+extension Session {
+    fileprivate var json: [JSONMember] {
+        [
+            JSONMember("id", .string(id)), JSONMember("user", .string(user)), JSONMember("device", .text(device)),
+            JSONMember("address", .string(address)), JSONMember("signedIn", .string(created.description)),
+            JSONMember("lastUsed", .string(refreshed.description)), JSONMember("expires", .string(expires.description)),
+        ]
+    }
+}

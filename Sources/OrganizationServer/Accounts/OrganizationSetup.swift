@@ -1,0 +1,47 @@
+import GRDB
+import SignedPolicy
+
+/// What `docker-ram-server init` makes: the first organization, its owner and its keys.
+struct OrganizationSetup: Sendable {
+    /// What the organization is called.
+    let organization: String
+    /// Whom its developers ask.
+    let contact: String?
+    /// What its first owner is called.
+    let owner: String
+    /// The owner's password as it is kept.
+    let password: PasswordHash
+    /// When.
+    let now: Instant
+
+    /// What else belongs to a new organization, in this order; each says in lines what its owner has to do now.
+    ///
+    /// Signing keys and the root document are made here: they need the database and the data directory.
+    static let furtherSteps: [@Sendable (OrganizationSetup, Store, DataDirectory) async throws -> [String]] = []
+
+    /// Makes all of it.
+    ///
+    /// - Parameters:
+    ///   - store: an empty database.
+    ///   - data: where keys go.
+    /// - Returns: lines that say what to do now.
+    /// - Throws: what SQLite says, or one of the steps.
+    func run(in store: Store, _ data: DataDirectory) async throws -> [String] {
+        try await store.database.write { database in
+            try database.execute(
+                sql: "INSERT INTO organization (name, contact, created) VALUES (?, ?, ?)",
+                arguments: [organization, contact, now.seconds]
+            )
+            try Store.insertUser(owner, email: nil, password, at: now, database)
+            try database.execute(
+                sql: "INSERT INTO membership (organization, user, role, created) VALUES (?, ?, 'owner', ?)",
+                arguments: [organization, owner, now.seconds]
+            )
+            try Activity(.organizationCreated, by: owner, name: organization)
+                .record(in: organization, at: now, database)
+        }
+        var lines: [String] = []
+        for step in Self.furtherSteps { lines += try await step(self, store, data) }
+        return lines
+    }
+}

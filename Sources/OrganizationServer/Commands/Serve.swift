@@ -1,0 +1,180 @@
+import ArgumentParser
+import Glibc
+import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
+import Logging
+import NIOCore
+import NIOSSL
+import ServiceLifecycle
+import SignedPolicy
+
+/// `docker-ram-server serve`.
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve until SIGTERM.",
+        discussion: """
+            Either the server does TLS itself, or a proxy before it does. Without both it listens on loopback only, \
+            for a trial on one machine.
+            """
+    )
+
+    @OptionGroup var data: DataOption
+
+    @Option(help: ArgumentHelp("Where to listen. (default: as in server.json)", valueName: "host:port"))
+    var listen: String?
+
+    @Option(help: ArgumentHelp("The certificate chain, PEM.", valueName: "file"))
+    var tlsCertificate: String?
+
+    @Option(help: ArgumentHelp("The certificate's private key, PEM.", valueName: "file"))
+    var tlsKey: String?
+
+    @Flag(help: "A proxy does TLS and names the client in X-Forwarded-For; nobody else may reach the address.")
+    var behindProxy = false
+
+    @Option(
+        help: ArgumentHelp(
+            "How much is said: trace, debug, info, notice, warning, error or critical.",
+            valueName: "level"
+        ),
+        transform: { name in
+            guard let level = Logger.Level(rawValue: name) else {
+                throw ValidationError("there is no log level \"\(name)\"")
+            }
+            return level
+        }
+    )
+    var logLevel = Logger.Level.info
+
+    func validate() throws {
+        guard (tlsCertificate == nil) == (tlsKey == nil) else {
+            throw ValidationError("--tls-certificate and --tls-key go together")
+        }
+        guard !behindProxy || tlsCertificate == nil else {
+            throw ValidationError("--behind-proxy and --tls-certificate exclude each other")
+        }
+        if let listen {
+            guard let address = PublicAddress.hostAndPort(listen), address.port != nil else {
+                throw ValidationError("\"\(listen)\" is no address like \"0.0.0.0:8443\"")
+            }
+        }
+    }
+
+    func run() async throws {
+        try await reporting {
+            signal(SIGPIPE, SIG_IGN)
+            Self.raiseOpenFileLimit()
+            var logger = Logger(label: "docker-ram-server") { StreamLogHandler.standardError(label: $0) }
+            logger.logLevel = logLevel
+            let directory = data.directory
+            try directory.check()
+            try directory.takeLock()
+            var settings = try directory.readSettings()
+            settings.isBehindProxy = behindProxy
+            let application = try application(settings, directory, logger)
+            try await application.runService()
+            logger.notice("stopped")
+        }
+    }
+
+    /// The server, ready to run.
+    private func application(_ settings: ServerSettings, _ directory: DataDirectory, _ logger: Logger) throws
+        -> some ApplicationProtocol
+    {
+        guard let (host, port) = PublicAddress.hostAndPort(listen ?? settings.listen), let port else {
+            throw DataDirectory.Fault(description: "\"\(listen ?? settings.listen)\" is no address to listen at")
+        }
+        guard behindProxy || tlsCertificate != nil || PublicAddress.isLoopback(host) else {
+            throw DataDirectory.Fault(
+                description: "passwords would cross the network in the clear; "
+                    + "give --tls-certificate and --tls-key, or --behind-proxy"
+            )
+        }
+        let services = Services(
+            store: try Store(path: directory.database),
+            settings: settings,
+            signTicket: ticketSigner(directory),
+            now: { .now }
+        )
+        return Application(
+            router: makeRouter(services),
+            server: try server(),
+            configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: 4096),
+            services: [Housekeeping(services: services, logger: logger)],
+            onServerRunning: { channel in
+                logger.notice(
+                    "listening",
+                    metadata: [
+                        "address": "\(channel.localAddress?.description ?? "?")",
+                        "url": "\(settings.publicAddress)",
+                    ]
+                )
+            },
+            logger: logger
+        )
+    }
+
+    private func server() throws -> HTTPServerBuilder {
+        let plain = HTTPServerBuilder.http1(
+            configuration: .init(
+                idleTimeout: .seconds(75),
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: 16 << 10,
+                    maxHeaderListSize: 32 << 10,
+                    maxHeaderFieldCount: 100
+                )
+            )
+        )
+        guard let tlsCertificate, let tlsKey else { return plain }
+        do {
+            let chain = try NIOSSLCertificate.fromPEMFile(tlsCertificate)
+            let key = try NIOSSLPrivateKey(file: tlsKey, format: .pem)
+            var configuration = TLSConfiguration.makeServerConfiguration(
+                certificateChain: chain.map { .certificate($0) },
+                privateKey: .privateKey(key)
+            )
+            configuration.minimumTLSVersion = .tlsv12
+            configuration.applicationProtocols = ["http/1.1"]
+            return try .tls(plain, tlsConfiguration: configuration)
+        } catch {
+            throw DataDirectory.Fault(
+                description: "cannot use \"\(tlsCertificate)\" with \"\(tlsKey)\": \(error); both are PEM files"
+            )
+        }
+    }
+
+    /// A connection takes a descriptor, and each connected machine holds one.
+    private static func raiseOpenFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+/// What signs the tickets of every organization: its ticket key, which is in the data directory.
+func ticketSigner(_ directory: DataDirectory) -> @Sendable (TicketDocument) async throws -> Envelope {
+    { ticket in throw DataDirectory.Fault(description: "\"\(ticket.organization)\" has no ticket key") }
+}
+
+/// Forgets what has ended long ago, and lets those who wait go when the server stops.
+private struct Housekeeping: Service {
+    let services: Services
+    let logger: Logger
+
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            while !Task.isShuttingDownGracefully {
+                do {
+                    try await services.store.forgetWhatEnded(at: services.now())
+                } catch {
+                    logger.error("cannot forget what has ended", metadata: ["error": "\(error)"])
+                }
+                try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(3600)) }
+            }
+        } onGracefulShutdown: {
+            Task { await services.changes.finish() }
+        }
+    }
+}

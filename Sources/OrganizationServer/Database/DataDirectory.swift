@@ -1,0 +1,127 @@
+import Foundation
+import Glibc
+
+/// The directory that holds everything of a server; it is its owner's alone.
+struct DataDirectory: Sendable {
+    /// Where it is.
+    let path: String
+
+    /// Something is wrong with the directory or a file in it.
+    struct Fault: Error, CustomStringConvertible {
+        /// What, and what to do.
+        let description: String
+    }
+
+    /// The database.
+    var database: String { "\(path)/server.sqlite" }
+    /// The settings.
+    var settings: String { "\(path)/server.json" }
+    /// The signing keys, a folder for each organization.
+    var keys: String { "\(path)/keys" }
+    private var lock: String { "\(path)/lock" }
+
+    /// Makes the directory, or takes one that is there and empty.
+    ///
+    /// - Throws: ``Fault`` if there is something in it.
+    func create() throws(Fault) {
+        if mkdir(path, 0o700) != 0 {
+            guard errno == EEXIST else { throw Self.fault("cannot make the directory", path) }
+            let content = try? FileManager.default.contentsOfDirectory(atPath: path)
+            guard let content else { throw Fault(description: "cannot read the directory \"\(path)\"") }
+            guard content.isEmpty else {
+                throw Fault(description: "\"\(path)\" is not empty; give a new directory, or remove what is in it")
+            }
+            guard chmod(path, 0o700) == 0 else { throw Self.fault("cannot close to others the directory", path) }
+        }
+    }
+
+    /// Takes away all that is in it.
+    ///
+    /// - Throws: what the file system says.
+    func empty() throws {
+        for name in try FileManager.default.contentsOfDirectory(atPath: path) {
+            try FileManager.default.removeItem(atPath: "\(path)/\(name)")
+        }
+    }
+
+    /// Insists on a directory that a server was made in, and that others cannot look into.
+    ///
+    /// - Throws: ``Fault``.
+    func check() throws(Fault) {
+        guard FileManager.default.fileExists(atPath: database) else {
+            throw Fault(description: "there is no server in \"\(path)\"; make one with docker-ram-server init")
+        }
+        let mode = try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+        guard let mode, mode & 0o077 == 0 else {
+            throw Fault(description: "others can look into \"\(path)\"; chmod 700 it")
+        }
+    }
+
+    /// Keeps others from serving, restoring or making the same directory, for as long as the process lives.
+    ///
+    /// - Throws: ``Fault`` if another has it.
+    func takeLock() throws(Fault) {
+        let file = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw Self.fault("cannot open", lock) }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
+            throw Fault(description: "another docker-ram-server works in \"\(path)\"; stop it first")
+        }
+    }
+
+    /// Writes a file that only its owner can read: beside its place first, so that it is there whole or not at all.
+    ///
+    /// - Parameters:
+    ///   - text: what is in it.
+    ///   - file: where it comes to.
+    /// - Throws: ``Fault``.
+    static func write(_ text: String, to file: String) throws(Fault) {
+        let beside = "\(file).new"
+        unlink(beside)
+        let descriptor = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw fault("cannot write", beside) }
+        defer { close(descriptor) }
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard written > 0 || errno == EINTR else { throw fault("cannot write", beside) }
+            rest = rest.dropFirst(max(0, written))
+        }
+        guard fsync(descriptor) == 0 else { throw fault("cannot write", beside) }
+        try move(beside, to: file)
+    }
+
+    /// Moves a file in its directory, and makes that last.
+    ///
+    /// - Parameters:
+    ///   - file: what is moved.
+    ///   - place: where to; what is there goes.
+    /// - Throws: ``Fault``.
+    static func move(_ file: String, to place: String) throws(Fault) {
+        guard rename(file, place) == 0 else { throw fault("cannot put in its place", place) }
+        let directory = open((place as NSString).deletingLastPathComponent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if directory >= 0 {
+            fsync(directory)
+            close(directory)
+        }
+    }
+
+    /// The settings of the server.
+    ///
+    /// - Returns: what the file says.
+    /// - Throws: ``Fault`` with the place of a mistake.
+    func readSettings() throws(Fault) -> ServerSettings {
+        guard let bytes = FileManager.default.contents(atPath: settings) else {
+            throw Fault(description: "cannot read \"\(settings)\"")
+        }
+        do {
+            return try ServerSettings(json: Array(bytes))
+        } catch {
+            throw Fault(description: "\"\(settings)\": \(error)")
+        }
+    }
+
+    private static func fault(_ what: String, _ path: String) -> Fault {
+        Fault(description: "\(what) \"\(path)\": \(String(cString: strerror(errno)))")
+    }
+}

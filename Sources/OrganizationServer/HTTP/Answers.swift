@@ -1,0 +1,88 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+
+/// Stands before every route: makes a problem of every error, sets the header fields that every answer has, and logs.
+///
+/// What is logged of a request is its method, the pattern of its route and the status: neither its query nor its fields,
+/// where secrets are.
+struct Answers: RouterMiddleware {
+    let services: Services
+
+    func handle(
+        _ request: Request,
+        context: ServerContext,
+        next: @concurrent (Request, ServerContext) async throws -> Response
+    ) async throws -> Response {
+        var context = context
+        if services.settings.isBehindProxy, let address = ClientAddress.forwarded(request.headers) {
+            context.address = address
+        }
+        let start = ContinuousClock.now
+        var response: Response
+        do {
+            response = try await next(request, context)
+        } catch let refusal as GrantRefusal {
+            response = refusal.response(from: request, context: context)
+        } catch {
+            response = try problem(of: error, context).response(from: request, context: context)
+        }
+        addHeaders(to: &response)
+        let duration = ContinuousClock.now - start
+        context.logger.info(
+            "answered",
+            metadata: [
+                "method": "\(request.method.rawValue)", "route": "\(context.endpointPath ?? "none")",
+                "status": "\(response.status.code)", "address": "\(context.address)",
+                "milliseconds": "\(duration / .milliseconds(1))",
+            ]
+        )
+        return response
+    }
+
+    private func problem(of error: any Error, _ context: ServerContext) -> Problem {
+        switch error {
+        case let problem as Problem: return problem
+        case let error as any HTTPResponseError:
+            switch error.status {
+            case .notFound: return Problem(.notFound, .notFound, "there is nothing here")
+            case .contentTooLarge: return Problem(.contentTooLarge, .tooLarge, "the body is too long")
+            default: return Problem(error.status, .badRequest, "the request is not in order")
+            }
+        default:
+            context.logger.error("cannot answer", metadata: ["error": "\(error)"])
+            return Problem(
+                .internalServerError,
+                .internalFault,
+                "something went wrong on the server",
+                hint: "its log says what; look for \"\(context.id)\""
+            )
+        }
+    }
+
+    /// The fields of facts about browsers; a route that needs another value has set it already.
+    private func addHeaders(to response: inout Response) {
+        var fields = [
+            ("Content-Security-Policy", Self.contentSecurityPolicy),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+            ("Cache-Control", "no-store"),
+        ]
+        if services.settings.publicAddress.isSecure {
+            fields.append(("Strict-Transport-Security", "max-age=31536000"))
+        }
+        for (name, value) in fields {
+            guard let name = HTTPField.Name(name), response.headers[name] == nil else { continue }
+            response.headers[name] = value
+        }
+    }
+
+    static let contentSecurityPolicy = [
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'",
+        "form-action 'self'", "base-uri 'none'", "object-src 'none'", "frame-ancestors 'none'",
+    ].joined(separator: "; ")
+}

@@ -1,0 +1,142 @@
+import HTTPTypes
+import SignedPolicy
+
+/// How often something may be tried: token buckets in memory, which begin full with the process.
+actor RateLimits {
+    /// What is limited.
+    enum Limit: String, Hashable, Sendable, CaseIterable {
+        /// Wrong passwords for an account, from wherever.
+        case passwordOfAccount
+        /// Passwords that come from one address.
+        case passwordFromAddress
+        /// Wrong passwords for an account from one address, one after another; then a quarter of an hour of peace.
+        case passwordInARow
+        /// Codes of the sign-in page that come from one address.
+        case codeFromAddress
+        /// Wrong codes in one browser.
+        case codeInBrowser
+        /// Sign-ins that a machine begins.
+        case deviceAuthorization
+        /// Tokens that are none, from one address.
+        case wrongToken
+        /// Invitations that are shown, from one address.
+        case invitation
+
+        fileprivate var size: Double {
+            switch self {
+            case .passwordOfAccount, .codeInBrowser: 5
+            case .passwordFromAddress, .codeFromAddress: 20
+            case .passwordInARow, .deviceAuthorization, .invitation: 10
+            case .wrongToken: 100
+            }
+        }
+
+        /// Seconds until an empty bucket is full again.
+        fileprivate var fillSeconds: Double {
+            switch self {
+            case .codeInBrowser: 600
+            case .passwordInARow: 900
+            default: 60
+            }
+        }
+    }
+
+    private struct Key: Hashable {
+        let limit: Limit
+        let subject: String
+    }
+
+    private struct Bucket {
+        var content: Double
+        var time: Instant
+    }
+
+    private var buckets: [Key: Bucket] = [:]
+    private let now: @Sendable () -> Instant
+    /// More than this many buckets are looked through for full ones.
+    private static let manyBuckets = 50_000
+
+    /// Full buckets.
+    ///
+    /// - Parameter now: the time.
+    init(now: @escaping @Sendable () -> Instant) {
+        self.now = now
+    }
+
+    /// Takes one from a bucket, or refuses if it is empty.
+    ///
+    /// - Parameters:
+    ///   - limit: what is tried.
+    ///   - subject: by whom, or at whom.
+    /// - Throws: ``Problem`` 429 with the seconds to wait.
+    func take(_ limit: Limit, _ subject: String) throws(Problem) {
+        try check(limit, subject)
+        spend(limit, subject)
+    }
+
+    /// Refuses if a bucket is empty, and takes nothing.
+    ///
+    /// - Parameters:
+    ///   - limit: what is tried.
+    ///   - subject: by whom, or at whom.
+    /// - Throws: ``Problem`` 429 with the seconds to wait.
+    func check(_ limit: Limit, _ subject: String) throws(Problem) {
+        let bucket = bucket(limit, subject)
+        guard bucket.content < 1 else { return }
+        let seconds =
+            limit == .passwordInARow
+            ? limit.fillSeconds - Double(now() - bucket.time)
+            : ((1 - bucket.content) * limit.fillSeconds / limit.size).rounded(.up)
+        var problem = Problem(
+            .tooManyRequests,
+            .tooManyRequests,
+            "this was tried too often",
+            hint: "try again in \(Int(seconds)) seconds"
+        )
+        problem.headers[.retryAfter] = String(Int(seconds))
+        throw problem
+    }
+
+    /// Takes one from a bucket, as far as there is one.
+    ///
+    /// - Parameters:
+    ///   - limit: what was tried.
+    ///   - subject: by whom, or at whom.
+    /// - Returns: whether the bucket has just become empty.
+    @discardableResult
+    func spend(_ limit: Limit, _ subject: String) -> Bool {
+        var bucket = bucket(limit, subject)
+        let wasEmpty = bucket.content < 1
+        bucket.content = max(0, bucket.content - 1)
+        bucket.time = now()
+        if buckets.count > Self.manyBuckets { forgetFull() }
+        buckets[Key(limit: limit, subject: subject)] = bucket
+        return !wasEmpty && bucket.content < 1
+    }
+
+    /// Fills a bucket again: what was tried was right.
+    ///
+    /// - Parameters:
+    ///   - limit: what was tried.
+    ///   - subject: by whom, or at whom.
+    func fill(_ limit: Limit, _ subject: String) { buckets[Key(limit: limit, subject: subject)] = nil }
+
+    private func bucket(_ limit: Limit, _ subject: String) -> Bucket {
+        let now = now()
+        guard let bucket = buckets[Key(limit: limit, subject: subject)] else {
+            return Bucket(content: limit.size, time: now)
+        }
+        let seconds = Double(max(0, now - bucket.time))
+        if limit == .passwordInARow {
+            // It is full when the peace is over, and does not fill drop by drop.
+            return seconds >= limit.fillSeconds ? Bucket(content: limit.size, time: now) : bucket
+        }
+        let content = min(limit.size, bucket.content + seconds * limit.size / limit.fillSeconds)
+        return Bucket(content: content, time: now)
+    }
+
+    private func forgetFull() {
+        let now = now()
+        buckets = buckets.filter { key, bucket in Double(now - bucket.time) < key.limit.fillSeconds }
+    }
+}
