@@ -5,6 +5,7 @@ import ArgumentParser
 struct Main: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "docker-ram-server",
-        abstract: "The server that organizations keep their registry policy on."
+        abstract: "The server that organizations keep their registry policy on.",
+        subcommands: [Publish.self]
     )
 }

@@ -8,7 +8,7 @@ struct Authentication: RouterMiddleware {
     func handle(
         _ request: Request,
         context: ServerContext,
-        next: (Request, ServerContext) async throws -> Response
+        next: @concurrent (Request, ServerContext) async throws -> Response
     ) async throws -> Response {
         var context = context
         if let header = request.headers[.authorization] {

@@ -1,0 +1,33 @@
+/// What organizations, people and teams may be called.
+enum Names {
+    /// Whether a text is such a name.
+    ///
+    /// - Parameter text: 3 to 40 small letters, digits and hyphens, none of these at its ends.
+    /// - Returns: whether it is.
+    static func isName(_ text: some StringProtocol) -> Bool {
+        let bytes = Array(text.utf8)
+        func isLetterOrDigit(_ byte: UInt8) -> Bool { (97...122).contains(byte) || (48...57).contains(byte) }
+        return (3...40).contains(bytes.count) && bytes.allSatisfy { isLetterOrDigit($0) || $0 == UInt8(ascii: "-") }
+            && bytes.first.map(isLetterOrDigit) ?? false && bytes.last.map(isLetterOrDigit) ?? false
+    }
+
+    /// What a name has to be, for refusals.
+    static let rule = "3 to 40 small letters, digits and hyphens, with a letter or digit at both ends"
+
+    /// Whether a text may name a device or a token, or be somebody's address: it is shown to people.
+    ///
+    /// - Parameters:
+    ///   - text: the text.
+    ///   - longest: the most bytes.
+    /// - Returns: whether it is not empty, not too long, and has no control characters.
+    static func isLabel(_ text: String, longest: Int) -> Bool {
+        (1...longest).contains(text.utf8.count)
+            && text.unicodeScalars.allSatisfy { scalar in
+                switch scalar.properties.generalCategory {
+                // Format characters turn the direction of what is shown.
+                case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: false
+                default: true
+                }
+            }
+    }
+}

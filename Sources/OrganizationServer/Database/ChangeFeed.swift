@@ -1,0 +1,74 @@
+/// Tells those who wait that something of an organization has changed: its documents, its sessions, its devices.
+///
+/// It carries no news, only the occasion to look: whoever waits reads ``count(of:)`` first and the database then, so that
+/// no change falls between the two. The counts begin anew with the process and are no cursor for a client.
+///
+/// ```swift
+/// let seen = await changes.count(of: organization)
+/// if try await store.isNewest(cursor) {
+///     _ = await changes.change(of: organization, after: seen, within: .seconds(30))
+/// }
+/// ```
+actor ChangeFeed {
+    private var counts: [String: UInt64] = [:]
+    private var waiting: [String: [UInt64: CheckedContinuation<Void, Never>]] = [:]
+    private var lastWaiter: UInt64 = 0
+    private var isFinished = false
+
+    /// How often an organization has changed since the process began.
+    ///
+    /// - Parameter organization: which.
+    /// - Returns: the count to wait after.
+    func count(of organization: String) -> UInt64 { counts[organization] ?? 0 }
+
+    /// How many wait, for tests and figures.
+    var waiterCount: Int { waiting.values.reduce(0) { $0 + $1.count } }
+
+    /// Wakes everybody who waits for an organization; to be called when the transaction is over.
+    ///
+    /// - Parameter organization: what has changed.
+    func notify(_ organization: String) {
+        counts[organization, default: 0] += 1
+        wakeAll(of: organization)
+    }
+
+    /// Wakes everybody, and lets nobody wait any more: the server stops.
+    func finish() {
+        isFinished = true
+        for organization in waiting.keys { wakeAll(of: organization) }
+    }
+
+    /// Waits until an organization changes.
+    ///
+    /// - Parameters:
+    ///   - organization: which.
+    ///   - seen: the count that was read before looking; if it is not the newest any more, this returns at once.
+    ///   - deadline: how long to wait at most. A cancelled task and a server that stops do not wait.
+    /// - Returns: the newest count; `seen` if nothing has changed.
+    func change(of organization: String, after seen: UInt64, within deadline: Duration) async -> UInt64 {
+        guard count(of: organization) == seen, deadline > .zero, !isFinished else { return count(of: organization) }
+        lastWaiter += 1
+        let waiter = lastWaiter
+        let timer = Task {
+            guard (try? await Task.sleep(for: deadline)) != nil else { return }
+            self.wake(waiter, of: organization)
+        }
+        await withTaskCancellationHandler {
+            // No other call of this actor runs before the continuation is kept, so none can miss it.
+            await withCheckedContinuation { waiting[organization, default: [:]][waiter] = $0 }
+        } onCancel: {
+            Task { await self.wake(waiter, of: organization) }
+        }
+        timer.cancel()
+        return count(of: organization)
+    }
+
+    private func wake(_ waiter: UInt64, of organization: String) {
+        waiting[organization]?.removeValue(forKey: waiter)?.resume()
+        if waiting[organization]?.isEmpty ?? false { waiting[organization] = nil }
+    }
+
+    private func wakeAll(of organization: String) {
+        for continuation in (waiting.removeValue(forKey: organization) ?? [:]).values { continuation.resume() }
+    }
+}
