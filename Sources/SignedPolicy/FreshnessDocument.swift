@@ -49,6 +49,33 @@ public struct FreshnessDocument: Hashable, Sendable {
         self.refreshSeconds = refreshSeconds
     }
 
+    /// A document that says the same for longer.
+    ///
+    /// - Parameters:
+    ///   - previous: what said it before.
+    ///   - sequence: a number that no earlier one has or exceeds.
+    ///   - rootVersion: the newest root document.
+    ///   - issued: when it is made.
+    ///   - expires: when it ends.
+    ///   - refreshSeconds: after how many seconds to ask again.
+    public init(
+        renewing previous: FreshnessDocument,
+        sequence: Int,
+        rootVersion: Int,
+        issued: Instant,
+        expires: Instant,
+        refreshSeconds: Int
+    ) {
+        organization = previous.organization
+        self.sequence = sequence
+        self.issued = issued
+        self.expires = expires
+        self.rootVersion = rootVersion
+        policyVersion = previous.policyVersion
+        policyDigest = previous.policyDigest
+        self.refreshSeconds = refreshSeconds
+    }
+
     private static let keys = [
         "organization", "sequence", "issued", "expires", "rootVersion", "policyVersion", "policyDigest",
         "refreshSeconds",

@@ -1,8 +1,8 @@
-import Foundation
 import GRDB
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
+import NIOCore
 import RegistryAccess
 import SignedPolicy
 import Synchronization
@@ -11,203 +11,219 @@ import Testing
 
 @testable import OrganizationServer
 
-/// A clock that stands until the test moves it.
-final class TestClock: Sendable {
+/// A time that tests set.
+final class TestTime: Sendable {
     private let time: Mutex<Instant>
 
-    init(_ start: Instant) { time = Mutex(start) }
+    init(_ now: Instant) { time = Mutex(now) }
 
     var now: Instant { time.withLock { $0 } }
 
-    func advance(_ seconds: Int64) { time.withLock { $0 = $0 + seconds } }
+    func pass(_ seconds: Int64) { time.withLock { $0 = $0 + seconds } }
 }
 
-/// A server in memory, asked without a socket.
+/// The state of sessions, which tests set by device.
+final class TestSessions: Sendable {
+    private let states = Mutex<[String: SessionState]>([:])
+
+    func set(_ device: String, _ state: SessionState) { states.withLock { $0[device] = state } }
+
+    func state(_ device: String) -> SessionState { states.withLock { $0[device] ?? .none } }
+}
+
+/// A server with the organization `acme`, asked without a socket: an owner, an editor, an auditor and a member are called as
+/// their roles, and `stranger` belongs to another organization.
 struct RunningServer {
     let client: any TestClientProtocol
     let services: Services
-    let clock: TestClock
-    /// Whose ticket key signs.
-    let organization: SignedOrganization
+    let time: TestTime
+    let sessions: TestSessions
+    let rootKey: SigningKey
+    /// The server's directory, for keys.
+    let directory: String
+    /// A token of each role with every scope.
+    let tokens: [String: OpaqueToken]
 
-    static let publicURL = "https://ram.acme.test"
+    var store: Store { services.store }
+    var publisher: Publisher { services.publisher }
 
     /// Runs a server while the body runs.
     static func with(
-        now: Instant = Instant(seconds: 1_795_614_310),
+        now: Instant = SignedOrganization.start,
+        serverAddress: String? = nil,
         _ body: @Sendable (RunningServer) async throws -> Void
-    )
-        async throws
-    {
-        let clock = TestClock(now)
-        let organization = SignedOrganization()
-        let address = try #require(PublicAddress(publicURL))
-        let services = try Services(
-            store: .inMemory(),
-            settings: ServerSettings(publicAddress: address),
-            // A cost for tests: what is tested is not how slow it is.
-            passwords: Passwords(cost: 4),
-            signTicket: { try Envelope(signing: $0.payload, as: .ticket, with: organization.keys(.ticket)) },
-            now: { clock.now }
-        )
-        try await Application(router: makeRouter(services)).test(.router) { client in
-            try await body(
-                RunningServer(client: client, services: services, clock: clock, organization: organization)
+    ) async throws {
+        try await withTemporaryDirectory { directory in
+            let store = try Store.inMemory()
+            let (time, sessions) = (TestTime(now), TestSessions())
+            let rootKey = SigningKey.generate()
+            var services = Services(
+                store: store,
+                settings: ServerSettings(
+                    publicAddress: try #require(PublicAddress("https://\(serverAddress ?? "ram.acme.test")"))
+                ),
+                keys: SigningKeys(directory: "\(directory)/keys"),
+                passwords: Passwords(cost: 4),
+                now: { time.now }
             )
-        }
-    }
-}
-
-// MARK: - Organizations and people
-
-extension RunningServer {
-    static let password = "correct horse battery"
-
-    /// Makes an organization with people in it; all have the same password.
-    func make(_ organization: String = "acme", _ people: [String: Role] = ["alice": .owner]) async throws {
-        let hash = try await services.passwords.hash(Password(Self.password))
-        let now = clock.now
-        try await services.store.database.write { database in
-            try database.execute(
-                sql: "INSERT INTO organization (name, created) VALUES (?, ?)",
-                arguments: [organization, now.seconds]
-            )
-            for (name, role) in people {
-                let isThere = try Bool.fetchOne(
-                    database,
-                    sql: "SELECT EXISTS (SELECT 1 FROM user WHERE name = ?)",
-                    arguments: [name]
-                )
-                if isThere != true { try Store.insertUser(name, email: "\(name)@acme.test", hash, at: now, database) }
-                try database.execute(
-                    sql: "INSERT INTO membership (organization, user, role, created) VALUES (?, ?, ?, ?)",
-                    arguments: [organization, name, role.rawValue, now.seconds]
+            services.sessionState = { device, _ in sessions.state(device) }
+            let publisher = services.publisher
+            let tokens = try await people(store, now)
+            try await begin("acme", publisher, rootKey)
+            try await Application(router: makeRouter(services)).test(.router) { [services] client in
+                try await body(
+                    RunningServer(
+                        client: client,
+                        services: services,
+                        time: time,
+                        sessions: sessions,
+                        rootKey: rootKey,
+                        directory: directory,
+                        tokens: tokens
+                    )
                 )
             }
         }
     }
 
-    /// Makes somebody who belongs to no organization.
-    func makeStranger(_ name: String) async throws {
-        let hash = try await services.passwords.hash(Password(Self.password))
-        let now = clock.now
-        try await services.store.database.write {
-            try Store.insertUser(name, email: nil, hash, at: now, $0)
+    private static func people(_ store: Store, _ now: Instant) async throws -> [String: OpaqueToken] {
+        let members = [
+            ("acme", "owner", "owner"), ("acme", "editor", "editor"), ("acme", "auditor", "auditor"),
+            ("acme", "member", "member"), ("other", "stranger", "owner"),
+        ]
+        try await store.database.write { database in
+            for organization in ["acme", "other"] {
+                try database.execute(
+                    sql: "INSERT INTO organization (name, created) VALUES (?, ?)",
+                    arguments: [organization, now.seconds]
+                )
+            }
+            for (organization, user, role) in members {
+                try database.execute(
+                    sql: "INSERT INTO user (name, created) VALUES (?, ?)",
+                    arguments: [user, now.seconds]
+                )
+                try database.execute(
+                    sql: "INSERT INTO membership (organization, user, role, created) VALUES (?, ?, ?, ?)",
+                    arguments: [organization, user, role, now.seconds]
+                )
+            }
+            for team in ["backend", "frontend"] {
+                try database.execute(
+                    sql: "INSERT INTO team (organization, name, created) VALUES ('acme', ?, ?)",
+                    arguments: [team, now.seconds]
+                )
+            }
         }
-    }
-
-    /// Registers a device, and gives its secret.
-    func makeDevice(_ id: String = "device0000000000000000001a", in organization: String = "acme") async throws
-        -> OpaqueToken
-    {
-        let secret = OpaqueToken(.device)
-        let now = clock.now
-        try await services.store.database.write { database in
-            try database.execute(
-                sql: "INSERT INTO device (organization, id, name, digest, created) VALUES (?, ?, 'laptop', ?, ?)",
-                arguments: [organization, id, secret.digest, now.seconds]
+        var tokens: [String: OpaqueToken] = [:]
+        for (organization, user, _) in members {
+            tokens[user] = try await store.makeAccessToken(
+                named: "all",
+                of: user,
+                in: organization,
+                scopes: Set(Permission.allCases),
+                now: now,
+                expires: now + 365 * 86_400
             )
         }
-        return secret
+        return tokens
     }
 
-    /// An access token of a session of somebody's.
-    func signIn(_ name: String, in organization: String? = "acme") async throws -> String {
-        try await services.store.beginSession(
-            of: SignedInPerson(user: name),
-            in: organization,
-            on: nil,
-            from: "192.0.2.1",
-            at: clock.now
-        ).access.secret
+    static func begin(_ organization: String, _ publisher: Publisher, _ rootKey: SigningKey) async throws {
+        let root = try publisher.keys.create(
+            organization: organization,
+            rootKey: rootKey,
+            expires: publisher.now() + 3650 * 86_400
+        )
+        try await publisher.begin(organization, root: Array(root.json.utf8), by: "owner", contact: "platform@acme.test")
     }
 
-    /// How many rows a query counts.
-    func count(_ sql: String) async throws -> Int {
-        try await services.store.database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM \(sql)") ?? -1 }
+    // MARK: - Asking
+
+    struct Answer {
+        let status: HTTPResponse.Status
+        let headers: HTTPFields
+        let bytes: [UInt8]
+
+        var text: String { String(decoding: bytes, as: UTF8.self) }
+
+        func json() throws -> JSONValue {
+            try StrictJSON.parse(bytes, limits: StrictJSON.Limits(bytes: 128 << 20, foldsKeys: false))
+        }
+
+        func text(_ name: String) throws -> String? { try json().value(named: name)?.text }
+
+        var code: String? { try? text("code") }
     }
-}
 
-// MARK: - Requests
-
-/// An answer of the server.
-struct Answer: CustomStringConvertible {
-    let status: Int
-    let headers: HTTPFields
-    let text: String
-
-    /// The document, if it is JSON.
-    var json: JSONValue { (try? StrictJSON.parse(Array(text.utf8))) ?? .null }
-    /// The text under a key.
-    subscript(_ key: String) -> String? { json.value(named: key)?.text }
-
-    var description: String { "\(status) \(text)" }
-}
-
-extension RunningServer {
-    func send(
+    @discardableResult
+    func ask(
         _ method: HTTPRequest.Method,
         _ path: String,
-        as token: String? = nil,
-        headers: HTTPFields = [:],
-        body: String? = nil
+        by who: String? = nil,
+        secret: String? = nil,
+        body: String? = nil,
+        ifMatch: Int? = nil,
+        ifNoneMatch: String? = nil
     ) async throws -> Answer {
-        var headers = headers
-        if let token { headers[.authorization] = "Bearer \(token)" }
-        if body != nil, headers[.contentType] == nil { headers[.contentType] = "application/json" }
-        let response = try await client.execute(
-            uri: path,
+        var headers = HTTPFields()
+        if let who { headers[.authorization] = "Bearer \(try #require(tokens[who]).secret)" }
+        if let secret { headers[.authorization] = "Bearer \(secret)" }
+        if body != nil { headers[.contentType] = "application/json" }
+        if let ifMatch { headers[.ifMatch] = "\"\(ifMatch)\"" }
+        if let ifNoneMatch { headers[.ifNoneMatch] = ifNoneMatch }
+        return try await client.execute(
+            uri: path.hasPrefix("/") ? path : "/v1/organizations/acme/\(path)",
             method: method,
             headers: headers,
             body: body.map { ByteBuffer(string: $0) }
-        )
-        return Answer(
-            status: response.status.code,
-            headers: response.headers,
-            text: String(buffer: response.body)
+        ) { response in
+            Answer(status: response.status, headers: response.headers, bytes: Array(response.body.readableBytesView))
+        }
+    }
+
+    /// A policy document of acme.
+    func policy(allowing registries: [String], more: String = "") -> String {
+        let rules = registries.map { "{\"address\":\"\($0)\",\"allowed\":true}" }.joined(separator: ",")
+        return "{\"version\":1,\"organization\":\"acme\"\(more),\"registries\":[\(rules)]}"
+    }
+
+    // MARK: - As a machine
+
+    /// A machine that trusts the root key and has nothing yet.
+    func machine() async throws -> TrustedDocuments {
+        try TrustedDocuments(
+            organization: "acme",
+            pinned: rootKey.verificationKey.id,
+            roots: [try await ask(.get, "documents/root/1.json").bytes]
         )
     }
 
-    /// Sends a form.
-    func form(_ path: String, _ fields: [String: String], headers: HTTPFields = [:]) async throws -> Answer {
-        var headers = headers
-        headers[.contentType] = "application/x-www-form-urlencoded"
-        let allowed = CharacterSet.alphanumerics
-        let pairs = fields.map { name, value in
-            "\(name)=\(value.addingPercentEncoding(withAllowedCharacters: allowed) ?? "")"
+    /// Does what a machine does at each refresh: fetches what it is told to, and nothing else.
+    func refresh(_ machine: inout TrustedDocuments) async throws {
+        let freshness = try await ask(.get, "documents/freshness.json").bytes
+        let envelope = try Envelope(json: freshness, as: .freshness)
+        let document = try FreshnessDocument(payload: envelope.payload)
+        var roots: [[UInt8]] = []
+        for version in (machine.root.version + 1)..<(document.rootVersion + 1) {
+            roots.append(try await ask(.get, "documents/root/\(version).json").bytes)
         }
-        return try await send(.post, path, headers: headers, body: pairs.joined(separator: "&"))
+        if !roots.isEmpty { try machine.accept(roots: roots, at: time.now) }
+        do {
+            try machine.accept(freshness: freshness, policy: nil, at: time.now)
+        } catch Rejection.policyNeeded(let version) {
+            let policy = try await ask(.get, "documents/policy/\(version).json").bytes
+            try machine.accept(freshness: freshness, policy: policy, at: time.now)
+        }
     }
 }
 
 struct HealthTests {
-    @Test(arguments: ["/healthz", "/readyz"])
-    func `a server that answers is alive, and ready when it holds an organization`(path: String) async throws {
-        try await RunningServer.with { server in
-            #expect(try await server.send(.get, path).status == (path == "/healthz" ? 200 : 503))
-            try await server.make()
-            #expect(try await server.send(.get, path).status == 200)
-        }
-    }
-
     @Test
-    func `every answer has the header fields that browsers go by, also a refusal`() async throws {
+    func `a server that answers is alive`() async throws {
         try await RunningServer.with { server in
-            for path in ["/healthz", "/nothing", "/v1/me", "/activate"] {
-                let answer = try await server.send(.get, path)
-                for name in [
-                    "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cache-Control",
-                    "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Strict-Transport-Security",
-                    "Permissions-Policy",
-                ] {
-                    let field = try #require(HTTPField.Name(name))
-                    #expect(answer.headers[values: field].count == 1, "\(path) \(name)")
-                }
-            }
-            let missing = try await server.send(.get, "/nothing")
-            #expect(missing.status == 404)
-            #expect(missing["code"] == "not_found")
-            #expect(missing.headers[.contentType] == "application/problem+json")
+            let answer = try await server.ask(.get, "/healthz")
+            #expect(answer.status == .ok)
         }
     }
 }

@@ -1,3 +1,4 @@
+import RegistryAccess
 import ArgumentParser
 import Glibc
 import Hummingbird
@@ -94,14 +95,19 @@ struct Serve: AsyncParsableCommand {
         let services = Services(
             store: try Store(path: directory.database),
             settings: settings,
-            signTicket: ticketSigner(directory),
+            keys: SigningKeys(directory: directory.keys),
             now: { .now }
         )
         return Application(
             router: makeRouter(services),
             server: try server(),
             configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: 4096),
-            services: [Housekeeping(services: services, logger: logger)],
+            services: [
+                Housekeeping(services: services, logger: logger),
+                Renewal(
+                    renewal: FreshnessRenewal(publisher: services.publisher, clock: .continuous, logger: logger)
+                ),
+            ],
             onServerRunning: { channel in
                 logger.notice(
                     "listening",
@@ -153,9 +159,13 @@ struct Serve: AsyncParsableCommand {
     }
 }
 
-/// What signs the tickets of every organization: its ticket key, which is in the data directory.
-func ticketSigner(_ directory: DataDirectory) -> @Sendable (TicketDocument) async throws -> Envelope {
-    { ticket in throw DataDirectory.Fault(description: "\"\(ticket.organization)\" has no ticket key") }
+/// Renews freshness documents as long as the server runs.
+private struct Renewal: Service {
+    let renewal: FreshnessRenewal
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await renewal.run() }
+    }
 }
 
 /// Forgets what has ended long ago, and lets those who wait go when the server stops.
