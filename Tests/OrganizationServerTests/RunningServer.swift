@@ -3,6 +3,7 @@ import GRDB
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
+import Logging
 import RegistryAccess
 import SignedPolicy
 import Synchronization
@@ -50,7 +51,9 @@ struct RunningServer {
             signTicket: { try Envelope(signing: $0.payload, as: .ticket, with: organization.keys(.ticket)) },
             now: { clock.now }
         )
-        try await Application(router: makeRouter(services)).test(.router) { client in
+        // A line for each of thousands of requests is nothing that anybody reads.
+        let silent = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
+        try await Application(router: makeRouter(services), logger: silent).test(.router) { client in
             try await body(
                 RunningServer(client: client, services: services, clock: clock, organization: organization)
             )

@@ -1,0 +1,468 @@
+import GRDB
+import HTTPTypes
+import RegistryAccess
+import SignedPolicy
+import Testing
+
+@testable import OrganizationServer
+
+private let members = "/v1/organizations/acme/members"
+private let invitations = "/v1/organizations/acme/invitations"
+private let teams = "/v1/organizations/acme/teams"
+private let tokens = "/v1/organizations/acme/tokens"
+private let sessions = "/v1/organizations/acme/sessions"
+
+struct MemberTests {
+    @Test
+    func `a role counts from the moment that it is given`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let alice = try await server.signIn("alice")
+            let bob = try await server.signIn("bob")
+            #expect(try await server.send(.get, members, as: bob).status == 403)
+            let change = try await server.send(.patch, "\(members)/bob", as: alice, body: #"{"role":"auditor"}"#)
+            #expect(change.status == 204)
+            let list = try await server.send(.get, members, as: bob)
+            #expect(list.status == 200)
+            let found = list.json.value(named: "members")?.elements?.map { $0.value(named: "role")?.text }
+            #expect(found == ["owner", "auditor"])
+            #expect(
+                try await server.count(
+                    """
+                    activity WHERE action = 'member.role.change' AND actor = 'alice' AND name = 'bob'
+                        AND data = '{"from":"member","to":"auditor"}'
+                    """
+                ) == 1
+            )
+        }
+    }
+
+    @Test
+    func `the last owner can neither leave nor become something else`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let alice = try await server.signIn("alice")
+            for (method, body) in [(HTTPRequest.Method.patch, #"{"role":"member"}"#), (.delete, nil)] {
+                let answer = try await server.send(method, "\(members)/alice", as: alice, body: body)
+                #expect(answer.status == 409)
+                #expect(answer["code"] == "conflict")
+            }
+            _ = try await server.send(.patch, "\(members)/bob", as: alice, body: #"{"role":"owner"}"#)
+            #expect(try await server.send(.delete, "\(members)/alice", as: alice).status == 204)
+        }
+    }
+
+    @Test
+    func `whoever is taken out leaves no session, no token, no invitation and no team behind`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .owner])
+            let alice = try await server.signIn("alice")
+            let bob = try await server.signIn("bob")
+            let everywhere = try await server.signIn("bob", in: nil)
+            _ = try await server.send(.post, teams, as: alice, body: #"{"name":"backend"}"#)
+            #expect(try await server.send(.put, "\(teams)/backend/members/bob", as: alice).status == 204)
+            let made = try await server.send(
+                .post,
+                tokens,
+                as: bob,
+                body: #"{"name":"ci","scopes":["members:write"],"days":3}"#
+            )
+            let invited = try await server.send(.post, invitations, as: bob, body: #"{"role":"member"}"#)
+            #expect(made.status == 201 && invited.status == 201)
+            let seen = await server.services.changes.count(of: "acme")
+            #expect(try await server.send(.delete, "\(members)/bob", as: alice).status == 204)
+            #expect(await server.services.changes.count(of: "acme") == seen + 1)
+            #expect(try await !server.isSignedIn(bob))
+            #expect(try await !server.isSignedIn(made["token"]))
+            #expect(try await server.send(.get, members, as: everywhere).status == 404)
+            for table in [
+                "accessToken", "teamMember", "invitation", "session WHERE user = 'bob' AND organization = 'acme'",
+            ] {
+                let expected = table.hasPrefix("session") ? 1 : 0
+                #expect(try await server.count(table) == expected, "\(table)")
+            }
+            #expect(try await server.send(.delete, "\(members)/bob", as: alice).status == 404)
+        }
+    }
+
+    @Test(arguments: [
+        #"{"role":"king"}"#, #"{"role":1}"#, "{}", #"{"role":"owner","role":"member"}"#, #"{"x":"y"}"#, "null",
+    ])
+    func `a body that is not in order is refused with the place`(body: String) async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let alice = try await server.signIn("alice")
+            let answer = try await server.send(.patch, "\(members)/bob", as: alice, body: body)
+            #expect(answer.status == 400)
+            #expect(answer["code"] == "bad_request")
+            #expect(
+                try await server.send(.patch, "\(members)/carol", as: alice, body: #"{"role":"owner"}"#).status == 404
+            )
+        }
+    }
+}
+
+struct InvitationTests {
+    @Test
+    func `an invitation lets one person join, with the role that it says`() async throws {
+        try await RunningServer.with { server in
+            try await server.make()
+            let alice = try await server.signIn("alice")
+            let body = #"{"role":"editor","email":"bob@acme.test"}"#
+            let invited = try await server.send(.post, invitations, as: alice, body: body)
+            #expect(invited.status == 201)
+            let secret = try #require(invited["invitation"])
+            let list = try await server.send(.get, invitations, as: alice)
+            #expect(list.text.contains("bob@acme.test") && !list.text.contains(secret))
+            func accept(_ name: String, _ password: String) async throws -> Answer {
+                try await server.send(
+                    .post,
+                    "/v1/invitations/accept",
+                    body: #"{"invitation":"\#(secret)","name":"\#(name)","password":"\#(password)"}"#
+                )
+            }
+            #expect(try await accept("bob", "short").status == 400)
+            #expect(try await accept("Bob", "a good long phrase").status == 400)
+            #expect(try await accept("alice", "a good long phrase").status == 403, "alice is another")
+            #expect(try await server.count("invitation") == 1)
+            let joined = try await accept("bob", "a good long phrase")
+            #expect(joined.status == 201)
+            #expect(joined["role"] == "editor" && joined["organization"] == "acme")
+            #expect(try await server.passwordGrant("bob", "a good long phrase").status == 200)
+            #expect(try await server.passwordGrant("bob@acme.test", "a good long phrase").status == 200)
+            #expect(try await accept("carol", "a good long phrase").status == 404)
+            #expect(try await server.count("activity WHERE action = 'member.add' AND name = 'bob'") == 1)
+        }
+    }
+
+    @Test
+    func `who is here already joins with their own password`() async throws {
+        try await RunningServer.with { server in
+            try await server.make()
+            try await server.make("other", ["bob": .owner])
+            let alice = try await server.signIn("alice")
+            let invited = try await server.send(.post, invitations, as: alice, body: #"{"role":"member"}"#)
+            let secret = invited["invitation"] ?? ""
+            for (name, status) in [("alice", 409), ("bob", 201)] {
+                let answer = try await server.send(
+                    .post,
+                    "/v1/invitations/accept",
+                    body: #"{"invitation":"\#(secret)","name":"\#(name)","password":"\#(RunningServer.password)"}"#
+                )
+                #expect(answer.status == status, "\(name): \(answer)")
+            }
+            #expect(try await server.services.store.members(of: "acme").map(\.name) == ["alice", "bob"])
+        }
+    }
+
+    @Test
+    func `an invitation ends after a week, or when it is taken back`() async throws {
+        try await RunningServer.with { server in
+            try await server.make()
+            let alice = try await server.signIn("alice")
+            var secrets: [String] = []
+            for _ in 0..<2 {
+                let invited = try await server.send(.post, invitations, as: alice, body: #"{"role":"member"}"#)
+                secrets.append(invited["invitation"] ?? "")
+                if secrets.count == 1 {
+                    let id = invited["id"] ?? ""
+                    #expect(try await server.send(.delete, "\(invitations)/\(id)", as: alice).status == 204)
+                    #expect(try await server.send(.delete, "\(invitations)/\(id)", as: alice).status == 404)
+                }
+            }
+            server.clock.advance(Invitation.lifetimeSeconds)
+            for secret in secrets + ["rami_x", OpaqueToken(.invitation).secret, OpaqueToken(.access).secret] {
+                let answer = try await server.send(
+                    .post,
+                    "/v1/invitations/accept",
+                    body: #"{"invitation":"\#(secret)","name":"bob","password":"a good long phrase"}"#
+                )
+                #expect(answer.status == 404)
+            }
+            #expect(try await server.count("user") == 1)
+        }
+    }
+
+    @Test
+    func `a token makes no owners, whatever its scopes`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let token = try await server.services.store.makeAccessToken(
+                named: "all",
+                of: "alice",
+                in: "acme",
+                scopes: Set(Permission.allCases),
+                now: server.clock.now,
+                expires: server.clock.now + 86_400
+            ).secret
+            let body = #"{"role":"owner"}"#
+            #expect(try await server.send(.post, invitations, as: token, body: body).status == 403)
+            #expect(try await server.send(.patch, "\(members)/bob", as: token, body: body).status == 403)
+            #expect(
+                try await server.send(.patch, "\(members)/bob", as: token, body: #"{"role":"editor"}"#).status == 204
+            )
+        }
+    }
+}
+
+struct TeamTests {
+    @Test
+    func `teams are made, filled, emptied and removed, and each change is recorded and told`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            try await server.make("other", ["carol": .owner])
+            let alice = try await server.signIn("alice")
+            #expect(try await server.send(.post, teams, as: alice, body: #"{"name":"backend"}"#).status == 201)
+            #expect(try await server.send(.post, teams, as: alice, body: #"{"name":"backend"}"#).status == 409)
+            #expect(try await server.send(.post, teams, as: alice, body: #"{"name":"Back End"}"#).status == 400)
+            let seen = await server.services.changes.count(of: "acme")
+            for _ in 0..<2 {
+                #expect(try await server.send(.put, "\(teams)/backend/members/bob", as: alice).status == 204)
+            }
+            #expect(await server.services.changes.count(of: "acme") == seen + 2)
+            let team = try await server.send(.get, "\(teams)/backend", as: alice)
+            #expect(team.json.value(named: "members") == .array([.string("bob")]))
+            // Nobody who does not belong to the organization, and no team that is not there.
+            #expect(try await server.send(.put, "\(teams)/backend/members/carol", as: alice).status == 404)
+            #expect(try await server.send(.put, "\(teams)/frontend/members/bob", as: alice).status == 404)
+            #expect(try await server.send(.delete, "\(teams)/backend/members/bob", as: alice).status == 204)
+            #expect(try await server.send(.delete, "\(teams)/backend", as: alice).status == 204)
+            #expect(try await server.send(.delete, "\(teams)/backend", as: alice).status == 404)
+            let actions = try await server.services.store.database.read { database in
+                try String.fetchAll(
+                    database,
+                    sql: "SELECT action FROM activity WHERE action LIKE 'team.%' ORDER BY number"
+                )
+            }
+            #expect(actions == ["team.create", "team.member.add", "team.member.remove", "team.delete"])
+        }
+    }
+}
+
+struct AccessTokenRouteTests {
+    @Test
+    func `members see and take back their own tokens, owners everybody's`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let alice = try await server.signIn("alice")
+            let bob = try await server.signIn("bob")
+            for (person, name) in [(alice, "of-alice"), (bob, "of-bob")] {
+                let body = #"{"name":"\#(name)","scopes":["policy:read"],"days":365}"#
+                #expect(try await server.send(.post, tokens, as: person, body: body).status == 201)
+                #expect(try await server.send(.post, tokens, as: person, body: body).status == 409)
+            }
+            func ids(_ person: String) async throws -> [String] {
+                let list = try await server.send(.get, tokens, as: person).json.value(named: "tokens")?.elements ?? []
+                return list.compactMap { $0.value(named: "id")?.text }
+            }
+            let all = try await ids(alice)
+            let own = try await ids(bob)
+            #expect(all.count == 2 && own.count == 1 && all.contains(own[0]))
+            let foreign = try #require(all.first { $0 != own[0] })
+            #expect(try await server.send(.delete, "\(tokens)/\(foreign)", as: bob).status == 404)
+            #expect(try await server.send(.delete, "\(tokens)/\(own[0])", as: alice).status == 204)
+            #expect(try await ids(bob) == [])
+        }
+    }
+
+    @Test(arguments: [
+        (#"{"name":"x","scopes":["members:write"],"days":1}"#, 403),
+        (#"{"name":"x","scopes":["policy:write"],"days":1}"#, 403),
+        (#"{"name":"x","scopes":["everything"],"days":1}"#, 400), (#"{"name":"x","scopes":[],"days":1}"#, 400),
+        (#"{"name":"x","scopes":["policy:read"],"days":366}"#, 400),
+        (#"{"name":"x","scopes":["policy:read"],"days":0}"#, 400),
+        (#"{"name":"x","scopes":["policy:read"]}"#, 400), (#"{"name":"","scopes":["policy:read"],"days":1}"#, 400),
+        (#"{"name":"x","scopes":["policy:read"],"days":1.5}"#, 400),
+        (#"{"name":"x","scopes":["policy:read"],"days":1,"more":1}"#, 400),
+    ])
+    func `nobody makes a token that can do more than they may, or that never ends`(body: String, status: Int)
+        async throws
+    {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let answer = try await server.send(.post, tokens, as: try await server.signIn("bob"), body: body)
+            #expect(answer.status == status, "\(answer)")
+            #expect(try await server.count("accessToken") == 0)
+        }
+    }
+
+    @Test
+    func `a token with tokens:write makes none that can do more than itself`() async throws {
+        try await RunningServer.with { server in
+            try await server.make()
+            let token = try await server.services.store.makeAccessToken(
+                named: "minter",
+                of: "alice",
+                in: "acme",
+                scopes: [.manageTokens, .readPolicy],
+                now: server.clock.now,
+                expires: server.clock.now + 86_400
+            ).secret
+            let more = #"{"name":"x","scopes":["policy:write"],"days":1}"#
+            let less = #"{"name":"x","scopes":["policy:read"],"days":1}"#
+            #expect(try await server.send(.post, tokens, as: token, body: more).status == 403)
+            #expect(try await server.send(.post, tokens, as: token, body: less).status == 201)
+        }
+    }
+
+    @Test
+    func `it is noted when a token is used, to the hour`() async throws {
+        try await RunningServer.with { server in
+            try await server.make()
+            let token = try await server.services.store.makeAccessToken(
+                named: "ci",
+                of: "alice",
+                in: "acme",
+                scopes: [.readPolicy],
+                now: server.clock.now,
+                expires: server.clock.now + 86_400
+            ).secret
+            func lastUsed() async throws -> Instant? {
+                try await server.services.store.accessTokens(in: "acme", of: nil).first?.lastUsed
+            }
+            #expect(try await lastUsed() == nil)
+            let first = server.clock.now
+            #expect(try await server.isSignedIn(token))
+            server.clock.advance(3599)
+            #expect(try await server.isSignedIn(token))
+            #expect(try await lastUsed() == first)
+            server.clock.advance(1)
+            #expect(try await server.isSignedIn(token))
+            #expect(try await lastUsed() == first + 3600)
+        }
+    }
+}
+
+struct EndingSessionsTests {
+    /// Which sessions are ended, and who is signed in then, of: alice, bob on a laptop, bob on a desktop, carol elsewhere.
+    @Test(arguments: [
+        ("", [false, false, false, true]), ("?user=bob", [true, false, false, true]),
+        ("?device=laptop00000000000000000001", [true, false, true, true]), ("?user=nobody", [true, true, true, true]),
+        ("?user=carol", [true, true, true, true]),
+    ])
+    func `owners end everybody's sessions, a member's or a device's, of their organization only`(
+        query: String,
+        remaining: [Bool]
+    ) async throws {
+        try await RunningServer.with { server in
+            let all = try await Self.signEverybodyIn(server)
+            let seen = await server.services.changes.count(of: "acme")
+            let answer = try await server.send(.delete, "\(sessions)\(query)", as: all[0])
+            #expect(answer.status == 200)
+            #expect(answer.json.value(named: "ended") == .number("\(remaining.count { !$0 })"))
+            #expect(await server.services.changes.count(of: "acme") == seen + 1)
+            #expect(await server.services.changes.count(of: "other") == 0)
+            for (token, isThere) in zip(all, remaining) { #expect(try await server.isSignedIn(token) == isThere) }
+            #expect(try await server.count("activity WHERE action = 'session.end' AND actor = 'alice'") == 1)
+            let state = try await server.services.store.sessionState(
+                device: "laptop00000000000000000001",
+                in: "acme",
+                at: server.clock.now
+            )
+            #expect(state == (remaining[1] ? .active : .ended))
+        }
+    }
+
+    @Test
+    func `owners see the sessions and end one`() async throws {
+        try await RunningServer.with { server in
+            let all = try await Self.signEverybodyIn(server)
+            let list = try await server.send(.get, "\(sessions)?user=bob", as: all[0]).json.value(named: "sessions")?
+                .elements
+            #expect(list?.count == 2)
+            #expect(list?.compactMap { $0.value(named: "device")?.text }.sorted().first == "desktop000000000000000001a")
+            let newest = try #require(list?.first?.value(named: "id")?.text)
+            #expect(try await server.send(.delete, "\(sessions)/\(newest)", as: all[0]).status == 200)
+            #expect(try await server.isSignedIn(all[1]))
+            #expect(try await !server.isSignedIn(all[2]))
+            #expect(try await server.send(.delete, "\(sessions)/\(newest)", as: all[0]).status == 404)
+            // The session of another organization is like one that is not there.
+            let foreign = try await server.services.store.sessions(in: "other", .init(), at: server.clock.now)
+            let id = try #require(foreign.first).id
+            #expect(try await server.send(.delete, "\(sessions)/\(id)", as: all[0]).status == 404)
+            #expect(try await server.isSignedIn(all[3]))
+        }
+    }
+
+    @Test(arguments: ["?usr=bob", "?user=", "?user=bob&user=alice", "?user"])
+    func `a selection that is misspelt ends nothing`(query: String) async throws {
+        try await RunningServer.with { server in
+            let all = try await Self.signEverybodyIn(server)
+            #expect(try await server.send(.delete, "\(sessions)\(query)", as: all[0]).status == 400)
+            for token in all { #expect(try await server.isSignedIn(token)) }
+        }
+    }
+
+    @Test
+    func `a session that is good for each organization of a member is ended with the others`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            try await server.makeStranger("mallory")
+            let alice = try await server.signIn("alice")
+            let bob = try await server.signIn("bob", in: nil)
+            let mallory = try await server.signIn("mallory", in: nil)
+            #expect(try await server.send(.delete, "\(sessions)?user=bob", as: alice).status == 200)
+            #expect(try await !server.isSignedIn(bob))
+            #expect(try await server.send(.delete, sessions, as: alice).status == 200)
+            #expect(try await !server.isSignedIn(alice))
+            #expect(try await server.isSignedIn(mallory))
+        }
+    }
+
+    @Test
+    func `a new password ends every other session of its owner`() async throws {
+        try await RunningServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let here = try await server.signIn("bob")
+            let elsewhere = try await server.signIn("bob")
+            let alice = try await server.signIn("alice")
+            func change(_ current: String, _ new: String) async throws -> Int {
+                let body = #"{"current":"\#(current)","new":"\#(new)"}"#
+                return try await server.send(.put, "/v1/me/password", as: here, body: body).status
+            }
+            #expect(try await change("wrong horse battery", "a good long phrase") == 403)
+            #expect(try await change(RunningServer.password, "short") == 400)
+            #expect(try await server.isSignedIn(elsewhere))
+            #expect(try await change(RunningServer.password, "a good long phrase") == 204)
+            #expect(try await server.isSignedIn(here))
+            #expect(try await !server.isSignedIn(elsewhere))
+            #expect(try await server.isSignedIn(alice))
+            #expect(try await server.passwordGrant("bob", "a good long phrase").status == 200)
+            #expect(try await server.passwordGrant("bob").status == 400)
+        }
+    }
+
+    @Test
+    func `no query makes an ended session begin again`() async throws {
+        try await RunningServer.with { server in
+            let all = try await Self.signEverybodyIn(server)
+            #expect(try await server.send(.delete, "\(sessions)?user=bob", as: all[0]).status == 200)
+            await #expect(throws: DatabaseError.self) {
+                try await server.services.store.database.write {
+                    try $0.execute(sql: "UPDATE session SET ended = NULL WHERE user = 'bob'")
+                }
+            }
+            #expect(try await !server.isSignedIn(all[1]))
+        }
+    }
+
+    private static func signEverybodyIn(_ server: RunningServer) async throws -> [String] {
+        try await server.make("acme", ["alice": .owner, "bob": .member])
+        try await server.make("other", ["carol": .owner])
+        var access = [try await server.signIn("alice")]
+        for device in ["laptop00000000000000000001", "desktop000000000000000001a"] {
+            _ = try await server.makeDevice(device)
+            access.append(
+                try await server.services.store.beginSession(
+                    of: SignedInPerson(user: "bob"),
+                    in: "acme",
+                    on: device,
+                    from: "192.0.2.1",
+                    at: server.clock.now
+                ).access.secret
+            )
+        }
+        access.append(try await server.signIn("carol", in: "other"))
+        return access
+    }
+}

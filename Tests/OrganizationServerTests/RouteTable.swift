@@ -1,0 +1,251 @@
+import HTTPTypes
+import Hummingbird
+import SignedPolicy
+import Testing
+
+@testable import OrganizationServer
+
+/// Who may use a route.
+enum Access: Sendable {
+    /// Everybody, and it makes no difference who asks.
+    case open
+    /// Whoever signed in; and whether an access token will do, whatever its scopes.
+    case person(withToken: Bool)
+    /// Members in these roles; with an access token if it has this scope.
+    case members(Set<Role>, scope: Permission)
+    /// The device that the path names.
+    case device
+}
+
+/// A route and who may use it.
+struct RouteRow: Sendable, CustomTestStringConvertible {
+    /// The method and the pattern.
+    let route: String
+    let access: Access
+    /// A body that is in order.
+    var body: String?
+
+    init(_ route: String, _ access: Access, body: String? = nil) {
+        self.route = route
+        self.access = access
+        self.body = body
+    }
+
+    var testDescription: String { route }
+
+    var method: HTTPRequest.Method? { route.split(separator: " ").first.flatMap { .init(String($0)) } }
+
+    /// The path with names of what ``RouteTests`` makes.
+    var path: String {
+        let names = ["organization": "acme", "user": "member", "team": "backend", "device": RouteTests.device]
+        var path = String(route.split(separator: " ").last ?? "")
+        for (name, value) in names { path = path.replacing("{\(name)}", with: value) }
+        return path.replacing(#/\{[a-z]+\}/#, with: "00000000000000000000")
+    }
+
+    private static let all: Set<Role> = [.owner, .editor, .auditor, .member]
+    private static let readers: Set<Role> = [.owner, .editor, .auditor]
+    private static let owner: Set<Role> = [.owner]
+
+    /// Every route of the server; a test fails if one is missing.
+    static let rows = accounts
+
+    private static let accounts = [
+        RouteRow("GET /healthz", .open),
+        RouteRow("GET /readyz", .open),
+        RouteRow("POST /v1/token", .open),
+        RouteRow("POST /v1/token/revoke", .open),
+        RouteRow("POST /v1/device_authorization", .open),
+        RouteRow("GET /activate", .open),
+        RouteRow("POST /activate", .open),
+        RouteRow("POST /activate/decision", .open),
+        RouteRow("GET /activate.css", .open),
+        RouteRow("POST /v2/users/login", .open, body: #"{"username":"nobody","password":"x"}"#),
+        RouteRow("POST /v2/auth/token", .open, body: #"{"identifier":"nobody","secret":"x"}"#),
+        RouteRow("POST /v1/invitations/accept", .open, body: #"{"invitation":"x","name":"y","password":"z"}"#),
+        RouteRow("GET /v1/me", .person(withToken: true)),
+        RouteRow("PUT /v1/me/password", .person(withToken: false), body: #"{"current":"x","new":"y"}"#),
+        RouteRow("GET /v1/organizations/{organization}/members", .members(readers, scope: .readMembers)),
+        RouteRow(
+            "PATCH /v1/organizations/{organization}/members/{user}",
+            .members(owner, scope: .manageMembers),
+            body: #"{"role":"editor"}"#
+        ),
+        RouteRow("DELETE /v1/organizations/{organization}/members/{user}", .members(owner, scope: .manageMembers)),
+        RouteRow("GET /v1/organizations/{organization}/invitations", .members(readers, scope: .readMembers)),
+        RouteRow(
+            "POST /v1/organizations/{organization}/invitations",
+            .members(owner, scope: .manageMembers),
+            body: #"{"role":"member"}"#
+        ),
+        RouteRow(
+            "DELETE /v1/organizations/{organization}/invitations/{invitation}",
+            .members(owner, scope: .manageMembers)
+        ),
+        RouteRow("GET /v1/organizations/{organization}/teams", .members(readers, scope: .readMembers)),
+        RouteRow(
+            "POST /v1/organizations/{organization}/teams",
+            .members(owner, scope: .manageMembers),
+            body: #"{"name":"frontend"}"#
+        ),
+        RouteRow("GET /v1/organizations/{organization}/teams/{team}", .members(readers, scope: .readMembers)),
+        RouteRow("DELETE /v1/organizations/{organization}/teams/{team}", .members(owner, scope: .manageMembers)),
+        RouteRow(
+            "PUT /v1/organizations/{organization}/teams/{team}/members/{user}",
+            .members(owner, scope: .manageMembers)
+        ),
+        RouteRow(
+            "DELETE /v1/organizations/{organization}/teams/{team}/members/{user}",
+            .members(owner, scope: .manageMembers)
+        ),
+        RouteRow("GET /v1/organizations/{organization}/tokens", .members(all, scope: .manageTokens)),
+        RouteRow(
+            "POST /v1/organizations/{organization}/tokens",
+            .members(all, scope: .manageTokens),
+            body: #"{"name":"new","scopes":["policy:read"],"days":1}"#
+        ),
+        RouteRow("DELETE /v1/organizations/{organization}/tokens/{token}", .members(all, scope: .manageTokens)),
+        RouteRow("GET /v1/organizations/{organization}/sessions", .members(readers, scope: .readMembers)),
+        RouteRow("DELETE /v1/organizations/{organization}/sessions", .members(owner, scope: .endSessions)),
+        RouteRow("DELETE /v1/organizations/{organization}/sessions/{session}", .members(owner, scope: .endSessions)),
+    ]
+}
+
+/// Who asks.
+private enum Who: Hashable, CaseIterable {
+    case owner, editor, auditor, member
+    /// Who owns another organization and does not belong to this one.
+    case stranger
+    case nobody
+    /// An access token that somebody made up.
+    case forger
+    /// The device that is registered.
+    case device
+    /// An owner's access token with every scope but the one.
+    case tokenWithoutScope
+    /// An owner's access token with the one scope, and that of reading the policy, which tokens made by it have.
+    case tokenWithScope
+    /// A token of the same person with every scope, for another organization.
+    case tokenOfAnother
+
+    var role: Role? {
+        switch self {
+        case .owner: .owner
+        case .editor: .editor
+        case .auditor: .auditor
+        case .member: .member
+        default: nil
+        }
+    }
+}
+
+struct RouteTests {
+    static let device = "device0000000000000000001a"
+
+    @Test
+    func `every route is in the table, once, and the table has no others`() async throws {
+        try await RunningServer.with { server in
+            let routes = makeRouter(server.services).routes.map { route in
+                "\(route.method.rawValue) \(route.path.description)"
+            }
+            let table = RouteRow.rows.map(\.route)
+            #expect(Set(table).count == table.count)
+            #expect(Set(routes).subtracting(table) == [], "these are missing in the table")
+            #expect(Set(table).subtracting(routes) == [], "these are no routes")
+        }
+    }
+
+    @Test(arguments: RouteRow.rows)
+    func `a route does for each who may, and nothing for others`(row: RouteRow) async throws {
+        // Whoever is refused changes nothing, so they can all ask the same server.
+        try await RunningServer.with { server in
+            let tokens = try await Self.prepare(server, row)
+            let before = try await Self.content(server)
+            for who in Who.allCases {
+                guard let expected = Self.refusal(of: who, row.access) else { continue }
+                let answer = try await Self.ask(server, row, tokens[who] ?? nil)
+                #expect(answer.status == expected, "\(who): \(answer)")
+            }
+            #expect(try await Self.content(server) == before, "somebody who was refused changed something")
+        }
+        for who in Who.allCases where Self.refusal(of: who, row.access) == nil {
+            try await RunningServer.with { server in
+                let tokens = try await Self.prepare(server, row)
+                let answer = try await Self.ask(server, row, tokens[who] ?? nil)
+                if case .open = row.access, who != .forger {
+                    // It makes no difference who asks.
+                    let same = try await Self.ask(server, row, nil)
+                    #expect(answer.status == same.status, "\(who): \(answer)")
+                } else if case .open = row.access {
+                    // A token that is none is refused everywhere but before the check of tokens.
+                    #expect(answer.status == 401 || row.route.hasSuffix("z"), "\(who): \(answer)")
+                } else {
+                    #expect(answer.status != 401 && answer.status != 403, "\(who): \(answer)")
+                    #expect(!answer.text.contains("that you belong to"), "\(who): \(answer)")
+                }
+            }
+        }
+    }
+
+    /// The status with which somebody is refused; `nil` if they may.
+    private static func refusal(of who: Who, _ access: Access) -> Int? {
+        switch (access, who) {
+        case (.open, _): nil
+        case (_, .nobody), (_, .forger): 401
+        case (.device, .device): nil
+        case (.device, _), (_, .device): 401
+        case (.person(let withToken), .tokenWithScope), (.person(let withToken), .tokenWithoutScope),
+            (.person(let withToken), .tokenOfAnother):
+            withToken ? nil : 403
+        case (.person, _): nil
+        case (.members, .stranger), (.members, .tokenOfAnother): 404
+        case (.members, .tokenWithoutScope): 403
+        case (.members, .tokenWithScope): nil
+        case (.members(let roles, _), _): who.role.map(roles.contains) ?? false ? nil : 403
+        }
+    }
+
+    private static func ask(_ server: RunningServer, _ row: RouteRow, _ token: String?) async throws -> Answer {
+        try await server.send(try #require(row.method), row.path, as: token, body: row.body)
+    }
+
+    /// Makes two organizations, everybody who asks, and what the paths name.
+    private static func prepare(_ server: RunningServer, _ row: RouteRow) async throws -> [Who: String?] {
+        let people: [String: Role] = ["owner": .owner, "editor": .editor, "auditor": .auditor, "member": .member]
+        try await server.make("acme", people)
+        try await server.make("other", ["stranger": .owner, "owner": .owner])
+        try await server.services.store.makeTeam("backend", in: "acme", by: "owner", at: server.clock.now)
+        var scope = Permission.readPolicy
+        if case .members(_, let wanted) = row.access { scope = wanted }
+        func token(_ name: String, _ scopes: Set<Permission>, _ organization: String) async throws -> String {
+            try await server.services.store.makeAccessToken(
+                named: name,
+                of: "owner",
+                in: organization,
+                scopes: scopes,
+                now: server.clock.now,
+                expires: server.clock.now + 86_400
+            ).secret
+        }
+        return [
+            .owner: try await server.signIn("owner"), .editor: try await server.signIn("editor"),
+            .auditor: try await server.signIn("auditor"), .member: try await server.signIn("member"),
+            .stranger: try await server.signIn("stranger", in: "other"), .nobody: nil,
+            .forger: OpaqueToken(.access).secret, .device: try await server.makeDevice(device).secret,
+            .tokenWithoutScope: try await token("without", Set(Permission.allCases).subtracting([scope]), "acme"),
+            .tokenWithScope: try await token("with", [scope, .readPolicy], "acme"),
+            .tokenOfAnother: try await token("another", Set(Permission.allCases), "other"),
+        ]
+    }
+
+    /// What may only be changed by those who may: how many rows each table has, and who is what.
+    private static func content(_ server: RunningServer) async throws -> [String] {
+        var lines: [String] = []
+        for table in ["membership", "team", "teamMember", "invitation", "accessToken", "activity", "user"] {
+            lines.append("\(table) \(try await server.count(table))")
+        }
+        lines.append("sessions \(try await server.count("session WHERE ended IS NULL"))")
+        lines += try await server.services.store.members(of: "acme").map { "\($0)" }
+        return lines
+    }
+}
