@@ -7,13 +7,13 @@ import Testing
 
 /// A browser on the sign-in page.
 private struct Browser {
-    let server: RunningServer
+    let server: AccountsServer
     var cookie: String
     var field: String
-    var headers: HTTPFields = [.origin: RunningServer.publicURL]
+    var headers: HTTPFields = [.origin: AccountsServer.publicURL]
 
     /// Opens the page.
-    init(_ server: RunningServer, query: String = "") async throws {
+    init(_ server: AccountsServer, query: String = "") async throws {
         self.server = server
         let page = try await server.send(.get, "/activate\(query)")
         #expect(page.status == 200)
@@ -35,7 +35,7 @@ private struct Browser {
         return try await server.form(path, fields.merging(["form": field]) { own, _ in own }, headers: headers)
     }
 
-    func signIn(_ code: String, _ name: String = "alice", _ password: String = RunningServer.password) async throws
+    func signIn(_ code: String, _ name: String = "alice", _ password: String = AccountsServer.password) async throws
         -> Answer
     {
         try await post("/activate", ["user_code": code, "name": name, "password": password])
@@ -47,7 +47,7 @@ private struct Browser {
     }
 }
 
-extension RunningServer {
+extension AccountsServer {
     fileprivate func beginDevice(_ organization: String = "acme", name: String = "alice's laptop") async throws
         -> Answer
     {
@@ -68,7 +68,7 @@ extension RunningServer {
 struct DeviceAuthorizationTests {
     @Test
     func `a person approves a machine in the browser, and it is signed in once`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let secret = try await server.makeDevice()
             let device = [
@@ -107,7 +107,7 @@ struct DeviceAuthorizationTests {
 
     @Test
     func `a person denies, or is no member, and the machine is told so`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             try await server.makeStranger("mallory")
             for (name, decision, error, words) in [
@@ -128,7 +128,7 @@ struct DeviceAuthorizationTests {
     @Test
     func `a machine that asks too often is told to slow down, and one that waits too long to begin again`() async throws
     {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let begun = try await server.beginDevice()
             #expect(try await server.poll(begun)["error"] == "authorization_pending")
@@ -149,7 +149,7 @@ struct DeviceAuthorizationTests {
 
     @Test
     func `the page takes a form only from itself`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let code = try await server.beginDevice()["user_code"] ?? ""
             let good = try await Browser(server)
@@ -182,7 +182,7 @@ struct DeviceAuthorizationTests {
 
     @Test
     func `the page shows names as text, and loads nothing but its style`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let name = "<script>alert(1)</script>\"'&"
             let begun = try await server.beginDevice(name: name)
@@ -204,7 +204,7 @@ struct DeviceAuthorizationTests {
 
     @Test
     func `codes are not to be guessed: five in a browser, twenty from an address`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let code = try await server.beginDevice()["user_code"] ?? ""
             for _ in 0..<4 {
@@ -227,11 +227,11 @@ struct DeviceAuthorizationTests {
 
     @Test
     func `a wrong password on the page asks nothing and decides nothing`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let begun = try await server.beginDevice()
             let browser = try await Browser(server)
-            for (name, password) in [("alice", "wrong horse battery"), ("nobody", RunningServer.password), ("", "")] {
+            for (name, password) in [("alice", "wrong horse battery"), ("nobody", AccountsServer.password), ("", "")] {
                 let page = try await browser.signIn(begun["user_code"] ?? "", name, password)
                 #expect(page.text.contains("The name or the password is wrong."))
                 #expect(Browser.hidden("confirmation", page.text) == nil)
@@ -245,7 +245,7 @@ struct DeviceAuthorizationTests {
 
     @Test
     func `an approved machine that has not fetched its session is taken back with everybody's`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let begun = try await server.beginDevice()
             let browser = try await Browser(server)
@@ -266,7 +266,7 @@ struct DeviceAuthorizationTests {
         ["client_id": "docker-ram", "organization": "acme", "device_name": String(repeating: "x", count: 256)],
     ])
     func `a machine says who it is in order`(fields: [String: String]) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let answer = try await server.form("/v1/device_authorization", fields)
             #expect(answer.status == 400)
             #expect(answer["error"] == "invalid_request")
@@ -275,7 +275,7 @@ struct DeviceAuthorizationTests {
 
     @Test
     func `ten sign-ins a minute begin from one address`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             for _ in 0..<10 { #expect(try await server.beginDevice().status == 200) }
             let slowed = try await server.beginDevice()
             #expect(slowed.status == 429)

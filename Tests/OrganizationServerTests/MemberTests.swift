@@ -15,7 +15,7 @@ private let sessions = "/v1/organizations/acme/sessions"
 struct MemberTests {
     @Test
     func `a role counts from the moment that it is given`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let alice = try await server.signIn("alice")
             let bob = try await server.signIn("bob")
@@ -39,7 +39,7 @@ struct MemberTests {
 
     @Test
     func `the last owner can neither leave nor become something else`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let alice = try await server.signIn("alice")
             for (method, body) in [(HTTPRequest.Method.patch, #"{"role":"member"}"#), (.delete, nil)] {
@@ -54,7 +54,7 @@ struct MemberTests {
 
     @Test
     func `whoever is taken out leaves no session, no token, no invitation and no team behind`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .owner])
             let alice = try await server.signIn("alice")
             let bob = try await server.signIn("bob")
@@ -89,7 +89,7 @@ struct MemberTests {
         #"{"role":"king"}"#, #"{"role":1}"#, "{}", #"{"role":"owner","role":"member"}"#, #"{"x":"y"}"#, "null",
     ])
     func `a body that is not in order is refused with the place`(body: String) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let alice = try await server.signIn("alice")
             let answer = try await server.send(.patch, "\(members)/bob", as: alice, body: body)
@@ -105,7 +105,7 @@ struct MemberTests {
 struct InvitationTests {
     @Test
     func `an invitation lets one person join, with the role that it says`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let alice = try await server.signIn("alice")
             let body = #"{"role":"editor","email":"bob@acme.test"}"#
@@ -137,7 +137,7 @@ struct InvitationTests {
 
     @Test
     func `who is here already joins with their own password`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             try await server.make("other", ["bob": .owner])
             let alice = try await server.signIn("alice")
@@ -147,7 +147,7 @@ struct InvitationTests {
                 let answer = try await server.send(
                     .post,
                     "/v1/invitations/accept",
-                    body: #"{"invitation":"\#(secret)","name":"\#(name)","password":"\#(RunningServer.password)"}"#
+                    body: #"{"invitation":"\#(secret)","name":"\#(name)","password":"\#(AccountsServer.password)"}"#
                 )
                 #expect(answer.status == status, "\(name): \(answer)")
             }
@@ -157,7 +157,7 @@ struct InvitationTests {
 
     @Test
     func `an invitation ends after a week, or when it is taken back`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let alice = try await server.signIn("alice")
             var secrets: [String] = []
@@ -185,7 +185,7 @@ struct InvitationTests {
 
     @Test
     func `a token makes no owners, whatever its scopes`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let token = try await server.services.store.makeAccessToken(
                 named: "all",
@@ -208,7 +208,7 @@ struct InvitationTests {
 struct TeamTests {
     @Test
     func `teams are made, filled, emptied and removed, and each change is recorded and told`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             try await server.make("other", ["carol": .owner])
             let alice = try await server.signIn("alice")
@@ -242,7 +242,7 @@ struct TeamTests {
 struct AccessTokenRouteTests {
     @Test
     func `members see and take back their own tokens, owners everybody's`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let alice = try await server.signIn("alice")
             let bob = try await server.signIn("bob")
@@ -278,7 +278,7 @@ struct AccessTokenRouteTests {
     func `nobody makes a token that can do more than they may, or that never ends`(body: String, status: Int)
         async throws
     {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let answer = try await server.send(.post, tokens, as: try await server.signIn("bob"), body: body)
             #expect(answer.status == status, "\(answer)")
@@ -288,7 +288,7 @@ struct AccessTokenRouteTests {
 
     @Test
     func `a token with tokens:write makes none that can do more than itself`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let token = try await server.services.store.makeAccessToken(
                 named: "minter",
@@ -307,7 +307,7 @@ struct AccessTokenRouteTests {
 
     @Test
     func `it is noted when a token is used, to the hour`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let token = try await server.services.store.makeAccessToken(
                 named: "ci",
@@ -344,7 +344,7 @@ struct EndingSessionsTests {
         query: String,
         remaining: [Bool]
     ) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let all = try await Self.signEverybodyIn(server)
             let seen = await server.services.changes.count(of: "acme")
             let answer = try await server.send(.delete, "\(sessions)\(query)", as: all[0])
@@ -365,7 +365,7 @@ struct EndingSessionsTests {
 
     @Test
     func `owners see the sessions and end one`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let all = try await Self.signEverybodyIn(server)
             let list = try await server.send(.get, "\(sessions)?user=bob", as: all[0]).json.value(named: "sessions")?
                 .elements
@@ -386,7 +386,7 @@ struct EndingSessionsTests {
 
     @Test(arguments: ["?usr=bob", "?user=", "?user=bob&user=alice", "?user"])
     func `a selection that is misspelt ends nothing`(query: String) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let all = try await Self.signEverybodyIn(server)
             #expect(try await server.send(.delete, "\(sessions)\(query)", as: all[0]).status == 400)
             for token in all { #expect(try await server.isSignedIn(token)) }
@@ -395,7 +395,7 @@ struct EndingSessionsTests {
 
     @Test
     func `a session that is good for each organization of a member is ended with the others`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             try await server.makeStranger("mallory")
             let alice = try await server.signIn("alice")
@@ -411,7 +411,7 @@ struct EndingSessionsTests {
 
     @Test
     func `a new password ends every other session of its owner`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let here = try await server.signIn("bob")
             let elsewhere = try await server.signIn("bob")
@@ -421,9 +421,9 @@ struct EndingSessionsTests {
                 return try await server.send(.put, "/v1/me/password", as: here, body: body).status
             }
             #expect(try await change("wrong horse battery", "a good long phrase") == 403)
-            #expect(try await change(RunningServer.password, "short") == 400)
+            #expect(try await change(AccountsServer.password, "short") == 400)
             #expect(try await server.isSignedIn(elsewhere))
-            #expect(try await change(RunningServer.password, "a good long phrase") == 204)
+            #expect(try await change(AccountsServer.password, "a good long phrase") == 204)
             #expect(try await server.isSignedIn(here))
             #expect(try await !server.isSignedIn(elsewhere))
             #expect(try await server.isSignedIn(alice))
@@ -434,7 +434,7 @@ struct EndingSessionsTests {
 
     @Test
     func `no query makes an ended session begin again`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let all = try await Self.signEverybodyIn(server)
             #expect(try await server.send(.delete, "\(sessions)?user=bob", as: all[0]).status == 200)
             await #expect(throws: DatabaseError.self) {
@@ -446,7 +446,7 @@ struct EndingSessionsTests {
         }
     }
 
-    private static func signEverybodyIn(_ server: RunningServer) async throws -> [String] {
+    private static func signEverybodyIn(_ server: AccountsServer) async throws -> [String] {
         try await server.make("acme", ["alice": .owner, "bob": .member])
         try await server.make("other", ["carol": .owner])
         var access = [try await server.signIn("alice")]

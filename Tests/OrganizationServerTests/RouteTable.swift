@@ -144,7 +144,7 @@ struct RouteTests {
 
     @Test
     func `every route is in the table, once, and the table has no others`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let routes = makeRouter(server.services).routes.map { route in
                 "\(route.method.rawValue) \(route.path.description)"
             }
@@ -158,7 +158,7 @@ struct RouteTests {
     @Test(arguments: RouteRow.rows)
     func `a route does for each who may, and nothing for others`(row: RouteRow) async throws {
         // Whoever is refused changes nothing, so they can all ask the same server.
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let tokens = try await Self.prepare(server, row)
             let before = try await Self.content(server)
             for who in Who.allCases {
@@ -169,7 +169,7 @@ struct RouteTests {
             #expect(try await Self.content(server) == before, "somebody who was refused changed something")
         }
         for who in Who.allCases where Self.refusal(of: who, row.access) == nil {
-            try await RunningServer.with { server in
+            try await AccountsServer.with { server in
                 let tokens = try await Self.prepare(server, row)
                 let answer = try await Self.ask(server, row, tokens[who] ?? nil)
                 if case .open = row.access, who != .forger {
@@ -205,12 +205,12 @@ struct RouteTests {
         }
     }
 
-    private static func ask(_ server: RunningServer, _ row: RouteRow, _ token: String?) async throws -> Answer {
+    private static func ask(_ server: AccountsServer, _ row: RouteRow, _ token: String?) async throws -> Answer {
         try await server.send(try #require(row.method), row.path, as: token, body: row.body)
     }
 
     /// Makes two organizations, everybody who asks, and what the paths name.
-    private static func prepare(_ server: RunningServer, _ row: RouteRow) async throws -> [Who: String?] {
+    private static func prepare(_ server: AccountsServer, _ row: RouteRow) async throws -> [Who: String?] {
         let people: [String: Role] = ["owner": .owner, "editor": .editor, "auditor": .auditor, "member": .member]
         try await server.make("acme", people)
         try await server.make("other", ["stranger": .owner, "owner": .owner])
@@ -239,7 +239,7 @@ struct RouteTests {
     }
 
     /// What may only be changed by those who may: how many rows each table has, and who is what.
-    private static func content(_ server: RunningServer) async throws -> [String] {
+    private static func content(_ server: AccountsServer) async throws -> [String] {
         var lines: [String] = []
         for table in ["membership", "team", "teamMember", "invitation", "accessToken", "activity", "user"] {
             lines.append("\(table) \(try await server.count(table))")

@@ -8,11 +8,11 @@ import Testing
 
 @testable import OrganizationServer
 
-extension RunningServer {
+extension AccountsServer {
     /// Signs in with a password.
     func passwordGrant(
         _ name: String = "alice",
-        _ password: String = RunningServer.password,
+        _ password: String = AccountsServer.password,
         _ more: [String: String] = ["organization": "acme"]
     ) async throws -> Answer {
         let fields = ["grant_type": "password", "username": name, "password": password]
@@ -111,7 +111,7 @@ struct PasswordTests {
 struct SignInTests {
     @Test
     func `a name and a password give a session, whose tokens the database does not hold`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let answer = try await server.passwordGrant()
             #expect(answer.status == 200)
@@ -133,12 +133,12 @@ struct SignInTests {
     }
 
     @Test(arguments: [
-        ("alice", "wrong horse battery"), ("nobody", RunningServer.password), ("ALICE", RunningServer.password),
-        ("", RunningServer.password), ("alice' OR 1=1 --", RunningServer.password),
+        ("alice", "wrong horse battery"), ("nobody", AccountsServer.password), ("ALICE", AccountsServer.password),
+        ("", AccountsServer.password), ("alice' OR 1=1 --", AccountsServer.password),
     ])
     func `a wrong name and a wrong password are refused in the same words`(name: String, password: String) async throws
     {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let answer = try await server.passwordGrant(name, password)
             #expect(answer.status == 400)
@@ -150,10 +150,14 @@ struct SignInTests {
 
     @Test(arguments: ["other", "nowhere", "Not A Name"])
     func `who does not belong to the organization is told so`(organization: String) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             try await server.make("other", ["bob": .owner])
-            let answer = try await server.passwordGrant("alice", RunningServer.password, ["organization": organization])
+            let answer = try await server.passwordGrant(
+                "alice",
+                AccountsServer.password,
+                ["organization": organization]
+            )
             #expect(answer.status == 400)
             #expect(answer["error"] == "not_a_member")
             #expect(try await server.count("session") == 0)
@@ -167,7 +171,7 @@ struct SignInTests {
         ("grant_type=urn:docker-ram:access-token&token=ramp_x", "invalid_grant"),
     ])
     func `a request that is not complete says what is missing`(body: String, error: String) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let type: HTTPFields = [.contentType: "application/x-www-form-urlencoded"]
             let answer = try await server.send(.post, "/v1/token", headers: type, body: body)
             #expect(answer.status == 400)
@@ -183,7 +187,7 @@ struct SignInTests {
         (String(repeating: "a", count: 70_000), "application/x-www-form-urlencoded", 413),
     ])
     func `a form that is not in order is refused`(body: String, type: String, status: Int) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             let answer = try await server.send(.post, "/v1/token", headers: [.contentType: type], body: body)
             #expect(answer.status == status)
             #expect(answer["code"] != nil)
@@ -192,7 +196,7 @@ struct SignInTests {
 
     @Test
     func `passwords are not to be guessed: five for an account, then a minute`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             for _ in 0..<5 {
                 #expect(try await server.passwordGrant("alice", "wrong horse battery").status == 400)
@@ -212,7 +216,7 @@ struct SignInTests {
     func `ten wrong passwords in a row from one address are followed by a quarter of an hour, and are recorded`()
         async throws
     {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             for _ in 0..<10 {
                 #expect(try await server.passwordGrant("alice", "wrong horse battery").status == 400)
@@ -229,7 +233,7 @@ struct SignInTests {
 
     @Test
     func `twenty passwords a minute come from one address, whosever they are`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             for number in 0..<20 {
                 #expect(try await server.passwordGrant("user-\(number)", "wrong horse battery").status == 400)
@@ -240,9 +244,9 @@ struct SignInTests {
 
     @Test
     func `a password that was kept at a lower cost is kept at the usual one after a sign-in`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
-            let cheap = try await Passwords(cost: 2).hash(Password(RunningServer.password))
+            let cheap = try await Passwords(cost: 2).hash(Password(AccountsServer.password))
             try await server.services.store.database.write {
                 try $0.execute(sql: "UPDATE user SET password = ?", arguments: [cheap.phc])
             }
@@ -256,7 +260,7 @@ struct SignInTests {
 struct SessionTests {
     @Test
     func `a refresh token gives new tokens, and the old access token is over`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let first = try await server.passwordGrant()
             let second = try await server.refreshGrant(first["refresh_token"])
@@ -271,7 +275,7 @@ struct SessionTests {
 
     @Test
     func `a refresh token that was used before ends the session, and is recorded`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let first = try await server.passwordGrant()
             let second = try await server.refreshGrant(first["refresh_token"])
@@ -288,7 +292,7 @@ struct SessionTests {
 
     @Test
     func `when the answer was lost, the token before is taken once more, until its successor is used`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let first = try await server.passwordGrant()
             let lost = try await server.refreshGrant(first["refresh_token"])
@@ -298,7 +302,7 @@ struct SessionTests {
             #expect(try await server.refreshGrant(lost["refresh_token"])["error"] == "invalid_grant")
             #expect(try await !server.isSignedIn(again["access_token"]))
         }
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let first = try await server.passwordGrant()
             let second = try await server.refreshGrant(first["refresh_token"])
@@ -310,7 +314,7 @@ struct SessionTests {
 
     @Test
     func `an access token lives 15 minutes, a session 30 days unused and 90 days at most`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             var answer = try await server.passwordGrant()
             server.clock.advance(899)
@@ -332,7 +336,7 @@ struct SessionTests {
 
     @Test(arguments: ["access_token", "refresh_token"])
     func `a revoked token ends its session, and one that is none is as good as revoked`(kind: String) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let answer = try await server.passwordGrant()
             for token in ["rama_nothing", try #require(answer[kind])] {
@@ -346,7 +350,7 @@ struct SessionTests {
 
     @Test
     func `a session of a device has a ticket for it, signed, with the teams`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let secret = try await server.makeDevice()
             try await server.services.store.makeTeam("backend", in: "acme", by: "alice", at: server.clock.now)
@@ -361,7 +365,7 @@ struct SessionTests {
             let device = [
                 "organization": "acme", "device": "device0000000000000000001a", "device_secret": secret.secret,
             ]
-            let answer = try await server.passwordGrant("alice", RunningServer.password, device)
+            let answer = try await server.passwordGrant("alice", AccountsServer.password, device)
             let text = try #require(answer.json.value(named: "ticket")).text()
             let envelope = try Envelope(json: Array(text.utf8), as: .ticket)
             let keys = server.organization.keys(.ticket).map(\.verificationKey)
@@ -387,7 +391,7 @@ struct SessionTests {
 
     @Test
     func `a device that is not the organization's own has to register again`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             try await server.make("other", ["bob": .owner])
             let secret = try await server.makeDevice()
@@ -399,11 +403,11 @@ struct SessionTests {
                 ["organization": "acme", "device": "device0000000000000000001a", "device_secret": "ramd_x"],
             ]
             for fields in attempts {
-                let answer = try await server.passwordGrant("alice", RunningServer.password, fields)
+                let answer = try await server.passwordGrant("alice", AccountsServer.password, fields)
                 #expect(answer.status == 401)
                 #expect(answer["error"] == "device_unknown")
             }
-            let half = try await server.passwordGrant("alice", RunningServer.password, ["device": "d"])
+            let half = try await server.passwordGrant("alice", AccountsServer.password, ["device": "d"])
             #expect(half["error"] == "invalid_request")
             #expect(try await server.count("session") == 0)
         }
@@ -411,7 +415,7 @@ struct SessionTests {
 
     @Test
     func `one member is signed in on a device, and its state is that of the newest session`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])
             let id = "device0000000000000000001a"
             let secret = try await server.makeDevice(id)
@@ -420,15 +424,15 @@ struct SessionTests {
                 try await server.services.store.sessionState(device: id, in: "acme", at: server.clock.now)
             }
             #expect(try await state() == .none)
-            let first = try await server.passwordGrant("alice", RunningServer.password, device)
+            let first = try await server.passwordGrant("alice", AccountsServer.password, device)
             #expect(try await state() == .active)
-            let second = try await server.passwordGrant("bob", RunningServer.password, device)
+            let second = try await server.passwordGrant("bob", AccountsServer.password, device)
             #expect(try await state() == .active)
             #expect(try await server.refreshGrant(first["refresh_token"], device)["error"] == "invalid_grant")
             #expect(try await server.count("session WHERE ended IS NULL") == 1)
             _ = try await server.form("/v1/token/revoke", ["token": second["refresh_token"] ?? ""])
             #expect(try await state() == .ended)
-            _ = try await server.passwordGrant("alice", RunningServer.password, device)
+            _ = try await server.passwordGrant("alice", AccountsServer.password, device)
             #expect(try await state() == .active)
             server.clock.advance(30 * 86_400)
             #expect(try await state() == .ended)
@@ -440,7 +444,7 @@ struct SessionTests {
 
     @Test
     func `an access token signs in a machine, and its session can do no more and lives no longer`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             try await server.make("other", ["alice": .owner])
             let token = try await server.services.store.makeAccessToken(
@@ -471,7 +475,7 @@ struct SessionTests {
 
     @Test
     func `an access token that is taken back ends what it began`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let owner = try await server.signIn("alice")
             let made = try await server.send(
@@ -496,7 +500,7 @@ struct SessionTests {
 
     @Test
     func `tools for Docker Hub sign in with a password or an access token`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let token = try await server.services.store.makeAccessToken(
                 named: "terraform",
@@ -506,7 +510,7 @@ struct SessionTests {
                 now: server.clock.now,
                 expires: server.clock.now + 86_400
             )
-            for secret in [RunningServer.password, token.secret] {
+            for secret in [AccountsServer.password, token.secret] {
                 let login = try await server.send(
                     .post,
                     "/v2/users/login",
@@ -535,7 +539,7 @@ struct SessionTests {
 
     @Test
     func `what ended long ago is forgotten, and what goes on is not`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             try await server.make()
             let ended = try await server.passwordGrant()
             _ = try await server.form("/v1/token/revoke", ["token": ended["refresh_token"] ?? ""])

@@ -24,7 +24,7 @@ final class TestClock: Sendable {
 }
 
 /// A server in memory, asked without a socket.
-struct RunningServer {
+struct AccountsServer {
     let client: any TestClientProtocol
     let services: Services
     let clock: TestClock
@@ -36,7 +36,7 @@ struct RunningServer {
     /// Runs a server while the body runs.
     static func with(
         now: Instant = Instant(seconds: 1_795_614_310),
-        _ body: @Sendable (RunningServer) async throws -> Void
+        _ body: @Sendable (AccountsServer) async throws -> Void
     )
         async throws
     {
@@ -55,7 +55,7 @@ struct RunningServer {
         let silent = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
         try await Application(router: makeRouter(services), logger: silent).test(.router) { client in
             try await body(
-                RunningServer(client: client, services: services, clock: clock, organization: organization)
+                AccountsServer(client: client, services: services, clock: clock, organization: organization)
             )
         }
     }
@@ -63,7 +63,7 @@ struct RunningServer {
 
 // MARK: - Organizations and people
 
-extension RunningServer {
+extension AccountsServer {
     static let password = "correct horse battery"
 
     /// Makes an organization with people in it; all have the same password.
@@ -147,7 +147,7 @@ struct Answer: CustomStringConvertible {
     var description: String { "\(status) \(text)" }
 }
 
-extension RunningServer {
+extension AccountsServer {
     func send(
         _ method: HTTPRequest.Method,
         _ path: String,
@@ -183,10 +183,10 @@ extension RunningServer {
     }
 }
 
-struct HealthTests {
+struct AnswerTests {
     @Test(arguments: ["/healthz", "/readyz"])
     func `a server that answers is alive, and ready when it holds an organization`(path: String) async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             #expect(try await server.send(.get, path).status == (path == "/healthz" ? 200 : 503))
             try await server.make()
             #expect(try await server.send(.get, path).status == 200)
@@ -195,7 +195,7 @@ struct HealthTests {
 
     @Test
     func `every answer has the header fields that browsers go by, also a refusal`() async throws {
-        try await RunningServer.with { server in
+        try await AccountsServer.with { server in
             for path in ["/healthz", "/nothing", "/v1/me", "/activate"] {
                 let answer = try await server.send(.get, path)
                 for name in [
@@ -211,6 +211,21 @@ struct HealthTests {
             #expect(missing.status == 404)
             #expect(missing["code"] == "not_found")
             #expect(missing.headers[.contentType] == "application/problem+json")
+        }
+    }
+}
+
+struct StoreTests {
+    @Test
+    func `what was acknowledged is on the disk, and the schema is held to`() async throws {
+        try await withTemporaryDirectory { directory in
+            let store = try Store(path: "\(directory)/server.sqlite")
+            let settings = try await store.database.write { database in
+                try ["journal_mode", "synchronous", "foreign_keys", "trusted_schema"].map { name in
+                    try String.fetchOne(database, sql: "PRAGMA \(name)")
+                }
+            }
+            #expect(settings == ["wal", "2", "1", "0"])
         }
     }
 }
