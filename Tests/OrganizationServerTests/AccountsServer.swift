@@ -215,3 +215,18 @@ struct AnswerTests {
         }
     }
 }
+
+struct StoreTests {
+    @Test
+    func `what was acknowledged is on the disk, and the schema is held to`() async throws {
+        try await withTemporaryDirectory { directory in
+            let store = try Store(path: "\(directory)/server.sqlite")
+            let settings = try await store.database.write { database in
+                try ["journal_mode", "synchronous", "foreign_keys", "trusted_schema"].map { name in
+                    try String.fetchOne(database, sql: "PRAGMA \(name)")
+                }
+            }
+            #expect(settings == ["wal", "2", "1", "0"])
+        }
+    }
+}

@@ -1,4 +1,3 @@
-import RegistryAccess
 import HTTPTypes
 import Hummingbird
 import SignedPolicy

@@ -9,6 +9,7 @@ import NIOCore
 import NIOSSL
 import ServiceLifecycle
 import SignedPolicy
+import UnixSignals
 
 /// `docker-ram-server serve`.
 struct Serve: AsyncParsableCommand {
@@ -73,16 +74,40 @@ struct Serve: AsyncParsableCommand {
             try directory.takeLock()
             var settings = try directory.readSettings()
             settings.isBehindProxy = behindProxy
-            let application = try application(settings, directory, logger)
-            try await application.runService()
+            let services = Services(
+                store: try Store(path: directory.database),
+                settings: settings,
+                keys: SigningKeys(directory: directory.keys),
+                now: { .now }
+            )
+            // Services end in the reverse order: whoever waits for a change is let go first, or the server would wait for
+            // them.
+            let group = ServiceGroup(
+                configuration: .init(
+                    services: [
+                        Housekeeping(services: services, logger: logger),
+                        Renewal(
+                            renewal: FreshnessRenewal(
+                                publisher: services.publisher,
+                                clock: .continuous,
+                                logger: logger
+                            )
+                        ),
+                        try application(services, logger),
+                        LetGo(changes: services.changes),
+                    ],
+                    gracefulShutdownSignals: [.sigterm, .sigint],
+                    logger: logger
+                )
+            )
+            try await group.run()
             logger.notice("stopped")
         }
     }
 
     /// The server, ready to run.
-    private func application(_ settings: ServerSettings, _ directory: DataDirectory, _ logger: Logger) throws
-        -> some ApplicationProtocol
-    {
+    private func application(_ services: Services, _ logger: Logger) throws -> some ApplicationProtocol {
+        let settings = services.settings
         guard let (host, port) = PublicAddress.hostAndPort(listen ?? settings.listen), let port else {
             throw DataDirectory.Fault(description: "\"\(listen ?? settings.listen)\" is no address to listen at")
         }
@@ -92,22 +117,10 @@ struct Serve: AsyncParsableCommand {
                     + "give --tls-certificate and --tls-key, or --behind-proxy"
             )
         }
-        let services = Services(
-            store: try Store(path: directory.database),
-            settings: settings,
-            keys: SigningKeys(directory: directory.keys),
-            now: { .now }
-        )
         return Application(
             router: makeRouter(services),
             server: try server(),
             configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: 4096),
-            services: [
-                Housekeeping(services: services, logger: logger),
-                Renewal(
-                    renewal: FreshnessRenewal(publisher: services.publisher, clock: .continuous, logger: logger)
-                ),
-            ],
             onServerRunning: { channel in
                 logger.notice(
                     "listening",
@@ -168,23 +181,30 @@ private struct Renewal: Service {
     }
 }
 
-/// Forgets what has ended long ago, and lets those who wait go when the server stops.
+/// Forgets what has ended long ago.
 private struct Housekeeping: Service {
     let services: Services
     let logger: Logger
 
     func run() async throws {
-        await withGracefulShutdownHandler {
-            while !Task.isShuttingDownGracefully {
-                do {
-                    try await services.store.forgetWhatEnded(at: services.now())
-                } catch {
-                    logger.error("cannot forget what has ended", metadata: ["error": "\(error)"])
-                }
-                try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(3600)) }
+        while !Task.isShuttingDownGracefully {
+            do {
+                try await services.store.forgetWhatEnded(at: services.now())
+            } catch {
+                logger.error("cannot forget what has ended", metadata: ["error": "\(error)"])
             }
-        } onGracefulShutdown: {
-            Task { await services.changes.finish() }
+            // It ends with the shutdown, which is no fault.
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(3600)) }
         }
+    }
+}
+
+/// Lets those who wait for a change go when the server stops.
+struct LetGo: Service {
+    let changes: ChangeFeed
+
+    func run() async throws {
+        try await gracefulShutdown()
+        await changes.finish()
     }
 }

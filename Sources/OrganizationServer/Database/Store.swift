@@ -17,10 +17,15 @@ struct Store: Sendable {
         configuration.foreignKeysEnabled = true
         configuration.busyMode = .timeout(5)
         configuration.prepareDatabase { database in
-            // A change that was acknowledged survives the power cut, see sqlite.org/pragma.html#pragma_synchronous.
-            try database.execute(sql: "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")
+            try database.execute(sql: "PRAGMA trusted_schema = OFF")
         }
-        try self.init(DatabasePool(path: path, configuration: configuration))
+        let pool = try DatabasePool(path: path, configuration: configuration)
+        try pool.writeWithoutTransaction { database in
+            // A change that was acknowledged survives the power cut, see sqlite.org/pragma.html#pragma_synchronous. A pool
+            // sets NORMAL when it opens, so this comes after.
+            try database.execute(sql: "PRAGMA synchronous = FULL")
+        }
+        try self.init(pool)
     }
 
     /// A database in memory, for tests.
