@@ -66,6 +66,7 @@ struct EnforcementDaemon: Sendable {
             limits: controlLimits,
             log: log,
             helperRecords: HelperRecords(policy: watcher.policy, log: queue),
+            signInDesk: SignInDesk(keeper: watcher.organization),
             status: {
                 var status = status(startedAt, watcher.policy, plugin, queue)
                 status.egressProxy = proxy.status(listening: proxyServer?.address, problem: proxyProblem)

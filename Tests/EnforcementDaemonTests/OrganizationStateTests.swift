@@ -214,7 +214,7 @@ struct OrganizationStateTests {
                 try state.signIn(ticket: Self.own.ticket(), for: "other", session: nil, Self.reading())
             }
             #expect(state.summary(Self.reading()).state == .signInRequired)
-            let session = OrganizationFiles.Session(user: "alice", refreshToken: .init("ramr_x"))
+            let session = OrganizationFiles.Session(user: "alice", refreshToken: .init("ramr_x"), localUser: 1000)
             try OrganizationFiles(paths).write(.init(id: "d1", secret: .init("ramd_x")))
             try state.signIn(ticket: Self.own.ticket(lifetime: 3600), for: "d1", session: session, Self.reading())
             for state in [state, try Self.resumed(paths, enrollment)] {

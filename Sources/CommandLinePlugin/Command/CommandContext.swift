@@ -12,6 +12,8 @@ struct CommandContext: Sendable {
     var output: TextStream
     /// For words.
     var errors: TextStream
+    /// The next line of standard input; `nil` at its end.
+    var readLine: @Sendable () -> String? = { Swift.readLine(strippingNewline: true) }
     var terminal = Terminal()
     /// Seconds since 1970.
     var now: @Sendable () -> Int

@@ -135,15 +135,18 @@ struct OrganizationFiles: Hashable, Sendable {
         var user: String
         /// Good once.
         var refreshToken: Token
+        /// The user of this machine who has signed in.
+        var localUser: uid_t
     }
 
     /// Who is signed in.
     var session: Session? {
         get throws {
-            guard let texts = try texts(in: .session, ["user", "refreshToken"]), let user = texts["user"],
-                let token = texts["refreshToken"]
+            guard let texts = try texts(in: .session, ["user", "refreshToken", "localUser"]),
+                let user = texts["user"], let token = texts["refreshToken"],
+                let localUser = texts["localUser"].flatMap({ uid_t($0) })
             else { return nil }
-            return Session(user: user, refreshToken: Token(token))
+            return Session(user: user, refreshToken: Token(token), localUser: localUser)
         }
     }
 
@@ -151,6 +154,7 @@ struct OrganizationFiles: Hashable, Sendable {
         let members = [
             JSONMember("user", .string(session.user)),
             JSONMember("refreshToken", .string(session.refreshToken.text)),
+            JSONMember("localUser", .string("\(session.localUser)")),
         ]
         try write(JSONValue.object(members).text(), .session)
     }

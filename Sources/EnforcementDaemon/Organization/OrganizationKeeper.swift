@@ -318,6 +318,26 @@ actor OrganizationKeeper {
     /// The server, for who wants to sign in.
     var server: OrganizationClient? { client }
 
+    /// The organization that the machine belongs to.
+    var organization: String? { state?.enrollment.organization }
+
+    /// Who is signed in, and by what they stay so.
+    var session: OrganizationFiles.Session? { try? OrganizationFiles(paths).session }
+
+    /// This machine as the server knows it, registered now if it has to be.
+    ///
+    /// - Returns: the device.
+    /// - Throws: `ServerFault`.
+    func registeredDevice() async throws(ServerFault) -> OrganizationClient.Device {
+        guard let client else { throw .unreachable("the machine belongs to no organization") }
+        return try await registeredDevice(client, generation)
+    }
+
+    /// Forgets what the server does not know any more.
+    func forgetDevice() {
+        OrganizationFiles(paths).remove(.device)
+    }
+
     /// Takes up who has signed in.
     ///
     /// - Parameters:
@@ -353,8 +373,11 @@ actor OrganizationKeeper {
             let answer = try await client.token(.refresh(session.refreshToken), for: device)
             guard generation == self.generation, signIns == self.signIns else { return }
             wantsTicket = false
-            let renewed = answer.refreshToken.map { OrganizationFiles.Session(user: answer.user, refreshToken: $0) }
-            if let renewed { self.state?.keep(renewed) }
+            if let token = answer.refreshToken {
+                self.state?.keep(
+                    OrganizationFiles.Session(user: answer.user, refreshToken: token, localUser: session.localUser)
+                )
+            }
             guard let ticket = answer.ticket else { return }
             try? self.state?.signIn(ticket: ticket, for: device.id, session: nil, reading())
         } catch {
