@@ -12,7 +12,8 @@ import RegistryAccess
 /// | `version` | nothing | the version |
 ///
 /// Errors go to standard output and the exit code is 1: that is Docker's rule. A registry that the organization has
-/// disallowed gets no credentials (`get`), takes none (`store`) and is not listed; its credentials can be erased.
+/// disallowed gets no credentials (`get`), takes none (`store`) and is not listed; its credentials can be erased. For the
+/// organization's own server, `store` signs the machine in and `erase` signs it out, see ``OrganizationSignIn``.
 ///
 /// A session that has no keyring at all (no bus, no provider, no libsecret, a helper that is not installed) has no
 /// credentials either: `get` then answers as if none were kept, so that Docker can go on without them, and tells the
@@ -24,6 +25,8 @@ struct CredentialCommand {
     let environment: ProcessEnvironment
     /// Where refusals are recorded, and in audit mode what would have been one.
     let record: DecisionNotice
+    /// Signs the machine in and out, where the organization's own server is meant.
+    let signIn: OrganizationSignIn
 
     /// The longest server URL that is read, in bytes.
     static let longestServerURL = 64 << 10
@@ -62,6 +65,7 @@ struct CredentialCommand {
     }
 
     private func get(_ server: ServerURLInput) -> Answer {
+        if signIn.concerns(server.shown) { return .failure(ProtocolText.credentialsNotFound) }
         if let refusal = refusal(of: server.shown) { return Self.refused(refusal) }
         guard let serverURL = server.text else { return .failure(ProtocolText.credentialsNotFound) }
         return withStore(of: serverURL) { store in
@@ -99,6 +103,7 @@ struct CredentialCommand {
         } catch {
             return .failure(error.text)
         }
+        if signIn.concerns(credentials.serverURL) { return signIn.signIn(credentials) }
         if let refusal = refusal(of: credentials.serverURL) { return Self.refused(refusal) }
         return withStore(of: credentials.serverURL) { store in
             switch store {
@@ -117,6 +122,7 @@ struct CredentialCommand {
     }
 
     private func erase(_ server: ServerURLInput) -> Answer {
+        if signIn.concerns(server.shown) { return signIn.signOut() }
         // What is not text was never stored.
         guard let serverURL = server.text else { return .success() }
         return withStore(of: serverURL) { store in

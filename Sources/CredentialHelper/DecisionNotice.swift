@@ -15,21 +15,8 @@ struct DecisionNotice: Sendable {
     ///   - id: the decision's name.
     ///   - registry: the registry; `nil` if what Docker named is none.
     func send(_ id: DecisionID, _ registry: RegistryAddress?) {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let path = Array(socketPath.utf8)
-        guard path.count < MemoryLayout.size(ofValue: address.sun_path), !path.contains(0) else { return }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
-        let kind = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
-        let descriptor = socket(AF_UNIX, kind, 0)
-        guard descriptor >= 0 else { return }
+        guard let descriptor = ControlSocket.connect(to: socketPath, isWaiting: false) else { return }
         defer { close(descriptor) }
-        let isConnected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
-            }
-        }
-        guard isConnected else { return }
         // An address and a decision's name hold nothing that JSON would want escaped.
         let value = registry.map { "\"\($0)\"" } ?? "null"
         let line = Array("{\"request\":\"record\",\"id\":\"\(id)\",\"registry\":\(value)}\n".utf8)

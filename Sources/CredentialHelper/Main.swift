@@ -14,7 +14,11 @@ struct Main {
         let command = CredentialCommand(
             policy: { PolicyInForce.load(paths, packs: .empty) },
             environment: environment,
-            record: DecisionNotice(socketPath: paths.controlSocket)
+            record: DecisionNotice(socketPath: paths.controlSocket),
+            signIn: OrganizationSignIn(
+                enrollment: { Enrollment.read(paths).enrollment },
+                socketPath: paths.controlSocket
+            )
         )
         command.run(Array(CommandLine.arguments.dropFirst()), input: .standardInput).write()
     }

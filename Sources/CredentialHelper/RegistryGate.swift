@@ -35,12 +35,8 @@ struct RegistryGate {
         _ registry: RegistryAddress?
     ) -> Objection? {
         guard verdict.outcome != .allow else { return nil }
-        let subject: Refusal.Subject =
-            switch (verdict.reason, subject) {
-            case (.policyUnavailable, _): .policyUnavailable
-            case (let reason, .registry(let address, _)): .registry(address, reason)
-            default: subject
-            }
+        var subject = policy.refusalOfEverything ?? subject
+        if case .registry(let address, _) = subject { subject = .registry(address, verdict.reason) }
         let id = DecisionID()
         let refusal = verdict.isAllowed ? nil : Refusal(subject, id: id, policy: policy.policy)
         return Objection(id: id, registry: registry, refusal: refusal)

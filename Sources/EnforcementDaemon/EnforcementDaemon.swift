@@ -8,7 +8,7 @@ import RegistryAccess
 struct EnforcementDaemon: Sendable {
     /// What it is told from outside.
     enum Order: Sendable {
-        /// Look at the policy file now.
+        /// Look at the policy file now, or ask the organization.
         case reload
         /// End.
         case stop
@@ -32,6 +32,8 @@ struct EnforcementDaemon: Sendable {
     var controlLimits = ControlServer.Limits()
     /// What a connection to the egress proxy may not exceed; `nil` for what the settings say.
     var proxyLimits: ProxyLimits?
+    /// How the organization is followed.
+    var organizationPace = OrganizationKeeper.Pace()
     /// The service manager.
     var notifier = ServiceNotifier(socketPath: nil)
     /// How often the service manager wants a sign of life.
@@ -44,7 +46,8 @@ struct EnforcementDaemon: Sendable {
     func run(orders: AsyncStream<Order>) async throws {
         let startedAt = UTCTime.now()
         let group = MultiThreadedEventLoopGroup.singleton
-        let watcher = PolicyWatcher(paths, logger: logger)
+        let watcher = PolicyWatcher(paths, logger: logger, pace: organizationPace)
+        await watcher.begin()
         let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
         let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
 
@@ -63,6 +66,7 @@ struct EnforcementDaemon: Sendable {
             limits: controlLimits,
             log: log,
             helperRecords: HelperRecords(policy: watcher.policy, log: queue),
+            signInDesk: SignInDesk(keeper: watcher.organization),
             status: {
                 var status = status(startedAt, watcher.policy, plugin, queue)
                 status.egressProxy = proxy.status(listening: proxyServer?.address, problem: proxyProblem)
@@ -87,6 +91,7 @@ struct EnforcementDaemon: Sendable {
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { await follow(orders, watcher, proxy) }
                 tasks.addTask { await watcher.run() }
+                tasks.addTask { await watcher.organization.run() }
                 tasks.addTask { for await _ in watcher.policy.changes { proxy.reconsider() } }
                 tasks.addTask {
                     try await controlServer.run()

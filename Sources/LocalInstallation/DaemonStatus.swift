@@ -16,6 +16,24 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
             case unmanaged
             /// There should be a policy but it cannot be read: every registry is refused.
             case unavailable
+            /// Sign-in is enforced and nobody is signed in: every registry is refused.
+            case signInRequired = "sign-in-required"
+            /// Who is signed in is no member of the organization: every registry is refused.
+            case notAMember = "not-a-member"
+            /// What the organization said last does not hold any more: every registry is refused.
+            case expired
+
+            /// The state where the organization withholds its policy.
+            ///
+            /// - Parameter cause: why it does.
+            public init(_ cause: WithheldPolicy.Cause) {
+                self =
+                    switch cause {
+                    case .signInRequired: .signInRequired
+                    case .notAMember: .notAMember
+                    case .expired: .expired
+                    }
+            }
         }
 
         /// What becomes of a refusal.
@@ -32,7 +50,9 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
         public var contact: String?
         /// Since when it is in force, in UTC.
         public var loadedAt: String?
-        /// What is wrong with the policy file, if anything is.
+        /// Until when it holds if nothing newer comes, if it is from an organization's server.
+        public var until: String?
+        /// What is wrong with the policy file, if anything is; or why there is nothing newer from the server.
         public var problem: String?
 
         /// What is said about the policy.
@@ -226,6 +246,7 @@ public struct DaemonStatus: Hashable, Sendable, Codable {
                     JSONMember("rules", .integer(policy.rules)),
                     JSONMember("contact", .text(policy.contact)),
                     JSONMember("loadedAt", .text(policy.loadedAt)),
+                    JSONMember("until", .text(policy.until)),
                     JSONMember("problem", .text(policy.problem)),
                 ])
             ),

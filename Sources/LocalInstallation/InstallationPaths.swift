@@ -26,6 +26,14 @@ public struct InstallationPaths: Hashable, Sendable {
 
     /// The policy of a machine without a server.
     public var policyFile: String { "\(prefix)/etc/docker-ram/policy.json" }
+    /// To which organization the machine belongs; root's alone.
+    public var enrollment: String { "\(prefix)/etc/docker-ram/enrollment.json" }
+    /// Whose members have to sign in on this machine, in Docker Desktop's format.
+    public var registryRequirement: String { "\(prefix)/etc/docker-ram/registry.json" }
+    /// The same, where Docker Desktop looks for it.
+    public var desktopRegistryRequirement: String {
+        "\(prefix)/usr/share/docker-desktop/registry/registry.json"
+    }
     /// Registry packs that are newer than those of the programs.
     public var registryPacks: String { "\(prefix)/etc/docker-ram/registry-packs.json" }
     /// The settings of docker-ramd.
@@ -34,6 +42,10 @@ public struct InstallationPaths: Hashable, Sendable {
     public var stateDirectory: String { "\(prefix)/var/lib/docker-ram" }
     /// The last policy file that docker-ramd read without an error; every program falls back on it.
     public var lastValidPolicy: String { "\(stateDirectory)/last-valid-policy.json" }
+    /// What docker-ramd keeps of the organization: documents, marks, the session; its own alone.
+    public var organizationDirectory: String { "\(stateDirectory)/organization" }
+    /// What the organization has in force on this machine, as docker-ramd says; every program goes by it.
+    public var organizationPolicy: String { "\(stateDirectory)/in-force.json" }
     /// The secret without which the egress proxy serves nobody; docker-ramd's and root's alone.
     public var proxySecret: String { "\(stateDirectory)/proxy-secret" }
     /// The secret by which the egress proxy knows BuildKit containers: docker-ramd's, root's, and that of everybody who

@@ -6,11 +6,15 @@ public enum PolicyInForce: Sendable {
     case unmanaged
     /// A policy.
     case policy(AccessPolicy, source: PolicySource)
+    /// The organization that the machine belongs to lets nobody use registries now: everything that touches one is refused.
+    case withheld(WithheldPolicy)
     /// There should be a policy, but neither the file nor the last valid copy of it can be used: everything that
     /// touches a registry is refused. The text says why.
     case unavailable(String)
 
-    /// Finds the policy of this machine.
+    /// Finds the policy of this machine: the organization's if the machine belongs to one, otherwise the policy file.
+    ///
+    /// What the organization has in force is what docker-ramd has written down (``OrganizationPolicy``).
     ///
     /// The policy file must be a regular file that belongs to root and that nobody else may write to, in a directory
     /// of which the same is true; under another root than `/` it may belong to the caller too. A file that cannot be
@@ -22,8 +26,21 @@ public enum PolicyInForce: Sendable {
     ///   - paths: where to look.
     ///   - packs: which hosts registries send their clients to; those of the machine unless given. Who asks about
     ///     images and logins only has no need of any, and saves the time to read them.
+    ///   - now: the time, after which what the organization has said may not hold any more.
     /// - Returns: what decides.
-    public static func load(_ paths: InstallationPaths, packs: RegistryPacks? = nil) -> PolicyInForce {
+    public static func load(
+        _ paths: InstallationPaths,
+        packs: RegistryPacks? = nil,
+        at now: Instant = .now()
+    ) -> PolicyInForce {
+        switch Enrollment.read(paths) {
+        case .none: loadPolicyFile(paths, packs)
+        case .enrolled(let enrollment): OrganizationPolicy.load(paths, of: enrollment, packs: packs, at: now)
+        case .faulty(let problem): .unavailable(problem)
+        }
+    }
+
+    private static func loadPolicyFile(_ paths: InstallationPaths, _ packs: RegistryPacks?) -> PolicyInForce {
         switch readPolicyFile(paths, packs: packs) {
         case .missing: .unmanaged
         case .policy(let policy, _): .policy(policy, source: PolicySource(path: paths.policyFile, problem: nil))
@@ -40,11 +57,12 @@ public enum PolicyInForce: Sendable {
     ///
     /// - Parameter request: what is wanted.
     /// - Returns: the verdict of the policy; everything on an unmanaged machine, nothing where the policy is
-    ///   unavailable.
+    ///   unavailable or withheld.
     public func verdict(on request: AccessRequest) -> Verdict {
         switch self {
         case .unmanaged: Verdict(.allow, .unmanaged)
         case .policy(let policy, _): policy.verdict(on: request)
+        case .withheld(let withheld): withheld.verdict
         case .unavailable: Verdict(.deny, .policyUnavailable)
         }
     }
@@ -57,8 +75,21 @@ public enum PolicyInForce: Sendable {
         switch self {
         case .unmanaged: Verdict(.allow, .unmanaged)
         case .policy(let policy, _): policy.verdict(onReaching: address)
+        case .withheld(let withheld): withheld.verdict
         case .unavailable: Verdict(.deny, .policyUnavailable)
         }
+    }
+
+    /// Decides whether the engine may reach an address, the organization's own server included: that one is open whatever
+    /// is in force, also where nothing is, so that people can sign in and come by something newer.
+    ///
+    /// - Parameters:
+    ///   - address: host and port.
+    ///   - servers: ``Enrollment/servers`` of this machine.
+    /// - Returns: the verdict of the policy, as in ``verdict(on:)``, or ``Verdict/Reason/organizationServer``.
+    public func verdict(onReaching address: RegistryAddress, orOneOf servers: [ServerURL]) -> Verdict {
+        let isServer = servers.contains { $0.target.address == address }
+        return isServer ? Verdict(.allow, .organizationServer) : verdict(onReaching: address)
     }
 
     /// Decides whether the engine may reach a host that a registry sends its clients to.
@@ -69,6 +100,7 @@ public enum PolicyInForce: Sendable {
         switch self {
         case .unmanaged: Verdict(.allow, .unmanaged)
         case .policy(let policy, _): policy.verdict(onReaching: host)
+        case .withheld(let withheld): withheld.verdict
         case .unavailable: Verdict(.deny, .policyUnavailable)
         }
     }
@@ -81,6 +113,7 @@ public enum PolicyInForce: Sendable {
         switch self {
         case .unmanaged: Verdict(.allow, .unmanaged)
         case .policy(let policy, _): policy.verdict(refusing: reason)
+        case .withheld(let withheld): withheld.verdict
         case .unavailable: Verdict(.deny, .policyUnavailable)
         }
     }
@@ -93,11 +126,21 @@ public enum PolicyInForce: Sendable {
         if case .policy(let policy, _) = self { policy } else { nil }
     }
 
+    /// What a refusal speaks of where nothing that touches a registry passes; `nil` where a policy decides.
+    public var refusalOfEverything: Refusal.Subject? {
+        switch self {
+        case .unmanaged, .policy: nil
+        case .withheld(let withheld): withheld.subject
+        case .unavailable: .policyUnavailable
+        }
+    }
+
     /// What is wrong, if something is.
     public var problem: String? {
         switch self {
         case .unmanaged: nil
         case .policy(_, let source): source.problem
+        case .withheld(let withheld): withheld.problem
         case .unavailable(let problem): problem
         }
     }
@@ -153,18 +196,114 @@ public enum PolicyInForce: Sendable {
 
 /// Where the policy in force comes from.
 public struct PolicySource: Sendable, Hashable {
+    /// What the organization's server has to do with it.
+    public struct Organization: Sendable, Hashable {
+        /// The server.
+        public let server: String
+        /// Until when the policy holds if nothing newer comes.
+        public let until: Instant
+        /// Who is signed in, if somebody is.
+        public let user: String?
+
+        /// What a server has to do with a policy.
+        ///
+        /// - Parameters:
+        ///   - server: the server.
+        ///   - until: until when the policy holds.
+        ///   - user: who is signed in.
+        public init(server: String, until: Instant, user: String?) {
+            self.server = server
+            self.until = until
+            self.user = user
+        }
+    }
+
     /// The file that it was read from.
     public let path: String
-    /// Why it is not the policy file itself, if it is not.
+    /// Why it is not the policy file itself, if it is not; of an organization's policy, why there is nothing newer, if that
+    /// is known.
     public let problem: String?
+    /// The organization's server, if the policy is from there.
+    public let organization: Organization?
 
     /// A source.
     ///
     /// - Parameters:
     ///   - path: the file that the policy was read from.
-    ///   - problem: why it is not the policy file itself, if it is not.
-    public init(path: String, problem: String? = nil) {
+    ///   - problem: why it is not the policy file itself, or why there is nothing newer.
+    ///   - organization: the organization's server, if the policy is from there.
+    public init(path: String, problem: String? = nil, organization: Organization? = nil) {
         self.path = path
         self.problem = problem
+        self.organization = organization
+    }
+}
+
+/// Why the organization that the machine belongs to lets nobody use registries now.
+public struct WithheldPolicy: Sendable, Hashable {
+    /// Why.
+    public enum Cause: String, Sendable, CaseIterable {
+        /// Sign-in is enforced and nobody is signed in.
+        case signInRequired = "sign-in-required"
+        /// Who is signed in is no member of the organization.
+        case notAMember = "not-a-member"
+        /// What the organization said last does not hold any more.
+        case expired
+    }
+
+    /// Why.
+    public let cause: Cause
+    /// The organization.
+    public let organization: String
+    /// Its server.
+    public let server: String
+    /// Who is signed in, if somebody is.
+    public let user: String?
+    /// More about the cause in a few words, if there is more to say.
+    public let reason: String
+
+    /// Why nothing passes.
+    ///
+    /// - Parameters:
+    ///   - cause: why.
+    ///   - organization: the organization.
+    ///   - server: its server.
+    ///   - user: who is signed in.
+    ///   - reason: more about the cause in a few words, or nothing.
+    public init(_ cause: Cause, organization: String, server: String, user: String? = nil, reason: String = "") {
+        self.cause = cause
+        self.organization = organization
+        self.server = server
+        self.user = user
+        self.reason = reason
+    }
+
+    /// The verdict on everything that touches a registry.
+    public var verdict: Verdict {
+        switch cause {
+        case .signInRequired: Verdict(.deny, .signInRequired)
+        case .notAMember: Verdict(.deny, .notAMember)
+        case .expired: Verdict(.deny, .policyExpired)
+        }
+    }
+
+    /// What a refusal speaks of.
+    var subject: Refusal.Subject {
+        switch cause {
+        case .signInRequired: .signInRequired(organization: organization)
+        case .notAMember: .notAMember(organization: organization, user: user)
+        case .expired:
+            .policyExpired(organization: organization, why: reason.isEmpty ? "nothing newer has come" : reason)
+        }
+    }
+
+    /// What is wrong, in words.
+    public var problem: String {
+        let more = reason.isEmpty ? "" : ": \(reason)"
+        return switch cause {
+        case .signInRequired: "\(organization) requires you to sign in on this machine, and nobody is signed in\(more)"
+        case .notAMember: "\(user ?? "who is signed in") is no member of \(organization)\(more)"
+        case .expired: "the policy of \(organization) has expired\(more)"
+        }
     }
 }

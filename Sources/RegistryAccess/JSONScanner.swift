@@ -146,7 +146,7 @@ package struct JSONScanner {
 
     // MARK: - Values
 
-    mutating func value() throws(InvalidJSON) -> JSONValue {
+    package mutating func value() throws(InvalidJSON) -> JSONValue {
         switch peek() {
         case UInt8(ascii: "{"):
             var members: [JSONMember] = []

@@ -18,6 +18,13 @@ public struct Refusal: Sendable, Hashable {
         case unmanagedBuilder(String)
         /// Everything that touches a registry, because the policy cannot be read.
         case policyUnavailable
+        /// Everything that touches a registry, until somebody signs in, because `registry.json` names the organization.
+        case signInRequired(organization: String)
+        /// Everything that touches a registry, because who is signed in is no member of the organization.
+        case notAMember(organization: String, user: String?)
+        /// Everything that touches a registry, because what the organization said last does not hold any more; and why
+        /// nothing newer is there, in a few words.
+        case policyExpired(organization: String, why: String)
     }
 
     /// What is refused.
@@ -68,6 +75,10 @@ public struct Refusal: Sendable, Hashable {
         case .ownPlugin: "This plugin may not be replaced"
         case .unmanagedBuilder: "Your organization has disallowed builders outside its egress proxy"
         case .policyUnavailable: "Registries are refused until the policy can be read"
+        case .signInRequired: "Your organization requires you to sign in"
+        case .notAMember: "Only members of this organization may use registries here"
+        case .policyExpired(let organization, _):
+            "Registries are refused because the policy of \(Self.shortened(organization, to: 40)) has expired"
         }
     }
 
@@ -78,6 +89,9 @@ public struct Refusal: Sendable, Hashable {
         case .ownPlugin: "docker-ram"
         case .unmanagedBuilder(let name): name
         case .policyUnavailable: "run docker ram status"
+        case .signInRequired(let organization): "registry.json names \(Self.shortened(organization, to: 40))"
+        case .notAMember(let organization, _): Self.shortened(organization, to: 40)
+        case .policyExpired(_, let why): Self.shortened(why, to: 56)
         }
     }
 
@@ -91,6 +105,11 @@ public struct Refusal: Sendable, Hashable {
         case .registry(_, .serverName): advice.append("The TLS session is for another host.")
         case .registry(_, .notTLS): advice.append("What was sent there is not TLS.")
         case .unmanagedBuilder: advice.append("Run: docker ram engine builder NAME.")
+        case .signInRequired: advice.append("Run: docker ram login.")
+        case .notAMember(_, let user):
+            advice.append("Ask an owner to invite you.")
+            if let user { advice.append("Signed in: \(Self.shortened(user, to: 40)).") }
+        case .policyExpired: advice.append("Run: docker ram status.")
         default: break
         }
         if let contact { advice.append("Ask \(contact) for access.") }

@@ -32,6 +32,14 @@ public struct Verdict: Sendable, Hashable {
         case notInspected = "not-inspected"
         /// The policy should be there but cannot be read.
         case policyUnavailable = "policy-unavailable"
+        /// Sign-in is enforced on this machine and nobody is signed in.
+        case signInRequired = "sign-in-required"
+        /// Who is signed in is no member of the organization that the machine belongs to.
+        case notAMember = "not-a-member"
+        /// What the organization said last does not hold any more.
+        case policyExpired = "policy-expired"
+        /// It is the server of the organization that the machine belongs to, which is open whatever the policy says.
+        case organizationServer = "organization-server"
         /// It would put something else in the place of the authorization plugin.
         case ownPlugin = "own-plugin"
         /// A rule allows a registry that sends its clients to this host, by its registry pack or by the `supportHosts`

@@ -1,4 +1,4 @@
-import RegistryAccess
+public import RegistryAccess
 
 /// Says which version of the policy is the current one, and until when that holds; made anew often.
 public struct FreshnessDocument: Hashable, Sendable {
@@ -46,6 +46,33 @@ public struct FreshnessDocument: Hashable, Sendable {
         self.rootVersion = rootVersion
         policyVersion = policy.version
         policyDigest = policy.digest
+        self.refreshSeconds = refreshSeconds
+    }
+
+    /// A document that says the same for longer.
+    ///
+    /// - Parameters:
+    ///   - previous: what said it before.
+    ///   - sequence: a number that no earlier one has or exceeds.
+    ///   - rootVersion: the newest root document.
+    ///   - issued: when it is made.
+    ///   - expires: when it ends.
+    ///   - refreshSeconds: after how many seconds to ask again.
+    public init(
+        renewing previous: FreshnessDocument,
+        sequence: Int,
+        rootVersion: Int,
+        issued: Instant,
+        expires: Instant,
+        refreshSeconds: Int
+    ) {
+        organization = previous.organization
+        self.sequence = sequence
+        self.issued = issued
+        self.expires = expires
+        self.rootVersion = rootVersion
+        policyVersion = previous.policyVersion
+        policyDigest = previous.policyDigest
         self.refreshSeconds = refreshSeconds
     }
 

@@ -1,4 +1,4 @@
-import RegistryAccess
+public import RegistryAccess
 
 /// How far a machine has come, kept so that nobody can lead it back: what is below a mark is not accepted again.
 public struct HighWaterMarks: Hashable, Sendable {

@@ -1,3 +1,5 @@
+public import RegistryAccess
+
 /// Why a document is not accepted; what was accepted before stays in force.
 public enum Rejection: Error, Hashable, Sendable, CustomStringConvertible {
     /// It is no document of its kind; the text says what and where.

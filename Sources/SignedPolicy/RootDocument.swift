@@ -1,4 +1,4 @@
-import RegistryAccess
+public import RegistryAccess
 
 /// Which keys may sign what for an organization; the owner signs it with keys that no server has.
 ///

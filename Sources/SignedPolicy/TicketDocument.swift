@@ -1,4 +1,4 @@
-import RegistryAccess
+public import RegistryAccess
 
 /// Says who is signed in on a device, and until when that holds.
 public struct TicketDocument: Hashable, Sendable {

@@ -1,4 +1,4 @@
-import RegistryAccess
+public import RegistryAccess
 
 /// The time as far as it can be relied on: whoever sets the clock of a machine back does not make a document hold longer.
 ///

@@ -1,3 +1,5 @@
+import Glibc
+import TestSupport
 import Testing
 
 @testable import CommandLinePlugin
@@ -38,5 +40,15 @@ struct ChildProcessTests {
         #expect(throws: ChildProcess.Trouble.self) {
             try ChildProcess(path: "/nonexistent/x", arguments: [], environment: [:]).run(within: 1000)
         }
+    }
+
+    @Test
+    func `what is open in a test does not stay open in the programs that it runs`() async throws {
+        // As SwiftNIO opens its sockets: without the mark that an exec closes them.
+        let socket = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        defer { close(socket) }
+        let program = try RunningProgram(["/bin/sh", "-c", "[ -e /proc/$$/fd/\(socket) ] && echo open || echo closed"])
+        #expect(try await program.status(within: .seconds(60)) == 0)
+        #expect(program.output == "closed\n")
     }
 }

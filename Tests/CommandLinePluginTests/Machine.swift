@@ -71,14 +71,15 @@ struct Machine: Sendable {
         ["DOCKER_CONFIG": config, "DOCKER_RAM_ROOT": root, "HOME": directory, "PATH": programs]
     }
 
-    /// Runs a command line in this process.
-    func run(_ words: [String], extra: [String: String] = [:]) -> Outcome {
+    /// Runs a command line in this process; standard input is one line or nothing.
+    func run(_ words: [String], extra: [String: String] = [:], input: String? = nil) -> Outcome {
         let outcome = Collector()
         let context = CommandContext(
             paths: InstallationPaths(root: root),
             environment: environment.merging(extra) { $1 },
             output: TextStream { text in outcome.append(output: text) },
             errors: TextStream { text in outcome.append(errors: text) },
+            readLine: { input },
             now: { Int(Date().timeIntervalSince1970) },
             executable: "\(programs)/docker-ram"
         )

@@ -1,4 +1,5 @@
 @preconcurrency import Glibc
+import TestSupport
 
 /// How a program ended and what it said.
 struct Ending: Equatable, CustomStringConvertible {
@@ -30,6 +31,7 @@ struct RunningProgram {
         posix_spawn_file_actions_adddup2(&actions, source, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_adddup2(&actions, words, 2)
+        try closeDescriptors(from: 3, in: &actions)
         // Threads of the test runner block most signals; what they start must not inherit that.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)

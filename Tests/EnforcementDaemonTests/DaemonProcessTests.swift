@@ -295,6 +295,7 @@ final class DaemonProcess: Sendable {
         let copies = sockets.map { fcntl($0, F_DUPFD_CLOEXEC, 500) }
         defer { for copy in copies { close(copy) } }
         for (index, copy) in copies.enumerated() { posix_spawn_file_actions_adddup2(&actions, copy, CInt(3 + index)) }
+        try closeDescriptors(from: CInt(3 + copies.count), in: &actions)
 
         let variables = environment.map { "\($0.key)=\($0.value)" }
         var process: pid_t = 0

@@ -38,12 +38,15 @@ struct RunningDaemon: Sendable {
         settings: DaemonSettings = DaemonSettings(),
         pluginLimits: PluginLimits = Self.patientPlugin,
         controlLimits: ControlServer.Limits = Self.patientControl,
+        pace: OrganizationKeeper.Pace = OrganizationKeeper.Pace(),
+        preparing: (InstallationPaths) throws -> Void = { _ in },
         _ body: @Sendable @escaping (RunningDaemon) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { root in
             let paths = InstallationPaths(root: root)
             try Files.makeDirectory(Files.directory(of: paths.policyFile))
             if let policy { try Files.replace(paths.policyFile, with: Array(policy.utf8), mode: 0o644) }
+            try preparing(paths)
             var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             logger.logLevel = .critical
             let (orders, continuation) = AsyncStream.makeStream(of: EnforcementDaemon.Order.self)
@@ -55,7 +58,8 @@ struct RunningDaemon: Sendable {
                 proxySocket: .success(try ListeningSocket.openTCP(at: "127.0.0.1:0")),
                 logger: logger,
                 pluginLimits: pluginLimits,
-                controlLimits: controlLimits
+                controlLimits: controlLimits,
+                organizationPace: pace
             )
             let running = RunningDaemon(paths: paths, orders: continuation)
             try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -43,17 +43,18 @@ struct AccountsServer {
         let clock = TestClock(now)
         let organization = SignedOrganization()
         let address = try #require(PublicAddress(publicURL))
-        let services = try Services(
+        var services = try Services(
             store: .inMemory(),
             settings: ServerSettings(publicAddress: address),
+            keys: SigningKeys(directory: "/nonexistent"),
             // A cost for tests: what is tested is not how slow it is.
             passwords: Passwords(cost: 4),
-            signTicket: { try Envelope(signing: $0.payload, as: .ticket, with: organization.keys(.ticket)) },
             now: { clock.now }
         )
+        services.signTicket = { try Envelope(signing: $0.payload, as: .ticket, with: organization.keys(.ticket)) }
         // A line for each of thousands of requests is nothing that anybody reads.
         let silent = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
-        try await Application(router: makeRouter(services), logger: silent).test(.router) { client in
+        try await Application(router: makeRouter(services), logger: silent).test(.router) { [services] client in
             try await body(
                 AccountsServer(client: client, services: services, clock: clock, organization: organization)
             )

@@ -31,6 +31,8 @@ struct ServerCommandTests {
             "http://127.0.0.1:8443",
             "--contact",
             "platform@acme.test",
+            "--root-key",
+            "\(directory).root.key",
             input: "\(password)\n"
         ).expecting(0)
     }
@@ -45,13 +47,14 @@ struct ServerCommandTests {
             contact: nil,
             owner: "alice",
             password: try await Passwords(cost: 4).hash(Password(password)),
-            now: .now
+            now: .now,
+            documents: FirstDocuments(rootKeyFile: "\(directory)/root.key")
         )
         _ = try await setup.run(in: store, data)
         try store.database.close()
         let address = try #require(PublicAddress("http://127.0.0.1:8443"))
         try DataDirectory.write(ServerSettings(publicAddress: address, passwordCost: 15).json, to: data.settings)
-        for name in try FileManager.default.contentsOfDirectory(atPath: directory) {
+        for name in try FileManager.default.contentsOfDirectory(atPath: directory) where name != "keys" {
             #expect(chmod("\(directory)/\(name)", 0o600) == 0)
         }
     }

@@ -89,6 +89,43 @@ struct RefusalTests {
         )
     }
 
+    @Test("The sentences of an organization that lets nobody use registries now")
+    func withheld() {
+        let id = Self.id()
+        #expect(
+            Refusal(.signInRequired(organization: "acme"), id: id, policy: nil).sentence
+                == "Your organization requires you to sign in: registry.json names acme (\(id)). Run: docker ram login."
+        )
+        #expect(
+            Refusal(.notAMember(organization: "acme", user: "mallory"), id: id, policy: nil).sentence
+                == "Only members of this organization may use registries here: acme (\(id)). Ask an owner to invite you. Signed in: mallory."
+        )
+        #expect(
+            Refusal(.policyExpired(organization: "acme", why: "the server does not answer"), id: id, policy: nil)
+                .sentence
+                == "Registries are refused because the policy of acme has expired: the server does not answer (\(id)). Run: docker ram status."
+        )
+    }
+
+    @Test(
+        "Whatever has to be done stands in the sentence, however long the names are",
+        arguments: [
+            (Refusal.Subject.signInRequired(organization: String(repeating: "o", count: 99)), "Run: docker ram login."),
+            (
+                .notAMember(organization: String(repeating: "o", count: 99), user: String(repeating: "u", count: 99)),
+                "Ask an owner to invite you."
+            ),
+            (
+                .policyExpired(organization: String(repeating: "o", count: 99), why: String(repeating: "w", count: 99)),
+                "Run: docker ram status."
+            ),
+        ]
+    )
+    func longWithheld(_ subject: Refusal.Subject, _ advice: String) {
+        let sentence = Refusal(subject, id: Self.id(), policy: nil).sentence
+        #expect(sentence.utf8.count <= Refusal.longest && sentence.contains(advice), "\(sentence)")
+    }
+
     @Test(
         "What is wrong with a name is said whole",
         arguments: [

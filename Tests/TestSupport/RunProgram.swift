@@ -107,6 +107,7 @@ public final class RunningProgram: Sendable {
         posix_spawn_file_actions_adddup2(&actions, inputFile, 0)
         posix_spawn_file_actions_adddup2(&actions, outputFile, 1)
         posix_spawn_file_actions_adddup2(&actions, errorFile, 2)
+        try closeDescriptors(from: 3, in: &actions)
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -227,7 +228,7 @@ public final class RunningProgram: Sendable {
 ///
 /// - Parameters:
 ///   - what: what is waited for, for the message.
-///   - limit: how long.
+///   - limit: how long; longer where it could not be asked often enough, because other tests block what tasks run on.
 ///   - isSo: asks.
 /// - Throws: ``UnexpectedEnd`` if it is not so in time, and what `isSo` throws.
 public func waitUntil(
@@ -236,8 +237,10 @@ public func waitUntil(
     _ isSo: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit
+    var looks = 0
     while !(try await isSo()) {
-        guard ContinuousClock.now < deadline else {
+        looks += 1
+        guard looks < 200 || ContinuousClock.now < deadline else {
             throw UnexpectedEnd(description: "not within \(limit): \(what)")
         }
         try await Task.sleep(for: .milliseconds(25))

@@ -36,7 +36,7 @@ struct Check: PluginCommand {
     }
 
     func run(in context: CommandContext) throws {
-        let policy = PolicyInForce.load(context.paths)
+        let policy = context.policyInForce
         guard !host else { return try checkHosts(policy, context) }
         let surroundings = explain ? CheckResult.Surroundings(of: context) : nil
         var results: [CheckResult] = []
@@ -54,11 +54,12 @@ struct Check: PluginCommand {
     }
 
     private func checkHosts(_ policy: PolicyInForce, _ context: CommandContext) throws {
+        let servers = Enrollment.read(context.paths).enrollment?.servers ?? []
         var checks: [HostCheck] = []
         var faults: [Failure] = []
         for name in image {
             do throws(Failure) {
-                checks.append(try HostCheck(name, policy))
+                checks.append(try HostCheck(name, policy, servers: servers))
             } catch {
                 faults.append(error)
             }

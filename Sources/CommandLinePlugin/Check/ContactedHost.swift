@@ -66,6 +66,10 @@ struct ContactedHost {
             case .disabled: "the policy is switched off"
             case .unmanaged: "no policy"
             case .policyUnavailable: "the policy cannot be read"
+            case .signInRequired: "nobody is signed in"
+            case .notAMember: "not a member"
+            case .policyExpired: "the policy has expired"
+            case .organizationServer: "the organization's own server"
             case .allowedByRule: rule
             default: "no rule"
             }

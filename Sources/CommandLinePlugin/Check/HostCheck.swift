@@ -24,8 +24,9 @@ struct HostCheck {
     /// - Parameters:
     ///   - name: host or host and port, as in a refusal; without a port it is 443.
     ///   - policy: what decides.
+    ///   - servers: where the organization's own server is.
     /// - Throws: ``Failure`` if it is no host.
-    init(_ name: String, _ policy: PolicyInForce) throws(Failure) {
+    init(_ name: String, _ policy: PolicyInForce, servers: [ServerURL]) throws(Failure) {
         do throws(InvalidRegistryAddress) {
             target = try EgressTarget(authority: name, defaultPort: 443)
         } catch {
@@ -33,7 +34,7 @@ struct HostCheck {
         }
         self.name = name
         self.policy = policy
-        verdict = policy.verdict(onReaching: target.address)
+        verdict = policy.verdict(onReaching: target.address, orOneOf: servers)
     }
 
     var reason: String { verdict.inWords(on: target.address, by: policy) }

@@ -1,5 +1,6 @@
 import Glibc
 import LocalInstallation
+import RegistryAccess
 
 /// What a command gets from outside: made once for the process, and by tests for a directory of their own.
 struct CommandContext: Sendable {
@@ -11,6 +12,8 @@ struct CommandContext: Sendable {
     var output: TextStream
     /// For words.
     var errors: TextStream
+    /// The next line of standard input; `nil` at its end.
+    var readLine: @Sendable () -> String? = { Swift.readLine(strippingNewline: true) }
     var terminal = Terminal()
     /// Seconds since 1970.
     var now: @Sendable () -> Int
@@ -41,6 +44,9 @@ struct CommandContext: Sendable {
         defer { free(path) }
         return String(cString: path)
     }
+
+    /// What decides on this machine now.
+    var policyInForce: PolicyInForce { PolicyInForce.load(paths, at: Instant(seconds: Int64(now()))) }
 
     /// Docker's configuration directory: `--config`, `DOCKER_CONFIG`, or `.docker` in the home directory.
     var dockerConfigDirectory: String? {

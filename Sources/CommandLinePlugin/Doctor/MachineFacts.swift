@@ -5,6 +5,8 @@ import RegistryAccess
 struct MachineFacts {
     let context: CommandContext
     let policy: PolicyInForce
+    /// The organization that the machine belongs to.
+    let enrollment: Enrollment?
     /// What docker-ramd says about itself.
     let daemon: JSONValue?
     /// Why docker-ramd says nothing.
@@ -51,7 +53,8 @@ struct MachineFacts {
 
     init(of context: CommandContext) {
         self.context = context
-        policy = PolicyInForce.load(context.paths)
+        policy = context.policyInForce
+        enrollment = Enrollment.read(context.paths).enrollment
         let control = ControlClient(path: context.paths.controlSocket)
         do {
             daemon = try control.status()

@@ -12,9 +12,18 @@ extension MachineCheck {
                     "there is no \"\(path)\": this machine is unmanaged, every registry is allowed",
                     hint: "put the organization's policy there"
                 )
+            case .withheld(let withheld): return .error(withheld.problem, hint: withheld.hint)
             case .unavailable(let problem):
-                return .error(problem, hint: "every registry is refused until then; \(validate)")
+                let hint = facts.context.hintForUnreadablePolicy
+                return .error(problem, hint: "every registry is refused until then; \(hint)")
             case .policy(let policy, let source):
+                if let organization = source.organization, let problem = source.problem {
+                    return .warning(
+                        "the policy in force holds until \(organization.until), and nothing newer comes: \(problem)",
+                        hint: "every registry is refused from then on; see whether this machine reaches "
+                            + organization.server
+                    )
+                }
                 if let problem = source.problem { return .error(problem, hint: validate) }
                 return .ok("\(policy.organization), version \(policy.version), \(policy.stateInWords)")
             }
@@ -31,7 +40,8 @@ extension MachineCheck {
             return Outcome(
                 status: .warning,
                 details: lines,
-                hint: "run: docker ram policy validate \(facts.paths.policyFile)"
+                hint: facts.enrollment.map { "ask an owner of \($0.organization) to look at them" }
+                    ?? "run: docker ram policy validate \(facts.paths.policyFile)"
             )
         },
         MachineCheck("registry-packs", "Newer registry packs of this machine") { facts in

@@ -46,7 +46,7 @@ struct Log: PluginCommand {
         let start = since.flatMap { Timestamp.start(of: $0, now: context.now()) }.map(Timestamp.text)
         if follow { return try followLog(context) }
         if summary {
-            var summary = LogSummary(policy: PolicyInForce.load(context.paths), since: start)
+            var summary = LogSummary(policy: context.policyInForce, since: start)
             try history(context, since: start, isDeniedOnly: true) { summary.add($0) }
             return context.show(summary, as: common.format)
         }

@@ -67,7 +67,10 @@ struct LogSummary: Sendable {
     private func isAllowedByNow(_ record: JSONValue) -> Bool {
         guard let policy = policy.policy, policy.isEnabled,
             let reason = record.value(named: "reason")?.text.flatMap(Verdict.Reason.init),
-            [.noRule, .deniedByRule, .action, .repository, .policyUnavailable].contains(reason),
+            [
+                .noRule, .deniedByRule, .action, .repository, .policyUnavailable, .signInRequired, .notAMember,
+                .policyExpired,
+            ].contains(reason),
             let address = record.value(named: "registry")?.text.flatMap({ try? RegistryAddress($0) })
         else { return false }
         guard let action = record.value(named: "action")?.text.flatMap(RegistryAction.init) else {

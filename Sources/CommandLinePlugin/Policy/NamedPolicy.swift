@@ -20,7 +20,7 @@ extension AccessPolicy {
     /// - Parameter context: what the command knows of the machine.
     /// - Throws: ``Failure`` if there is none.
     init(inForceIn context: CommandContext) throws {
-        let inForce = PolicyInForce.load(context.paths)
+        let inForce = context.policyInForce
         guard let policy = inForce.policy else {
             throw Failure(inForce.problem ?? "this machine has no policy", hints: ["name a policy file"])
         }

@@ -13,15 +13,20 @@ struct PolicyShow: PluginCommand {
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
-        switch PolicyInForce.load(context.paths) {
+        switch context.policyInForce {
         case .unmanaged:
             guard common.format == .text else { return context.output.line("null") }
             context.note("note: this machine has no policy: every registry is allowed")
+        case .withheld(let withheld):
+            throw Failure(withheld.problem, hints: [withheld.hint])
         case .unavailable(let problem):
-            throw Failure(problem, hints: ["run: docker ram policy validate \(context.paths.policyFile)"])
+            throw Failure(problem, hints: [context.hintForUnreadablePolicy])
         case .policy(let policy, let source):
             context.show(ShownPolicy(policy: policy, source: source), as: common.format)
-            if let problem = source.problem { context.note("note: an earlier copy is in force: \(problem)") }
+            if let problem = source.problem {
+                let what = source.organization == nil ? "an earlier copy is in force" : "nothing newer"
+                context.note("note: \(what): \(problem)")
+            }
         }
     }
 }
@@ -33,7 +38,7 @@ private struct ShownPolicy: CommandResult {
     func text(for context: CommandContext) -> String {
         var lines = [
             "\(policy.organization), policy version \(policy.version), \(policy.stateInWords)",
-            source.path,
+            source.organization.map { "\($0.server), holds until \($0.until)" } ?? source.path,
         ]
         if let contact = policy.contact { lines.append("contact \(contact)") }
         let header = ["REGISTRY", "ALLOWED", "ACTIONS", "REPOSITORIES", "NICKNAME"]

@@ -25,7 +25,7 @@ struct HelperProgram: Sendable {
         environment["DOCKER_CONFIG"] = configDirectory
         environment["DOCKER_RAM_ROOT"] = context.paths.root
         self.environment = environment
-        policy = PolicyInForce.load(context.paths)
+        policy = context.policyInForce
     }
 
     /// Why the helper did not do what it was asked, in its own words.

@@ -11,7 +11,9 @@ struct MachineStatus {
 
     init(of context: CommandContext) {
         facts = MachineFacts(of: context)
-        policyAge = (try? Files.status(context.paths.policyFile)).map { status in
+        var place = context.paths.policyFile
+        if case .policy(_, let source) = facts.policy { place = source.path }
+        policyAge = (try? Files.status(place)).map { status in
             // The fourth number is the time of the last change.
             Timestamp.age(seconds: context.now() - status.identity[3])
         }
@@ -101,13 +103,28 @@ extension MachineStatus: CommandResult {
             add("Organization", "none")
             add("Policy", "none: this machine is unmanaged, every registry is allowed")
         case .unavailable:
-            add("Organization", "unknown")
-            add("Policy", "cannot be read: every registry is refused")
+            add("Organization", facts.enrollment?.organization ?? "unknown")
+            let isEnrolled = facts.enrollment != nil
+            add("Policy", isEnrolled ? "none: every registry is refused" : "cannot be read: every registry is refused")
+            if let server = facts.enrollment?.server { add("", "\(server)") }
+        case .withheld(let withheld):
+            add("Organization", withheld.organization)
+            if let user = withheld.user { add("Signed in", user) }
+            add("Policy", withheld.inWords)
+            add("", withheld.server)
         case .policy(let policy, let source):
             add("Organization", policy.organization + (policy.contact.map { " (contact \($0))" } ?? ""))
-            let age = policyAge.map { ", changed \($0)" } ?? ""
-            add("Policy", "version \(policy.version), \(policy.stateInWords)\(source.problem == nil ? age : "")")
-            add("", source.path)
+            if let organization = source.organization {
+                if let user = organization.user { add("Signed in", user) }
+                let age = policyAge.map { ", received \($0)" } ?? ""
+                add("Policy", "version \(policy.version), \(policy.stateInWords)\(age)")
+                add("", "\(organization.server), holds until \(organization.until)")
+                if let problem = source.problem { add("", "nothing newer: \(problem)") }
+            } else {
+                let age = policyAge.map { ", changed \($0)" } ?? ""
+                add("Policy", "version \(policy.version), \(policy.stateInWords)\(source.problem == nil ? age : "")")
+                add("", source.path)
+            }
             add("Allowed", policy.allowedInWords)
         }
     }
@@ -163,14 +180,19 @@ extension MachineStatus {
 
     private var policyJSON: JSONValue {
         let policy = facts.policy.policy
-        var source: String?
-        if case .policy(_, let place) = facts.policy { source = place.path }
+        var source: PolicySource?
+        var withheld: WithheldPolicy?
+        if case .policy(_, let place) = facts.policy { source = place }
+        if case .withheld(let found) = facts.policy { withheld = found }
         return .object([
             JSONMember("state", .string(facts.policy.stateName)),
-            JSONMember("organization", .text(policy?.organization)),
+            JSONMember("organization", .text(policy?.organization ?? facts.enrollment?.organization)),
             JSONMember("policyVersion", .integer(policy?.version)),
             JSONMember("contact", .text(policy?.contact)),
-            JSONMember("source", .text(source)),
+            JSONMember("source", .text(source?.path)),
+            JSONMember("server", .text(facts.enrollment?.server.description)),
+            JSONMember("until", .text(source?.organization?.until.description)),
+            JSONMember("user", .text(source?.organization?.user ?? withheld?.user)),
             JSONMember("rules", .integer(policy?.rules.count)),
             JSONMember("problem", .text(facts.policy.problem)),
         ])
@@ -178,12 +200,46 @@ extension MachineStatus {
 }
 
 extension PolicyInForce {
-    /// `enforce`, `audit`, `disabled`, `unmanaged` or `unavailable`, as docker-ramd says it.
+    /// `enforce`, `audit`, `disabled`, `unmanaged`, `unavailable`, `sign-in-required`, `not-a-member` or `expired`, as
+    /// docker-ramd says it.
     var stateName: String {
         switch self {
         case .unmanaged: "unmanaged"
+        case .withheld(let withheld): withheld.cause.rawValue
         case .unavailable: "unavailable"
         case .policy(let policy, _): policy.isEnabled ? policy.mode.rawValue : "disabled"
+        }
+    }
+}
+
+extension WithheldPolicy {
+    /// What becomes of registries, and why.
+    var inWords: String {
+        switch cause {
+        case .signInRequired: "sign-in is required: every registry is refused"
+        case .notAMember: "for members only: every registry is refused"
+        case .expired: "expired: every registry is refused"
+        }
+    }
+
+    /// What to do.
+    var hint: String {
+        switch cause {
+        case .signInRequired: "run: docker ram login"
+        case .notAMember: "ask an owner of \(organization) to invite you, or sign in as somebody else"
+        case .expired: "see whether this machine reaches \(server), and whether docker-ramd runs"
+        }
+    }
+}
+
+extension CommandContext {
+    /// What to do where the policy cannot be read.
+    var hintForUnreadablePolicy: String {
+        switch Enrollment.read(paths) {
+        case .none: "run: docker ram policy validate \(paths.policyFile)"
+        case .enrolled(let enrollment):
+            "see whether docker-ramd runs, and whether this machine reaches \(enrollment.server)"
+        case .faulty: "mend the file, or take this machine out of the organization: docker ram enroll --remove"
         }
     }
 }

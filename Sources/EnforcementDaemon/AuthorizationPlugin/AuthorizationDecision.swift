@@ -76,8 +76,7 @@ struct AuthorizationDecision: Sendable, Hashable {
         case .notInspected(let obstacle):
             let isAcceptedImport = obstacle == .importFromStream && policy.policy?.imports == .allow
             let verdict = isAcceptedImport ? Verdict(.allow, .importsAllowed) : policy.verdict(refusing: .notInspected)
-            let subject: Refusal.Subject =
-                verdict.reason == .policyUnavailable ? .policyUnavailable : .notInspected("\(obstacle)")
+            let subject = policy.refusalOfEverything ?? .notInspected("\(obstacle)")
             self.init([(nil, verdict)], refusing: subject, under: policy, id, time)
         case .accesses(let contacts):
             let verdicts = contacts.map { contact in (Optional(contact), policy.verdict(on: contact.access)) }
@@ -105,7 +104,7 @@ struct AuthorizationDecision: Sendable, Hashable {
     ) {
         let refused = verdicts.first { !$0.verdict.isAllowed }
         if let refused {
-            let subject = subject ?? Self.subject(refused.contact, refused.verdict)
+            let subject = subject ?? Self.subject(refused.contact, refused.verdict, policy)
             answer = .refuse(Refusal(subject, id: id, policy: policy.policy).sentence)
         } else {
             answer = .allow
@@ -137,8 +136,13 @@ struct AuthorizationDecision: Sendable, Hashable {
         self.records = records
     }
 
-    private static func subject(_ contact: RegistryContact?, _ verdict: Verdict) -> Refusal.Subject {
-        guard let contact, verdict.reason != .policyUnavailable else { return .policyUnavailable }
+    private static func subject(
+        _ contact: RegistryContact?,
+        _ verdict: Verdict,
+        _ policy: PolicyInForce
+    ) -> Refusal.Subject {
+        if let subject = policy.refusalOfEverything { return subject }
+        guard let contact else { return .policyUnavailable }
         return .registry(contact.access.address, verdict.reason)
     }
 }

@@ -1,4 +1,5 @@
 import LocalInstallation
+import OrganizationClient
 import RegistryAccess
 
 /// What a local user asks over the control socket: one line of JSON.
@@ -21,6 +22,10 @@ enum ControlRequest: Hashable, Sendable {
     ///   - id: the decision's name, which the person has read.
     ///   - registry: the registry; `nil` if what Docker named is none.
     case record(id: DecisionID, registry: RegistryAddress?)
+    /// Somebody wants this machine to be signed in.
+    case signIn(SignInMethod)
+    /// Somebody wants the session of this machine to end.
+    case signOut
 
     /// The longest line that is read, in bytes.
     static let longestLine = 64 << 10
@@ -69,9 +74,15 @@ enum ControlRequest: Hashable, Sendable {
             }
             self = .history(since: since, refusedOnly: refusedOnly)
         case "record": self = try Self.record(members)
+        case "sign-in": self = .signIn(try Self.signInMethod(members))
+        case "sign-out":
+            guard members.count == 1 else { throw InvalidControlRequest(description: "sign-out takes no other keys") }
+            self = .signOut
         default:
             throw InvalidControlRequest(
-                description: "the request is none of \"status\", \"log\", \"history\", \"record\""
+                description: """
+                    the request is none of "status", "log", "history", "record", "sign-in", "sign-out"
+                    """
             )
         }
     }
@@ -94,6 +105,26 @@ enum ControlRequest: Hashable, Sendable {
             throw InvalidControlRequest(description: "record takes id (six digits) and registry (an address or null)")
         }
         return .record(id: id, registry: registry)
+    }
+}
+
+extension ControlRequest {
+    private static func signInMethod(_ members: [JSONMember]) throws(InvalidControlRequest) -> SignInMethod {
+        var texts: [String: String] = [:]
+        for member in members where member.name != "request" {
+            guard let text = member.value.text, !text.isEmpty else {
+                throw InvalidControlRequest(description: "what sign-in takes are texts, and none is empty")
+            }
+            texts[member.name] = text
+        }
+        switch texts.keys.sorted() {
+        case []: return .browser
+        case ["token"]: return .accessToken(Token(texts["token"] ?? ""))
+        case ["password", "user"]:
+            return .password(user: texts["user"] ?? "", password: Token(texts["password"] ?? ""))
+        default:
+            throw InvalidControlRequest(description: "sign-in takes user and password, or token, or nothing")
+        }
     }
 }
 

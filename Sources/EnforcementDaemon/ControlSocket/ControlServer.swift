@@ -6,7 +6,8 @@ import NIOPosix
 import RegistryAccess
 import Synchronization
 
-/// The control socket: gives status and log to every local user, and takes down what the credential helper decided.
+/// The control socket: gives status and log to every local user, takes down what the credential helper decided, and signs
+/// the machine in and out.
 ///
 /// A connection asks one question. Nobody may hold so many connections that the others get none.
 struct ControlServer: Sendable {
@@ -32,6 +33,7 @@ struct ControlServer: Sendable {
     private let limits: Limits
     private let log: DecisionLog
     private let helperRecords: HelperRecords
+    private let signInDesk: SignInDesk
     private let status: @Sendable () -> DaemonStatus
     private let logger: Logger
     private let admission: Admission
@@ -43,6 +45,7 @@ struct ControlServer: Sendable {
     ///   - limits: what a connection may not exceed.
     ///   - log: the decision log.
     ///   - helperRecords: takes down what the credential helper decided.
+    ///   - signInDesk: signs the machine in and out.
     ///   - status: says how docker-ramd is.
     ///   - logger: where failures go.
     ///   - group: the event loops.
@@ -52,6 +55,7 @@ struct ControlServer: Sendable {
         limits: Limits = Limits(),
         log: DecisionLog,
         helperRecords: HelperRecords,
+        signInDesk: SignInDesk,
         status: @escaping @Sendable () -> DaemonStatus,
         logger: Logger,
         group: any EventLoopGroup
@@ -59,6 +63,7 @@ struct ControlServer: Sendable {
         self.limits = limits
         self.log = log
         self.helperRecords = helperRecords
+        self.signInDesk = signInDesk
         self.status = status
         self.logger = logger
         admission = Admission(limits)
@@ -108,6 +113,12 @@ struct ControlServer: Sendable {
                 case .success(.record(let id, let registry)):
                     // Nobody waits for an answer.
                     helperRecords.take(id, registry, from: user)
+                case .success(.signIn(let method)):
+                    deadline.cancel()
+                    try await signInDesk.signIn(by: method, of: user) { try await Self.send([$0.text()], outbound) }
+                case .success(.signOut):
+                    deadline.cancel()
+                    try await Self.send([await signInDesk.signOut(by: user).text()], outbound)
                 }
             }
         } catch {

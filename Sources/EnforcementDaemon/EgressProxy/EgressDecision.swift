@@ -29,16 +29,23 @@ struct EgressDecision: Sendable, Hashable {
     /// - Parameters:
     ///   - question: what about.
     ///   - policy: the policy in force.
+    ///   - servers: where the organization's own server is, which is open whatever the policy says.
     ///   - id: the decision's name; all that is decided for one request share it.
     ///   - time: when.
-    init(_ question: Question, under policy: PolicyInForce, id: DecisionID, at time: UTCTime) {
+    init(
+        _ question: Question,
+        under policy: PolicyInForce,
+        servers: [ServerURL] = [],
+        id: DecisionID,
+        at time: UTCTime
+    ) {
         let address: RegistryAddress?
         var subject: String?
         var obstacle: String?
         switch question {
         case .reaching(let target, let isPlainHTTP):
             address = target.address
-            verdict = Self.verdict(onReaching: target.address, isPlainHTTP: isPlainHTTP, policy)
+            verdict = Self.verdict(onReaching: target.address, isPlainHTTP: isPlainHTTP, policy, servers)
         case .unreadable(let authority, let error):
             address = nil
             subject = Self.printable(authority)
@@ -47,15 +54,16 @@ struct EgressDecision: Sendable, Hashable {
         case .address(let target, let leadsTo):
             address = target.address
             subject = leadsTo.description
-            verdict = Self.verdict(onLeadingTo: leadsTo, policy)
+            let isServer = Self.isServer(target.address, at: leadsTo, servers)
+            verdict = isServer ? Verdict(.allow, .organizationServer) : Self.verdict(onLeadingTo: leadsTo, policy)
         case .tunnel(let target, let reason):
             address = target.address
             verdict = policy.verdict(refusing: reason)
         }
         if verdict.isAllowed {
             refusal = nil
-        } else if verdict.reason == .policyUnavailable {
-            refusal = Refusal(.policyUnavailable, id: id, policy: policy.policy).sentence
+        } else if let subject = policy.refusalOfEverything {
+            refusal = Refusal(subject, id: id, policy: policy.policy).sentence
         } else if let address {
             refusal = Refusal(.registry(address, verdict.reason), id: id, policy: policy.policy).sentence
         } else {
@@ -76,13 +84,34 @@ struct EgressDecision: Sendable, Hashable {
     private static func verdict(
         onReaching address: RegistryAddress,
         isPlainHTTP: Bool,
-        _ policy: PolicyInForce
+        _ policy: PolicyInForce,
+        _ servers: [ServerURL]
     ) -> Verdict {
-        let verdict = policy.verdict(onReaching: address)
-        guard isPlainHTTP, verdict.outcome == .allow, policy.policy?.acceptsPlainHTTP(at: address) == false else {
-            return verdict
-        }
-        return policy.verdict(refusing: .plainHTTP)
+        let verdict = policy.verdict(onReaching: address, orOneOf: servers)
+        guard isPlainHTTP, verdict.outcome == .allow else { return verdict }
+        let isAccepted = acceptsPlainHTTP(at: address, policy, servers) ?? true
+        return isAccepted ? verdict : policy.verdict(refusing: .plainHTTP)
+    }
+
+    /// Whether what goes to a host need not be TLS; `nil` where nobody says.
+    static func acceptsPlainHTTP(
+        at address: RegistryAddress,
+        _ policy: PolicyInForce,
+        _ servers: [ServerURL]
+    ) -> Bool? {
+        let ofServer = servers.filter { $0.target.address == address }
+        guard ofServer.isEmpty else { return ofServer.contains { !$0.isEncrypted } }
+        return policy.policy?.acceptsPlainHTTP(at: address)
+    }
+
+    /// Whether the enrollment itself says that the organization's server is at an address, be it this very machine's.
+    private static func isServer(
+        _ target: RegistryAddress,
+        at address: RegistryAddress,
+        _ servers: [ServerURL]
+    ) -> Bool {
+        guard servers.contains(where: { $0.target.address == target }) else { return false }
+        return target == address || target.isLoopback && address.isLoopback
     }
 
     /// A registry is not where nobody has one, unless a rule names the very address.

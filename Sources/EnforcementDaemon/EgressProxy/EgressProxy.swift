@@ -76,7 +76,8 @@ final class EgressProxy: Sendable {
 
     /// Whether a rule says that what goes to a host need not be TLS.
     func acceptsPlainHTTP(at target: EgressTarget) -> Bool {
-        policy.snapshot.inForce.policy?.acceptsPlainHTTP(at: target.address) ?? false
+        let snapshot = policy.snapshot
+        return EgressDecision.acceptsPlainHTTP(at: target.address, snapshot.inForce, snapshot.servers) ?? false
     }
 
     /// Counts somebody who does not know the secret.
@@ -145,7 +146,9 @@ final class EgressProxy: Sendable {
 
     private func decide(_ question: EgressDecision.Question, _ id: DecisionID) -> (EgressDecision, UTCTime) {
         let time = now()
-        return (EgressDecision(question, under: policy.snapshot.inForce, id: id, at: time), time)
+        let snapshot = policy.snapshot
+        let servers = snapshot.servers
+        return (EgressDecision(question, under: snapshot.inForce, servers: servers, id: id, at: time), time)
     }
 }
 

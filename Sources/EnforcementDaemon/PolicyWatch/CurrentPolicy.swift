@@ -1,4 +1,5 @@
 import LocalInstallation
+import Logging
 import RegistryAccess
 import Synchronization
 
@@ -25,6 +26,13 @@ final class CurrentPolicy: Sendable {
         state.withLock { $0 = snapshot }
         continuation.yield()
     }
+
+    /// Puts something else in force and says so, unless that would be said in the same words as what was before.
+    func replace(with snapshot: PolicySnapshot, sayingSoTo logger: Logger) {
+        let isSaid = snapshot.isAnnouncedLike(self.snapshot)
+        replace(with: snapshot)
+        if !isSaid { snapshot.announce(to: logger) }
+    }
 }
 
 /// What was in force at one moment.
@@ -35,4 +43,6 @@ struct PolicySnapshot: Sendable {
     var loadedAt: UTCTime
     /// What is wrong with the policy file, if anything is.
     var problem: String?
+    /// Where the organization's server is, which is open whatever the policy says.
+    var servers: [ServerURL] = []
 }

@@ -3,7 +3,8 @@ import Logging
 import NIOPosix
 import RegistryAccess
 
-/// Keeps the policy in force equal to the policy file, and to the registry packs that it is read with.
+/// Keeps the policy in force equal to the policy file, and to the registry packs that it is read with; where the machine
+/// belongs to an organization, it leaves that to the ``OrganizationKeeper``.
 ///
 /// A file that cannot be used leaves the policy in force that was read last, and says so loudly. Each policy that was
 /// read without an error is kept in ``InstallationPaths/lastValidPolicy``, from where it survives a restart.
@@ -17,15 +18,31 @@ actor PolicyWatcher {
     private var contentHash: Int?
     private var readings = 0
     private var packs: InstalledPacks
+    private var enrollment: Enrollment.Reading
+    /// Keeps what the organization has in force, if the machine belongs to one.
+    let organization: OrganizationKeeper
 
-    /// Reads the policy for the first time.
-    init(_ paths: InstallationPaths, logger: Logger, now: @escaping @Sendable () -> UTCTime = UTCTime.now) {
+    /// Reads the policy for the first time; if the machine belongs to an organization, that is for ``begin()``.
+    init(
+        _ paths: InstallationPaths,
+        logger: Logger,
+        pace: OrganizationKeeper.Pace = OrganizationKeeper.Pace(),
+        now: @escaping @Sendable () -> UTCTime = UTCTime.now
+    ) {
         self.paths = paths
         self.logger = logger
         self.now = now
         seen = PolicyFileState(paths, now: now())
         packs = InstalledPacks.load(paths)
+        enrollment = Enrollment.read(paths)
         let time = now()
+        guard enrollment == .none else {
+            let starting = PolicyInForce.unavailable("docker-ramd is starting")
+            current = CurrentPolicy(PolicySnapshot(inForce: starting, loadedAt: time))
+            organization = OrganizationKeeper(paths, current, logger: logger, pace: pace)
+            packs.announce(to: logger)
+            return
+        }
         switch PolicyInForce.readPolicyFile(paths) {
         case .missing: current = CurrentPolicy(PolicySnapshot(inForce: .unmanaged, loadedAt: time))
         case .policy(let policy, let bytes):
@@ -37,8 +54,15 @@ actor PolicyWatcher {
             let inForce = PolicyInForce.load(paths)
             current = CurrentPolicy(PolicySnapshot(inForce: inForce, loadedAt: time, problem: problem))
         }
+        organization = OrganizationKeeper(paths, current, logger: logger, pace: pace)
         current.snapshot.announce(to: logger)
         packs.announce(to: logger)
+    }
+
+    /// Finds what the organization has in force, if the machine belongs to one.
+    func begin() async {
+        guard enrollment != .none else { return }
+        await check(always: true)
     }
 
     /// The policy in force.
@@ -63,6 +87,26 @@ actor PolicyWatcher {
         seen = state
         readings += 1
         let (paths, logger, reading) = (paths, logger, readings)
+        enrollment = Enrollment.read(paths)
+        let installed = InstalledPacks.load(paths)
+        if installed != packs { installed.announce(to: logger) }
+        packs = installed
+        await organization.follow(enrollment.enrollment, packs: installed.packs)
+        guard reading == readings else { return }
+        switch enrollment {
+        case .enrolled:
+            contentHash = nil
+            if always { await organization.refresh() }
+            return
+        case .faulty(let problem):
+            contentHash = nil
+            let snapshot = PolicySnapshot(inForce: .unavailable(problem), loadedAt: now(), problem: problem)
+            if !snapshot.isAnnouncedLike(current.snapshot) {
+                current.replace(with: snapshot, sayingSoTo: logger)
+            }
+            return
+        case .none: break
+        }
         // A policy of a million rules takes seconds to read.
         let file = try? await NIOThreadPool.singleton.runIfActive {
             let file = PolicyInForce.readPolicyFile(paths)
@@ -72,9 +116,6 @@ actor PolicyWatcher {
         // What another reading has overtaken may be older than what is in force.
         guard let file, reading == readings else { return }
         take(file)
-        let installed = InstalledPacks.load(paths)
-        if installed != packs { installed.announce(to: logger) }
-        packs = installed
     }
 
     /// What tells one policy from another, the packs that it was read with included.
@@ -98,7 +139,8 @@ actor PolicyWatcher {
             new = old
             new.problem = problem
             // On an unmanaged machine a policy has been meant, so everything is refused until it can be read.
-            if old.inForce.policy == nil { new.inForce = PolicyInForce.load(paths) }
+            if old.inForce.policy == nil || !old.servers.isEmpty { new.inForce = PolicyInForce.load(paths) }
+            new.servers = []
         }
         if contentHash == oldHash, new.isAnnouncedLike(old) { return }
         current.replace(with: new)
@@ -116,27 +158,33 @@ actor PolicyWatcher {
     }
 }
 
-/// What tells one state of the policy file, and of the registry packs beside it, from another without reading them.
+/// What tells one state of the policy file, and of the registry packs and the enrollment beside it, from another without reading them.
 private struct PolicyFileState: Equatable {
-    private let file: FileStatus?
-    private let packs: FileStatus?
-    private let directoryOwner: UInt32?
-    private let directoryMode: UInt32?
+    private let files: [FileStatus?]
+    private let directories: [DirectoryState?]
     /// Whether a file changed so shortly before that a further change might have the same time.
     let isFresh: Bool
 
     init(_ paths: InstallationPaths, now: UTCTime) {
-        file = try? Files.status(paths.policyFile)
-        packs = try? Files.status(paths.registryPacks)
-        let directory = try? Files.status(Files.directory(of: paths.policyFile))
-        directoryOwner = directory?.owner
-        directoryMode = directory?.mode
-        isFresh = [file, packs].contains { file in
+        let names = [
+            paths.policyFile, paths.registryPacks, paths.enrollment, paths.registryRequirement,
+            paths.desktopRegistryRequirement,
+        ]
+        files = names.map { try? Files.status($0) }
+        directories = [paths.policyFile, paths.desktopRegistryRequirement].map { name in
+            (try? Files.status(Files.directory(of: name))).map { DirectoryState(owner: $0.owner, mode: $0.mode) }
+        }
+        isFresh = files.contains { file in
             // The last two parts of the identity are the time of the last change, in seconds and nanoseconds.
             let change = file.map { $0.identity.suffix(2).reduce(0) { $0 &* 1_000_000_000 &+ $1 } / 1_000_000 }
             return change.map { abs(Int64($0) - now.milliseconds) < 100 } ?? false
         }
     }
+}
+
+private struct DirectoryState: Equatable {
+    let owner: UInt32
+    let mode: UInt32
 }
 
 extension PolicySnapshot {
@@ -145,6 +193,10 @@ extension PolicySnapshot {
         var status = DaemonStatus.Policy(state: .unmanaged, loadedAt: loadedAt.description, problem: problem)
         switch inForce {
         case .unmanaged: break
+        case .withheld(let withheld):
+            status.state = DaemonStatus.Policy.State(withheld.cause)
+            status.organization = withheld.organization
+            status.problem = withheld.problem
         case .unavailable(let text):
             status.state = .unavailable
             status.problem = problem ?? text
@@ -156,12 +208,13 @@ extension PolicySnapshot {
             status.rules = policy.rules.count
             status.contact = policy.contact
             status.problem = problem ?? source.problem
+            status.until = source.organization?.until.description
         }
         return status
     }
 
     /// Whether the two would be announced in the same words.
-    fileprivate func isAnnouncedLike(_ other: PolicySnapshot) -> Bool {
+    func isAnnouncedLike(_ other: PolicySnapshot) -> Bool {
         var (mine, others) = (status, other.status)
         mine.loadedAt = nil
         others.loadedAt = nil
@@ -169,7 +222,7 @@ extension PolicySnapshot {
     }
 
     /// Says what is in force; everything but plain enforcement is said so that nobody overlooks it.
-    fileprivate func announce(to logger: Logger) {
+    func announce(to logger: Logger) {
         let status = status
         var metadata: Logger.Metadata = ["policy.state": "\(status.state.rawValue)"]
         if let source = status.source { metadata["policy.source"] = "\(source)" }
@@ -178,7 +231,7 @@ extension PolicySnapshot {
         if let rules = status.rules { metadata["policy.rules"] = "\(rules)" }
         if let problem = status.problem {
             metadata["policy.problem"] = "\(problem)"
-            logger.error("THE POLICY FILE CANNOT BE USED", metadata: metadata)
+            if servers.isEmpty { logger.error("THE POLICY FILE CANNOT BE USED", metadata: metadata) }
         }
         switch status.state {
         case .enforce: logger.notice("policy in force", metadata: metadata)
@@ -186,6 +239,9 @@ extension PolicySnapshot {
         case .disabled: logger.notice("THE POLICY IS SWITCHED OFF: everything is allowed", metadata: metadata)
         case .unmanaged: logger.notice("UNMANAGED: there is no policy, everything is allowed", metadata: metadata)
         case .unavailable: logger.error("NO POLICY CAN BE READ: every registry is refused", metadata: metadata)
+        case .signInRequired: logger.notice("SIGN-IN IS REQUIRED: every registry is refused", metadata: metadata)
+        case .notAMember: logger.notice("NOT A MEMBER: every registry is refused", metadata: metadata)
+        case .expired: logger.error("THE POLICY HAS EXPIRED: every registry is refused", metadata: metadata)
         }
     }
 }

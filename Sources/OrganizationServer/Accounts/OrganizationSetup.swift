@@ -1,3 +1,4 @@
+import RegistryAccess
 import GRDB
 import SignedPolicy
 
@@ -13,11 +14,8 @@ struct OrganizationSetup: Sendable {
     let password: PasswordHash
     /// When.
     let now: Instant
-
-    /// What else belongs to a new organization, in this order; each says in lines what its owner has to do now.
-    ///
-    /// Signing keys and the root document are made here: they need the database and the data directory.
-    static let furtherSteps: [@Sendable (OrganizationSetup, Store, DataDirectory) async throws -> [String]] = []
+    /// What is signed for it.
+    let documents: FirstDocuments
 
     /// Makes all of it.
     ///
@@ -25,7 +23,7 @@ struct OrganizationSetup: Sendable {
     ///   - store: an empty database.
     ///   - data: where keys go.
     /// - Returns: lines that say what to do now.
-    /// - Throws: what SQLite says, or one of the steps.
+    /// - Throws: what SQLite says, or why something cannot be signed.
     func run(in store: Store, _ data: DataDirectory) async throws -> [String] {
         try await store.database.write { database in
             try database.execute(
@@ -40,8 +38,6 @@ struct OrganizationSetup: Sendable {
             try Activity(.organizationCreated, by: owner, name: organization)
                 .record(in: organization, at: now, database)
         }
-        var lines: [String] = []
-        for step in Self.furtherSteps { lines += try await step(self, store, data) }
-        return lines
+        return try await documents.make(for: self, in: store, data)
     }
 }

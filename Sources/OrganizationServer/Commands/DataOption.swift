@@ -1,3 +1,4 @@
+import RegistryAccess
 import ArgumentParser
 import Foundation
 import Glibc

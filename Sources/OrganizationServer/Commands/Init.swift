@@ -1,3 +1,4 @@
+import RegistryAccess
 import ArgumentParser
 import Foundation
 import GRDB
@@ -30,6 +31,14 @@ struct Init: AsyncParsableCommand {
     )
     var publicURL: String
 
+    @Option(
+        help: ArgumentHelp(
+            "Where the organization's root key is written. (default: ORGANIZATION-root.key in this directory)",
+            valueName: "file"
+        )
+    )
+    var rootKey: String?
+
     func validate() throws {
         for name in [organization, owner] where !Names.isName(name) {
             throw ValidationError("\"\(name)\" is no name: a name is \(Names.rule)")
@@ -59,7 +68,8 @@ struct Init: AsyncParsableCommand {
                     contact: contact,
                     owner: owner,
                     password: try await Passwords(cost: settings.passwordCost).hash(password),
-                    now: .now
+                    now: .now,
+                    documents: FirstDocuments(rootKeyFile: rootKey ?? "\(organization)-root.key")
                 )
                 let store = try Store(path: directory.database)
                 let further = try await setup.run(in: store, directory)

@@ -1,3 +1,4 @@
+import RegistryAccess
 import ArgumentParser
 
 /// `docker-ram-server backup`.

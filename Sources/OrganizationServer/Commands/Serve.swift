@@ -1,3 +1,4 @@
+import RegistryAccess
 import ArgumentParser
 import Glibc
 import Hummingbird
@@ -76,7 +77,7 @@ struct Serve: AsyncParsableCommand {
             let services = Services(
                 store: try Store(path: directory.database),
                 settings: settings,
-                signTicket: ticketSigner(directory),
+                keys: SigningKeys(directory: directory.keys),
                 now: { .now }
             )
             // Services end in the reverse order: whoever waits for a change is let go first, or the server would wait for
@@ -85,6 +86,13 @@ struct Serve: AsyncParsableCommand {
                 configuration: .init(
                     services: [
                         Housekeeping(services: services, logger: logger),
+                        Renewal(
+                            renewal: FreshnessRenewal(
+                                publisher: services.publisher,
+                                clock: .continuous,
+                                logger: logger
+                            )
+                        ),
                         try application(services, mostConnections, logger),
                         LetGo(changes: services.changes),
                     ],
@@ -173,9 +181,13 @@ struct Serve: AsyncParsableCommand {
     }
 }
 
-/// What signs the tickets of every organization: its ticket key, which is in the data directory.
-func ticketSigner(_ directory: DataDirectory) -> @Sendable (TicketDocument) async throws -> Envelope {
-    { ticket in throw DataDirectory.Fault(description: "\"\(ticket.organization)\" has no ticket key") }
+/// Renews freshness documents as long as the server runs.
+private struct Renewal: Service {
+    let renewal: FreshnessRenewal
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await renewal.run() }
+    }
 }
 
 /// Forgets what has ended long ago.

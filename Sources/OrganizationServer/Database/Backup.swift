@@ -1,3 +1,4 @@
+import RegistryAccess
 import Foundation
 import GRDB
 import Glibc

@@ -1,4 +1,36 @@
 import GRDB
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+/// An enrolled machine.
+struct Device: Sendable {
+    /// By which it is known.
+    let id: String
+    /// What its people call it.
+    let name: String
+    /// When it registered.
+    let created: Instant
+    /// When it was heard of last, give or take ``lastSeenGrain`` seconds.
+    let lastSeen: Instant?
+    /// What it said of itself last, as JSON.
+    let status: String?
+    /// When it said so.
+    let statusTime: Instant?
+    /// The policy that was in force there then.
+    let policyVersion: Int?
+
+    /// Not every poll is written down.
+    static let lastSeenGrain: Int64 = 300
+
+    /// A new name: 26 letters and digits, 130 random bits.
+    static func makeID() -> String {
+        let digits = Array("abcdefghijklmnopqrstuvwxyz234567")
+        var generator = SystemRandomNumberGenerator()
+        return String((0..<26).map { _ in digits.randomElement(using: &generator) ?? "a" })
+    }
+}
 
 extension Store {
     /// Which device shows a secret.
@@ -13,6 +45,232 @@ extension Store {
                 sql: "SELECT organization, id FROM device WHERE digest = ?",
                 arguments: [token.digest]
             ).map { Caller.device(organization: $0["organization"], id: $0["id"]) }
+        }
+    }
+
+    /// Takes a device in.
+    ///
+    /// - Parameters:
+    ///   - name: what its people call it.
+    ///   - enrollment: what lets it in where not everyone may; one that is shown must be good in any case.
+    ///   - organization: where.
+    ///   - now: the time.
+    /// - Returns: its id and its secret, which is never to be had again.
+    /// - Throws: ``Problem`` if there is no such organization, or the device is not let in.
+    func addDevice(
+        named name: String,
+        showing enrollment: OpaqueToken?,
+        to organization: String,
+        at now: Instant
+    ) async throws -> (id: String, secret: OpaqueToken) {
+        let id = Device.makeID()
+        let secret = OpaqueToken(.device)
+        try await database.write { database in
+            let setting = try String.fetchOne(
+                database,
+                sql: "SELECT enrollment FROM organization WHERE name = ?",
+                arguments: [organization]
+            )
+            guard let setting else {
+                throw Problem(.notFound, .notFound, "there is no organization of this name")
+            }
+            if setting != "open" || enrollment != nil {
+                let isGood = try Bool.fetchOne(
+                    database,
+                    sql: """
+                        SELECT EXISTS (SELECT 1 FROM enrollmentToken
+                            WHERE digest = ? AND organization = ? AND expires > ?)
+                        """,
+                    arguments: [enrollment?.digest ?? "", organization, now.seconds]
+                )
+                guard isGood == true else {
+                    throw Problem(
+                        .forbidden,
+                        .enrollmentRefused,
+                        enrollment == nil
+                            ? "this organization takes in devices with an enrollment token only"
+                            : "the enrollment token is unknown or has ended",
+                        hint: "ask an owner of the organization for an enrollment token"
+                    )
+                }
+            }
+            try database.execute(
+                sql: "INSERT INTO device (organization, id, name, digest, created, lastSeen) VALUES (?, ?, ?, ?, ?, ?)",
+                arguments: [organization, id, name, secret.digest, now.seconds, now.seconds]
+            )
+            try Activity(.deviceAdded, by: "device:\(id)", name: id, data: [JSONMember("device_name", .string(name))])
+                .record(in: organization, at: now, database)
+        }
+        return (id, secret)
+    }
+
+    /// Takes a device out: its secret is good for nothing from then on.
+    ///
+    /// - Parameters:
+    ///   - id: which.
+    ///   - organization: where.
+    ///   - actor: who does it.
+    ///   - now: the time.
+    /// - Returns: whether there was one.
+    /// - Throws: what SQLite says.
+    func removeDevice(_ id: String, from organization: String, by actor: String, at now: Instant) async throws -> Bool {
+        try await database.write { database in
+            let name = try String.fetchOne(
+                database,
+                sql: "SELECT name FROM device WHERE organization = ? AND id = ?",
+                arguments: [organization, id]
+            )
+            guard let name else { return false }
+            try database.execute(
+                sql: "DELETE FROM device WHERE organization = ? AND id = ?",
+                arguments: [organization, id]
+            )
+            try Activity(.deviceRemoved, by: actor, name: id, data: [JSONMember("device_name", .string(name))])
+                .record(in: organization, at: now, database)
+            return true
+        }
+    }
+
+    /// Notes that a device is there, not more often than every ``Device/lastSeenGrain`` seconds.
+    ///
+    /// - Parameters:
+    ///   - id: which.
+    ///   - organization: where.
+    ///   - now: the time.
+    /// - Returns: whether there is such a device.
+    /// - Throws: what SQLite says.
+    func noteDevice(_ id: String, in organization: String, at now: Instant) async throws -> Bool {
+        let lastSeen = try await database.read { database in
+            try Row.fetchOne(
+                database,
+                sql: "SELECT lastSeen FROM device WHERE organization = ? AND id = ?",
+                arguments: [organization, id]
+            ).map { $0["lastSeen"] as Int64? }
+        }
+        guard let lastSeen else { return false }
+        if lastSeen.map({ abs(now.seconds - $0) >= Device.lastSeenGrain }) ?? true {
+            try await database.write { database in
+                try database.execute(
+                    sql: "UPDATE device SET lastSeen = ? WHERE organization = ? AND id = ?",
+                    arguments: [now.seconds, organization, id]
+                )
+            }
+        }
+        return true
+    }
+
+    /// The devices of an organization in the order of their ids.
+    ///
+    /// - Parameters:
+    ///   - organization: whose.
+    ///   - id: only those after this one; `nil` begins at the beginning.
+    ///   - limit: how many at most.
+    /// - Returns: the devices.
+    /// - Throws: what SQLite says.
+    func devices(of organization: String, after id: String?, atMost limit: Int) async throws -> [Device] {
+        try await database.read { database in
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT id, name, created, lastSeen, document, time, policyVersion
+                    FROM device LEFT JOIN deviceStatus
+                    ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
+                    WHERE device.organization = ? AND id > ? ORDER BY id LIMIT ?
+                    """,
+                arguments: [organization, id ?? "", limit]
+            ).map { row in
+                let (lastSeen, time): (Int64?, Int64?) = (row["lastSeen"], row["time"])
+                return Device(
+                    id: row["id"],
+                    name: row["name"],
+                    created: Instant(seconds: row["created"]),
+                    lastSeen: lastSeen.map(Instant.init(seconds:)),
+                    status: row["document"],
+                    statusTime: time.map(Instant.init(seconds:)),
+                    policyVersion: row["policyVersion"]
+                )
+            }
+        }
+    }
+
+    // MARK: - Enrollment tokens
+
+    /// Makes a token that lets devices register themselves.
+    ///
+    /// - Parameters:
+    ///   - name: what its owner calls it.
+    ///   - organization: where it is good.
+    ///   - author: who makes it.
+    ///   - now: the time.
+    ///   - expires: when it ends; at most 365 days later.
+    /// - Returns: the token, which is never to be had again; `nil` if there is one of this name.
+    /// - Throws: what SQLite says.
+    func makeEnrollmentToken(
+        named name: String,
+        in organization: String,
+        by author: String,
+        now: Instant,
+        expires: Instant
+    ) async throws -> OpaqueToken? {
+        let token = OpaqueToken(.enrollment)
+        return try await database.write { database in
+            try database.execute(
+                sql: """
+                    INSERT INTO enrollmentToken (digest, organization, name, author, created, expires)
+                    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (organization, name) DO NOTHING
+                    """,
+                arguments: [token.digest, organization, name, author, now.seconds, expires.seconds]
+            )
+            guard database.changesCount == 1 else { return nil }
+            try Activity(.enrollmentTokenCreated, by: author, name: name).record(in: organization, at: now, database)
+            return token
+        }
+    }
+
+    /// The enrollment tokens of an organization, without what is secret of them.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the tokens in the order of their names.
+    /// - Throws: what SQLite says.
+    func enrollmentTokens(
+        of organization: String
+    ) async throws -> [(name: String, author: String, created: Instant, expires: Instant)] {
+        try await database.read { database in
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT name, author, created, expires FROM enrollmentToken WHERE organization = ? ORDER BY name
+                    """,
+                arguments: [organization]
+            ).map { row in
+                (row["name"], row["author"], Instant(seconds: row["created"]), Instant(seconds: row["expires"]))
+            }
+        }
+    }
+
+    /// Ends an enrollment token; devices that registered with it stay.
+    ///
+    /// - Parameters:
+    ///   - name: which.
+    ///   - organization: where.
+    ///   - actor: who does it.
+    ///   - now: the time.
+    /// - Returns: whether there was one.
+    /// - Throws: what SQLite says.
+    func removeEnrollmentToken(
+        _ name: String,
+        from organization: String,
+        by actor: String,
+        at now: Instant
+    ) async throws -> Bool {
+        try await database.write { database in
+            try database.execute(
+                sql: "DELETE FROM enrollmentToken WHERE organization = ? AND name = ?",
+                arguments: [organization, name]
+            )
+            guard database.changesCount == 1 else { return false }
+            try Activity(.enrollmentTokenDeleted, by: actor, name: name).record(in: organization, at: now, database)
+            return true
         }
     }
 }

@@ -1,5 +1,6 @@
 import Hummingbird
 import Logging
+import RegistryAccess
 import SignedPolicy
 
 /// What the parts of the server share.
@@ -11,35 +12,50 @@ struct Services: Sendable {
     /// The time.
     let now: @Sendable () -> Instant
     /// Who waits for changes.
-    let changes = ChangeFeed()
+    let changes: ChangeFeed
     /// Hashes of passwords.
     let passwords: Passwords
     /// How often things may be tried.
     let limits: RateLimits
+    /// What makes and serves signed documents.
+    let publisher: Publisher
     /// Signs a ticket with the key of its organization.
     var signTicket: @Sendable (TicketDocument) async throws -> Envelope
+    /// Whether somebody is signed in on a device.
+    var sessionState: @Sendable (_ device: String, _ organization: String) async throws -> SessionState
 
     /// Services around a database.
     ///
     /// - Parameters:
     ///   - store: the database.
     ///   - settings: what the server's file and command line say.
+    ///   - keys: what signs documents.
     ///   - passwords: hashes of passwords.
-    ///   - signTicket: signs a ticket with the key of its organization.
     ///   - now: the time.
     init(
         store: Store,
         settings: ServerSettings,
+        keys: SigningKeys,
         passwords: Passwords? = nil,
-        signTicket: @escaping @Sendable (TicketDocument) async throws -> Envelope,
         now: @escaping @Sendable () -> Instant
     ) {
         self.store = store
         self.settings = settings
         self.passwords = passwords ?? Passwords(cost: settings.passwordCost)
-        self.signTicket = signTicket
         self.now = now
+        changes = ChangeFeed()
         limits = RateLimits(now: now)
+        publisher = Publisher(
+            store: store,
+            keys: keys,
+            changes: changes,
+            serverAddress: settings.publicAddress.registryAddress,
+            now: now
+        )
+        signTicket = { [publisher] ticket in try await publisher.sign(ticket) }
+        sessionState = { device, organization in
+            try await store.sessionState(device: device, in: organization, at: now())
+        }
     }
 }
 
@@ -53,6 +69,13 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
     router.addSignInRoutes(services)
     router.addActivationRoutes(services)
     router.addAccountRoutes(services)
+    router.addDocumentRoutes(services)
+    router.addKeyRoutes(services)
+    router.addPolicyRoutes(services)
+    router.addDeviceRoutes(services)
+    router.addReportRoutes(services)
+    router.addOrganizationRoutes(services)
+    router.addDockerRoutes(services)
     return router
 }
 

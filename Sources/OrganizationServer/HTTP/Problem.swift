@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import RegistryAccess
 
 /// A refusal of the server as problem JSON (RFC 9457), with a code that programs can go by.
 struct Problem: Error, HTTPResponseError {
@@ -16,6 +17,11 @@ struct Problem: Error, HTTPResponseError {
         case wrongMediaType = "wrong_media_type"
         case busy
         case internalFault = "internal_fault"
+        case faulty
+        case preconditionRequired = "precondition_required"
+        case changedMeanwhile = "changed_meanwhile"
+        case locksOut = "locks_out"
+        case enrollmentRefused = "enrollment_refused"
     }
 
     /// Nobody in particular asks for what only some may have.
@@ -38,6 +44,8 @@ struct Problem: Error, HTTPResponseError {
     var hint: String?
     /// More header fields.
     var headers = HTTPFields()
+    /// More members of the document, with names that none of the others has.
+    var members: [JSONMember] = []
 
     init(_ status: HTTPResponse.Status, _ code: Code, _ detail: String, hint: String? = nil) {
         self.status = status
@@ -47,26 +55,18 @@ struct Problem: Error, HTTPResponseError {
     }
 
     func response(from request: Request, context: some RequestContext) throws -> Response {
-        let body = Body(
-            title: status.reasonPhrase,
-            status: status.code,
-            code: code.rawValue,
-            detail: detail,
-            hint: hint
+        let document = JSONValue.object(
+            [
+                JSONMember("type", .string("about:blank")),
+                JSONMember("title", .string(status.reasonPhrase)),
+                JSONMember("status", .number("\(status.code)")),
+                JSONMember("code", .string(code.rawValue)),
+                JSONMember("detail", .string(detail)),
+            ] + (hint.map { [JSONMember("hint", .string($0))] } ?? []) + members
         )
-        var response = try context.responseEncoder.encode(body, from: request, context: context)
-        response.status = status
+        var response = JSONAnswer(value: document, status: status).response(from: request, context: context)
         response.headers.append(contentsOf: headers)
         response.headers[.contentType] = "application/problem+json"
         return response
-    }
-
-    private struct Body: Encodable {
-        var type = "about:blank"
-        let title: String
-        let status: Int
-        let code: String
-        let detail: String
-        let hint: String?
     }
 }

@@ -1,3 +1,5 @@
+import RegistryAccess
+
 /// Where browsers and machines reach the server: `https://ram.acme.test:8443`.
 ///
 /// Every link that the server writes begins with it, never with what a request says of its host.
@@ -20,6 +22,9 @@ struct PublicAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// Whether browsers come over TLS.
     var isSecure: Bool { description.utf8.starts(with: "https://".utf8) }
+
+    /// What machines reach, as a policy names it.
+    var registryAddress: RegistryAddress? { try? RegistryAddress(serverURL: description) }
 
     /// Splits what stands for a host and perhaps a port.
     ///

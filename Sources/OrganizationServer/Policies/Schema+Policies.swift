@@ -14,6 +14,119 @@ extension Schema {
                 PRIMARY KEY (organization, id)
             ) STRICT, WITHOUT ROWID;
             """
-        )
+        ),
+        (
+            "signed documents",
+            """
+            CREATE TABLE rootDocument (
+                organization TEXT NOT NULL REFERENCES organization (name) ON DELETE CASCADE,
+                version INTEGER NOT NULL CHECK (version >= 1),
+                envelope BLOB NOT NULL,
+                created INTEGER NOT NULL,
+                PRIMARY KEY (organization, version)
+            ) STRICT;
+            CREATE TRIGGER rootDocumentFollowsTheLast BEFORE INSERT ON rootDocument
+            WHEN NEW.version <> 1 + coalesce(
+                (SELECT max(version) FROM rootDocument WHERE organization = NEW.organization), 0)
+            BEGIN SELECT RAISE(ABORT, 'root documents follow each other one by one'); END;
+            CREATE TRIGGER rootDocumentIsNotChanged BEFORE UPDATE ON rootDocument
+            BEGIN SELECT RAISE(ABORT, 'a root document is not changed'); END;
+            CREATE TABLE policyVersion (
+                organization TEXT NOT NULL REFERENCES organization (name) ON DELETE CASCADE,
+                version INTEGER NOT NULL CHECK (version >= 1),
+                digest TEXT NOT NULL CHECK (length(digest) = 64), -- of the document in the envelope
+                envelope BLOB NOT NULL,
+                author TEXT NOT NULL,
+                time INTEGER NOT NULL,
+                comment TEXT NOT NULL CHECK (length(comment) <= 1000),
+                difference TEXT NOT NULL, -- JSON
+                PRIMARY KEY (organization, version)
+            ) STRICT;
+            CREATE TRIGGER policyVersionFollowsTheLast BEFORE INSERT ON policyVersion
+            WHEN NEW.version <> 1 + coalesce(
+                (SELECT max(version) FROM policyVersion WHERE organization = NEW.organization), 0)
+            BEGIN SELECT RAISE(ABORT, 'versions of a policy follow each other one by one'); END;
+            CREATE TRIGGER policyVersionIsNotChanged BEFORE UPDATE ON policyVersion
+            BEGIN SELECT RAISE(ABORT, 'a version of a policy is not changed'); END;
+            -- The newest one of each organization.
+            CREATE TABLE freshness (
+                organization TEXT PRIMARY KEY REFERENCES organization (name) ON DELETE CASCADE,
+                sequence INTEGER NOT NULL CHECK (sequence >= 1),
+                issued INTEGER NOT NULL,
+                expires INTEGER NOT NULL CHECK (expires > issued),
+                rootVersion INTEGER NOT NULL,
+                policyVersion INTEGER NOT NULL,
+                envelope BLOB NOT NULL,
+                FOREIGN KEY (organization, rootVersion) REFERENCES rootDocument (organization, version)
+                    ON DELETE CASCADE,
+                FOREIGN KEY (organization, policyVersion) REFERENCES policyVersion (organization, version)
+                    ON DELETE CASCADE
+            ) STRICT;
+            CREATE TRIGGER freshnessLeadsForward BEFORE UPDATE ON freshness
+            WHEN NEW.sequence <> OLD.sequence + 1 OR NEW.issued < OLD.issued
+                OR NEW.rootVersion < OLD.rootVersion OR NEW.policyVersion < OLD.policyVersion
+            BEGIN SELECT RAISE(ABORT, 'freshness leads forward'); END;
+            -- What an organization prepares; its number rises for ever, also past a draft that was thrown away.
+            CREATE TABLE policyDraft (
+                organization TEXT PRIMARY KEY REFERENCES organization (name) ON DELETE CASCADE,
+                number INTEGER NOT NULL CHECK (number >= 1),
+                document BLOB, -- NULL: thrown away or saved
+                basedOn INTEGER NOT NULL,
+                author TEXT NOT NULL,
+                time INTEGER NOT NULL
+            ) STRICT;
+            """
+        ),
+        (
+            "enrollment tokens and reports",
+            """
+            CREATE TABLE enrollmentToken (
+                digest TEXT PRIMARY KEY CHECK (length(digest) = 64),
+                organization TEXT NOT NULL REFERENCES organization (name) ON DELETE CASCADE,
+                name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 80),
+                author TEXT NOT NULL,
+                created INTEGER NOT NULL,
+                expires INTEGER NOT NULL CHECK (expires > created AND expires <= created + 365 * 86400),
+                UNIQUE (organization, name)
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE deviceStatus (
+                organization TEXT NOT NULL,
+                device TEXT NOT NULL,
+                time INTEGER NOT NULL,
+                policyVersion INTEGER NOT NULL,
+                document TEXT NOT NULL, -- JSON
+                PRIMARY KEY (organization, device),
+                FOREIGN KEY (organization, device) REFERENCES device (organization, id) ON DELETE CASCADE
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE reportBatch (
+                organization TEXT NOT NULL,
+                device TEXT NOT NULL,
+                batch TEXT NOT NULL,
+                received INTEGER NOT NULL,
+                PRIMARY KEY (organization, device, batch),
+                FOREIGN KEY (organization, device) REFERENCES device (organization, id) ON DELETE CASCADE
+            ) STRICT, WITHOUT ROWID;
+            -- What machines refused. It outlives the device.
+            CREATE TABLE refusal (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                organization TEXT NOT NULL REFERENCES organization (name) ON DELETE CASCADE,
+                device TEXT NOT NULL,
+                received INTEGER NOT NULL,
+                id TEXT NOT NULL,
+                time TEXT NOT NULL,
+                registry TEXT,
+                action TEXT,
+                verdict TEXT NOT NULL,
+                rule TEXT,
+                point TEXT NOT NULL,
+                user TEXT
+            ) STRICT;
+            CREATE INDEX refusalOfOrganization ON refusal (organization, number);
+            CREATE INDEX refusalOfDevice ON refusal (organization, device, number);
+            CREATE INDEX refusalOfRegistry ON refusal (organization, registry, number);
+            CREATE INDEX refusalByAge ON refusal (organization, received);
+            CREATE INDEX reportBatchByAge ON reportBatch (organization, received);
+            """
+        ),
     ]
 }

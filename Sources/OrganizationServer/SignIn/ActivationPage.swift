@@ -1,3 +1,4 @@
+import RegistryAccess
 import HTTPTypes
 import Hummingbird
 import SignedPolicy

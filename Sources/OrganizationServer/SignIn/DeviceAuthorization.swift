@@ -1,3 +1,4 @@
+import RegistryAccess
 import GRDB
 import SignedPolicy
 

@@ -1,16 +1,13 @@
-import LocalInstallation
-import RegistryAccess
-
 /// Every fault of a policy document, where the reader of policies stops at the first.
 ///
 /// Each key at the top and each registry is read once more in a document of its own that is otherwise in order, and
 /// the place of a fault is moved back to where it stands.
-enum PolicyFaults {
+package enum PolicyFaults {
     /// The faults in the order in which they stand.
     ///
     /// - Parameter bytes: the document.
     /// - Returns: at most one fault for each key at the top and each registry; nothing if the document is not JSON.
-    static func all(in bytes: [UInt8]) -> [InvalidPolicy] {
+    package static func all(in bytes: [UInt8]) -> [InvalidPolicy] {
         guard let parts = JSONOutline(bytes) else { return [] }
         var faults: [InvalidPolicy] = []
         for member in parts.members {
@@ -55,22 +52,4 @@ enum PolicyFaults {
             ]
         }
     }
-}
-
-extension CommandContext {
-    /// Says what is wrong with a document, a line for each fault.
-    ///
-    /// - Parameters:
-    ///   - faults: the faults.
-    ///   - file: the document.
-    func list(_ faults: [InvalidPolicy], in file: String) {
-        for fault in faults {
-            errors.line(TerminalText.printable("\(file):\(fault.line):\(fault.column): error: \(fault.message)"))
-        }
-    }
-}
-
-extension [InvalidPolicy] {
-    /// For example `2 errors`.
-    var countInWords: String { "\(count) \(count == 1 ? "error" : "errors")" }
 }

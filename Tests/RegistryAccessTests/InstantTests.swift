@@ -1,4 +1,4 @@
-import SignedPolicy
+import RegistryAccess
 import TestSupport
 import Testing
 

@@ -1,0 +1,466 @@
+import LocalInstallation
+import Logging
+import NIOCore
+import NIOPosix
+import OrganizationClient
+import RegistryAccess
+import SignedPolicy
+
+/// Keeps what is in force on this machine equal to what the organization says that the machine belongs to.
+///
+/// What is accepted comes into force at once; what is not changes nothing. Where the server cannot be reached, the last
+/// policy stays in force until its own end, and then everything that touches a registry is refused.
+actor OrganizationKeeper {
+    /// How the keeper goes about it.
+    struct Pace: Sendable {
+        /// How often the clock is looked at, and whether it is time to ask.
+        var tick = Duration.milliseconds(500)
+        /// After how many seconds the time is kept.
+        var keepingTime: Int64 = 60
+        /// How long the server may wait for a change, in seconds.
+        var waiting = 50
+        /// What an exchange with the server may not exceed.
+        var limits = OrganizationClient.Limits()
+    }
+
+    private let paths: InstallationPaths
+    private let current: CurrentPolicy
+    private let logger: Logger
+    private let pace: Pace
+    private let reading: @Sendable () -> TrustedClock.Reading
+
+    private var state: OrganizationState?
+    private var client: OrganizationClient?
+    private var packs: RegistryPacks?
+    /// Tells an enrollment from the one before, for who was waiting for the network meanwhile.
+    private var generation = 0
+    private var schedule = RefreshSchedule()
+    private var freshnessTag: String?
+    private var published: OrganizationState.Summary?
+    private var timeKeptAt: Int64 = 0
+    private var isClockFaultSaid = false
+    /// Counts who has signed in, so that the end of the last session is not taken for that of this one.
+    private var signIns = 0
+    private var wantsTicket = false
+
+    // Of its own, because a long policy takes seconds to read, and everything else goes on meanwhile.
+    private static let thread = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let executor: any SerialExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// A keeper that has nothing to keep yet.
+    ///
+    /// - Parameters:
+    ///   - paths: where everything is.
+    ///   - current: where the policy in force goes.
+    ///   - logger: where the words go.
+    ///   - pace: how to go about it.
+    ///   - reading: what the clocks say.
+    init(
+        _ paths: InstallationPaths,
+        _ current: CurrentPolicy,
+        logger: Logger,
+        pace: Pace = Pace(),
+        reading: @escaping @Sendable () -> TrustedClock.Reading = TrustedClock.Reading.ofThisMachine
+    ) {
+        self.paths = paths
+        self.current = current
+        self.logger = logger
+        self.pace = pace
+        self.reading = reading
+        executor = Self.thread.next().executor
+    }
+
+    /// Follows an organization from here on, beginning with what is kept of it; or none.
+    ///
+    /// - Parameters:
+    ///   - enrollment: to whom the machine belongs.
+    ///   - packs: which hosts registries send their clients to.
+    func follow(_ enrollment: Enrollment?, packs: RegistryPacks) async {
+        guard enrollment != state?.enrollment || packs != self.packs else { return }
+        generation += 1
+        let old = client
+        let time = reading()
+        self.packs = packs
+        schedule = RefreshSchedule()
+        freshnessTag = nil
+        published = nil
+        timeKeptAt = time.sinceBoot
+        state = enrollment.flatMap { OrganizationState(resuming: $0, packs: packs, paths, time) }
+        client = enrollment.map { enrollment in
+            OrganizationClient(
+                server: enrollment.server,
+                organization: enrollment.organization,
+                documents: enrollment.documents,
+                certificateAuthority: enrollment.certificateAuthority,
+                limits: pace.limits
+            )
+        }
+        if let fault = state?.fault { logger.error("what was kept is fetched anew", metadata: ["error": "\(fault)"]) }
+        publish()
+        await old?.shutdown()
+    }
+
+    /// Asks the server as soon as possible.
+    func refresh() {
+        schedule.hurry()
+    }
+
+    /// Keeps up with the organization until the task is cancelled.
+    func run() async {
+        await withTaskGroup { tasks in
+            tasks.addTask { await self.keepTime() }
+            tasks.addTask { await self.refreshWhenDue() }
+            tasks.addTask { await self.followChanges() }
+        }
+        generation += 1
+        await client?.shutdown()
+        client = nil
+    }
+
+    // MARK: - What is in force
+
+    /// Looks at the clock again and again: what has ended is not in force any more.
+    private func keepTime() async {
+        while !Task.isCancelled {
+            let time = reading()
+            if state != nil, time.sinceBoot - timeKeptAt >= pace.keepingTime {
+                timeKeptAt = time.sinceBoot
+                state?.keepTime(time)
+            }
+            let isSetBack = state?.isClockSetBack(time) ?? false
+            if isSetBack, !isClockFaultSaid {
+                logger.error("THE CLOCK OF THIS MACHINE IS SET BACK; the time is counted on")
+            }
+            isClockFaultSaid = isSetBack
+            publish()
+            try? await Task.sleep(for: pace.tick)
+        }
+    }
+
+    /// Puts in force, here and for every program, what follows from what is accepted.
+    private func publish() {
+        guard let state else { return }
+        let time = reading()
+        let summary = state.summary(time)
+        guard summary != published else { return }
+        published = summary
+        let policy = state.policy(summary)
+        do throws(FileError) {
+            try policy.write(paths)
+        } catch {
+            logger.error("other programs cannot be told what is in force", metadata: ["error": "\(error)"])
+        }
+        let inForce = policy.inForce(from: paths.organizationPolicy, at: state.now(time))
+        let snapshot = PolicySnapshot(inForce: inForce, loadedAt: .now(), servers: state.enrollment.servers)
+        current.replace(with: snapshot, sayingSoTo: logger)
+    }
+
+    // MARK: - Documents
+
+    private func refreshWhenDue() async {
+        while !Task.isCancelled {
+            if state != nil, schedule.isDue(at: reading().sinceBoot) {
+                await refreshNow()
+            } else {
+                try? await Task.sleep(for: pace.tick)
+            }
+        }
+    }
+
+    /// Why nothing newer came.
+    private enum RefreshFault: Error, CustomStringConvertible {
+        case server(ServerFault)
+        case rejection(Rejection)
+        /// The machine belongs to somebody else now.
+        case overtaken
+
+        var description: String {
+            switch self {
+            case .server(let fault): "\(fault)"
+            case .rejection(let rejection): "\(rejection)"
+            case .overtaken: "the enrollment has changed"
+            }
+        }
+    }
+
+    /// Asks the server once.
+    private func refreshNow() async {
+        // Whoever wants to know something newer from here on is not served by what is asked now.
+        let generation = generation
+        schedule.failed(at: reading().sinceBoot, using: &chance)
+        do throws(RefreshFault) {
+            try await update(generation)
+            state?.fault = nil
+            let seconds = state?.documents?.freshness?.refreshSeconds ?? 900
+            let isAskedAgain = schedule.next == nil
+            schedule.succeeded(at: reading().sinceBoot, refreshSeconds: seconds, using: &chance)
+            if isAskedAgain { schedule.hurry() }
+            try await renewTicket(generation)
+        } catch {
+            guard generation == self.generation else { return }
+            let words = "\(error)"
+            if state?.fault != words {
+                logger.warning("the organization has nothing newer for us", metadata: ["error": "\(words)"])
+            }
+            state?.fault = words
+        }
+        publish()
+    }
+
+    private var chance = SystemRandomNumberGenerator()
+
+    /// Fetches what is needed by what is found, and accepts all of it in one go.
+    ///
+    /// What is needed is found out with a copy: nothing else has to wait for the network.
+    private func update(_ generation: Int) async throws(RefreshFault) {
+        guard let state else { throw .overtaken }
+        var update = OrganizationState.Update()
+        var scratch: TrustedDocuments
+        if let documents = state.documents {
+            scratch = documents
+        } else {
+            let (root, documents) = try await firstRoot(state, generation)
+            update.roots = [root]
+            scratch = documents
+        }
+        let now = state.now(reading())
+        while update.roots.count < TrustedDocuments.mostRoots,
+            let root = try await fetchIfThere(.root(scratch.root.version + 1), generation)
+        {
+            do throws(Rejection) {
+                try scratch.accept(roots: [root], at: Instant(seconds: 0))
+            } catch {
+                throw .rejection(error)
+            }
+            update.roots.append(root)
+        }
+        let tag = update.roots.isEmpty ? freshnessTag : nil
+        var fault: RefreshFault?
+        var newTag: String?
+        do throws(RefreshFault) {
+            let freshness = try await fetch(.freshness, unless: tag, generation)
+            update.freshness = freshness?.bytes
+            newTag = freshness?.tag
+            if let freshness, case .policyNeeded(let version) = scratch.rejection(of: freshness.bytes, at: now) {
+                update.policy = try await fetch(.policy(version), generation)?.bytes
+            }
+        } catch {
+            fault = error
+        }
+        if case .overtaken = fault { throw .overtaken }
+        if fault != nil { update.freshness = nil }
+        if !update.roots.isEmpty || update.freshness != nil {
+            do throws(Rejection) {
+                try self.state?.accept(update, reading())
+                if newTag != nil { freshnessTag = newTag }
+            } catch {
+                throw .rejection(error)
+            }
+        }
+        if let fault { throw fault }
+    }
+
+    /// The root document that the pinned key has signed: the newest, or else the first of the older ones.
+    private func firstRoot(
+        _ state: OrganizationState,
+        _ generation: Int
+    ) async throws(RefreshFault) -> ([UInt8], TrustedDocuments) {
+        func documents(_ root: [UInt8]) throws(Rejection) -> TrustedDocuments {
+            try TrustedDocuments(organization: state.enrollment.organization, pinned: state.pinned, roots: [root])
+        }
+        guard let newest = try await fetch(.root(nil), generation)?.bytes else { throw .server(.notFound) }
+        do throws(Rejection) {
+            return (newest, try documents(newest))
+        } catch {
+            guard error == .notPinned else { throw .rejection(error) }
+        }
+        for version in 1...TrustedDocuments.mostRoots {
+            guard let root = try await fetchIfThere(.root(version), generation) else { break }
+            if let documents = try? documents(root) { return (root, documents) }
+        }
+        throw .rejection(.notPinned)
+    }
+
+    private func fetchIfThere(
+        _ name: OrganizationClient.DocumentName,
+        _ generation: Int
+    ) async throws(RefreshFault) -> [UInt8]? {
+        do throws(RefreshFault) {
+            return try await fetch(name, generation)?.bytes
+        } catch {
+            if case .server(.notFound) = error { return nil }
+            throw error
+        }
+    }
+
+    private func fetch(
+        _ name: OrganizationClient.DocumentName,
+        unless tag: String? = nil,
+        _ generation: Int
+    ) async throws(RefreshFault) -> OrganizationClient.FetchedDocument? {
+        guard let client else { throw .overtaken }
+        let document: OrganizationClient.FetchedDocument?
+        do throws(ServerFault) {
+            document = try await client.fetch(name, unless: tag)
+        } catch {
+            throw generation == self.generation ? .server(error) : .overtaken
+        }
+        guard generation == self.generation else { throw .overtaken }
+        return document
+    }
+
+    // MARK: - Sign-in
+
+    /// This machine as the server knows it, once it does.
+    var device: OrganizationClient.Device? { try? OrganizationFiles(paths).device }
+
+    /// The server, for who wants to sign in.
+    var server: OrganizationClient? { client }
+
+    /// The organization that the machine belongs to.
+    var organization: String? { state?.enrollment.organization }
+
+    /// Who is signed in, and by what they stay so.
+    var session: OrganizationFiles.Session? { try? OrganizationFiles(paths).session }
+
+    /// This machine as the server knows it, registered now if it has to be.
+    ///
+    /// - Returns: the device.
+    /// - Throws: `ServerFault`.
+    func registeredDevice() async throws(ServerFault) -> OrganizationClient.Device {
+        guard let client else { throw .unreachable("the machine belongs to no organization") }
+        return try await registeredDevice(client, generation)
+    }
+
+    /// Forgets what the server does not know any more.
+    func forgetDevice() {
+        OrganizationFiles(paths).remove(.device)
+    }
+
+    /// Takes up who has signed in.
+    ///
+    /// - Parameters:
+    ///   - session: by what they stay signed in, if they do.
+    ///   - ticket: the envelope of the ticket.
+    ///   - device: this machine.
+    /// - Throws: `Rejection`; who was signed in before still is.
+    func signIn(_ session: OrganizationFiles.Session?, ticket: [UInt8], for device: String) throws(Rejection) {
+        signIns += 1
+        try state?.signIn(ticket: ticket, for: device, session: session, reading())
+        publish()
+    }
+
+    /// Ends the session on this machine at once.
+    func endSession() {
+        guard state?.documents?.ticket != nil || (try? OrganizationFiles(paths).session) != nil else { return }
+        logger.notice("the session has ended")
+        state?.endSession()
+        publish()
+    }
+
+    /// Has the ticket made anew if something has changed or half of its time is over.
+    private func renewTicket(_ generation: Int) async throws(RefreshFault) {
+        guard let client, let state, let session = try? OrganizationFiles(paths).session, let device else { return }
+        let now = state.now(reading())
+        if let ticket = state.documents?.signedIn(at: now), !wantsTicket,
+            now - ticket.issued < (ticket.expires - ticket.issued) / 2
+        {
+            return
+        }
+        let signIns = signIns
+        do throws(ServerFault) {
+            let answer = try await client.token(.refresh(session.refreshToken), for: device)
+            guard generation == self.generation, signIns == self.signIns else { return }
+            wantsTicket = false
+            if let token = answer.refreshToken {
+                self.state?.keep(
+                    OrganizationFiles.Session(user: answer.user, refreshToken: token, localUser: session.localUser)
+                )
+            }
+            guard let ticket = answer.ticket else { return }
+            try? self.state?.signIn(ticket: ticket, for: device.id, session: nil, reading())
+        } catch {
+            guard generation == self.generation, signIns == self.signIns else { return }
+            switch error.code {
+            case "invalid_grant", "access_denied":
+                logger.notice("the server has ended the session")
+                self.state?.endSession()
+            case "not_a_member": self.state?.endSession(ofStranger: session.user)
+            default: throw .server(error)
+            }
+        }
+    }
+
+    // MARK: - Changes
+
+    /// Lets the server say when something changes, again and again.
+    private func followChanges() async {
+        var retries = RefreshSchedule()
+        var cursor: String?
+        var known = generation
+        while !Task.isCancelled {
+            if known != generation {
+                known = generation
+                cursor = nil
+                retries = RefreshSchedule()
+            }
+            guard let client, state?.documents != nil, retries.isDue(at: reading().sinceBoot) else {
+                try? await Task.sleep(for: pace.tick)
+                continue
+            }
+            let (generation, signIns) = (generation, signIns)
+            do throws(ServerFault) {
+                let device = try await registeredDevice(client, generation)
+                let changes = try await client.changes(for: device, after: cursor, waiting: pace.waiting)
+                guard generation == self.generation else { continue }
+                retries = RefreshSchedule()
+                // Whoever has signed in meanwhile is not meant.
+                guard signIns == self.signIns else { continue }
+                if changes.session == .ended { endSession() }
+                guard changes.cursor != cursor else { continue }
+                // The first one, too: something may have changed since we asked.
+                cursor = changes.cursor
+                wantsTicket = true
+                schedule.hurry()
+            } catch {
+                guard generation == self.generation else { continue }
+                if error.code == "device_unknown" {
+                    logger.notice("the server does not know this machine any more; it registers again")
+                    OrganizationFiles(paths).remove(.device)
+                    cursor = nil
+                }
+                logger.debug("changes cannot be followed", metadata: ["error": "\(error)"])
+                retries.failed(at: reading().sinceBoot, using: &chance)
+            }
+        }
+    }
+
+    private func registeredDevice(
+        _ client: OrganizationClient,
+        _ generation: Int
+    ) async throws(ServerFault) -> OrganizationClient.Device {
+        if let device { return device }
+        let device = try await client.registerDevice(named: HostName.ofThisMachine)
+        guard generation == self.generation else { throw .unreachable("the enrollment has changed") }
+        do throws(FileError) {
+            try OrganizationFiles(paths).write(device)
+        } catch {
+            logger.error("this machine's name at the server cannot be kept", metadata: ["error": "\(error)"])
+        }
+        return device
+    }
+}
+
+extension TrustedDocuments {
+    /// Why a freshness document would not be accepted without its policy.
+    fileprivate func rejection(of freshness: [UInt8], at now: Instant) -> Rejection? {
+        var copy = self
+        do throws(Rejection) {
+            try copy.accept(freshness: freshness, policy: nil, at: now)
+            return nil
+        } catch {
+            return error
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+public import RegistryAccess
+
+extension OrganizationClient {
+    /// What has become of the session of a device.
+    public enum SessionState: String, Hashable, Sendable {
+        /// Nobody is signed in.
+        case none
+        /// Somebody is signed in.
+        case active
+        /// An owner has ended it.
+        case ended
+    }
+
+    /// What a server says to who waits for changes.
+    public struct Changes: Hashable, Sendable {
+        /// Names how far everything has come; another one means that something has changed.
+        public let cursor: String
+        /// What has become of the session.
+        public let session: SessionState
+    }
+
+    /// Makes the server know this machine.
+    ///
+    /// - Parameters:
+    ///   - name: what people call it.
+    ///   - enrollmentToken: what the organization wants to see, if it does.
+    /// - Returns: the device.
+    /// - Throws: ``ServerFault``.
+    public func registerDevice(
+        named name: String,
+        enrollmentToken: Token? = nil
+    ) async throws(ServerFault) -> Device {
+        var members = [JSONMember("name", .string(name))]
+        if let enrollmentToken { members.append(JSONMember("enrollmentToken", .string(enrollmentToken.text))) }
+        let request = json(.object(members), "organizations/\(organization)/devices", nil)
+        let answer = try Self.object(try await exchange(request, atMost: 64 << 10, within: limits.exchange).body)
+        guard let id = answer.text("device"), let secret = answer.text("secret"), Self.isDeviceID(id) else {
+            throw .malformed("it names no device")
+        }
+        return Device(id: id, secret: Token(secret))
+    }
+
+    /// Waits for a change.
+    ///
+    /// - Parameters:
+    ///   - device: this machine.
+    ///   - cursor: how far we know; `nil` asks how far everything has come.
+    ///   - seconds: how long the server may wait, 60 at most.
+    /// - Returns: how far everything has come.
+    /// - Throws: ``ServerFault``; the code `device_unknown` says that the machine has to register again.
+    public func changes(
+        for device: Device,
+        after cursor: String?,
+        waiting seconds: Int
+    ) async throws(ServerFault) -> Changes {
+        var path = "organizations/\(organization)/devices/\(Self.percentEncoded(device.id))/changes?wait=\(seconds)"
+        if let cursor { path += "&after=\(Self.percentEncoded(cursor))" }
+        var request = HTTPClientRequest(url: "\(server)/v1/\(path)")
+        request.headers.add(name: "Authorization", value: "Bearer \(device.secret.text)")
+        request.headers.add(name: "Accept", value: "application/json")
+        let time = limits.exchange + .seconds(seconds)
+        let answer = try Self.object(try await exchange(request, atMost: 64 << 10, within: time).body)
+        guard let cursor = answer.text("cursor"), cursor.utf8.count <= 512,
+            let session = answer.text("session").flatMap(SessionState.init)
+        else { throw .malformed("it holds no cursor or session") }
+        return Changes(cursor: cursor, session: session)
+    }
+
+    /// Tells the server how the machine is and what it refused; the same batch may be sent twice.
+    ///
+    /// - Parameters:
+    ///   - report: the report.
+    ///   - device: this machine.
+    /// - Throws: ``ServerFault``.
+    public func send(report: JSONValue, from device: Device) async throws(ServerFault) {
+        let path = "organizations/\(organization)/devices/\(Self.percentEncoded(device.id))/reports"
+        _ = try await exchange(json(report, path, device), atMost: 64 << 10, within: limits.exchange)
+    }
+
+    private func json(_ value: JSONValue, _ path: String, _ device: Device?) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: "\(server)/v1/\(path)")
+        request.method = .POST
+        request.headers.add(name: "Content-Type", value: "application/json")
+        request.headers.add(name: "Accept", value: "application/json")
+        if let device { request.headers.add(name: "Authorization", value: "Bearer \(device.secret.text)") }
+        request.body = .bytes(ByteBuffer(string: value.text()))
+        return request
+    }
+
+    private static func isDeviceID(_ text: String) -> Bool {
+        (8...64).contains(text.utf8.count)
+            && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) }
+    }
+}
+
+extension JSONValue {
+    func text(_ name: String) -> String? { value(named: name)?.text }
+
+    func number(_ name: String) -> Int? {
+        if case .number(let text) = value(named: name) { Int(text) } else { nil }
+    }
+}

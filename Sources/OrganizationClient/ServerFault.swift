@@ -1,0 +1,87 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+import NIOSSL
+import RegistryAccess
+
+/// Why the server did not do what was asked.
+public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
+    /// It cannot be reached, or the exchange broke off.
+    case unreachable(String)
+    /// It took too long.
+    case tooSlow(Duration)
+    /// It sent more than is read.
+    case tooLong(limit: Int)
+    /// It sent elsewhere.
+    case redirect
+    /// What was asked for is not there.
+    case notFound
+    /// It refused; the code is one of its closed set, or of RFC 6749 or 8628.
+    case refused(status: UInt, code: String)
+    /// It answered something that says nothing.
+    case status(UInt)
+    /// It answered what cannot be understood.
+    case malformed(String)
+
+    /// What is wrong, lower-case.
+    public var description: String {
+        switch self {
+        case .unreachable(let words): words
+        case .tooSlow(let time): "the server took longer than \(time.components.seconds) seconds"
+        case .tooLong(let limit): "the server sent more than \(limit) bytes"
+        case .redirect: "the server sends elsewhere, and nobody follows"
+        case .notFound: "the server does not have it (404)"
+        case .refused(let status, let code): "the server refused: \(code) (\(status))"
+        case .status(let status): "the server answered with status \(status)"
+        case .malformed(let words): "the server's answer cannot be understood: \(words)"
+        }
+    }
+
+    /// The code with which the server refused, if it did.
+    public var code: String? {
+        if case .refused(_, let code) = self { code } else { nil }
+    }
+
+    /// Reads why a server refused: a problem (RFC 9457) or an error of OAuth (RFC 6749).
+    init(status: UInt, body: [UInt8]) {
+        let answer = try? StrictJSON.parse(body, limits: StrictJSON.Limits(bytes: 64 << 10, depth: 4))
+        let code = answer.flatMap { $0.value(named: "code")?.text ?? $0.value(named: "error")?.text }
+        let isCode = code.map { !$0.isEmpty && $0.utf8.count <= 64 && $0.utf8.allSatisfy(Self.isPartOfCode) } ?? false
+        if let code, isCode {
+            self = .refused(status: status, code: code)
+        } else {
+            self = status == 404 ? .notFound : .status(status)
+        }
+    }
+
+    private static func isPartOfCode(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x61...0x7A, UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."): true
+        default: false
+        }
+    }
+
+    /// Says what a library says in our own words, as far as it is known.
+    init(unexplained error: any Error) {
+        switch error {
+        case let error as HTTPClientError where error == .connectTimeout:
+            self = .unreachable("the server does not answer")
+        case let error as HTTPClientError where error == .remoteConnectionClosed: self = .cutOff
+        case let error as HTTPParserError where error == .invalidEOFState: self = .cutOff
+        case is CancellationError: self = .unreachable("the exchange was ended")
+        case let error as HTTPClientError: self = .unreachable("the exchange failed: \(error.shortDescription)")
+        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
+            self = .unreachable("the server's certificate or TLS is not accepted: \(Self.firstLine(error))")
+        default: self = .unreachable("the server cannot be reached: \(Self.firstLine(error))")
+        }
+    }
+
+    private static let cutOff = ServerFault.unreachable(
+        "the server closed the connection before its answer was complete"
+    )
+
+    private static func firstLine(_ error: any Error) -> String {
+        let line = "\(error)".split(whereSeparator: \.isNewline).first.map(String.init) ?? ""
+        return String(line.prefix(200))
+    }
+}

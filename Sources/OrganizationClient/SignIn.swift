@@ -1,0 +1,171 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+import RegistryAccess
+
+extension OrganizationClient {
+    /// A machine as the server knows it.
+    public struct Device: Hashable, Sendable {
+        /// Its name.
+        public let id: String
+        /// What it proves to be itself with.
+        public let secret: Token
+
+        /// A device.
+        ///
+        /// - Parameters:
+        ///   - id: its name.
+        ///   - secret: what it proves to be itself with.
+        public init(id: String, secret: Token) {
+            self.id = id
+            self.secret = secret
+        }
+    }
+
+    /// By what somebody signs in, or stays signed in.
+    public enum Grant: Sendable {
+        /// A name and a password.
+        case password(user: String, password: Token)
+        /// What the last answer brought; it is good once.
+        case refresh(Token)
+        /// What the device authorization began with (RFC 8628).
+        case deviceCode(Token)
+        /// An access token for machines and CI.
+        case accessToken(Token)
+
+        fileprivate var fields: [(String, String)] {
+            switch self {
+            case .password(let user, let password):
+                [("grant_type", "password"), ("username", user), ("password", password.text)]
+            case .refresh(let token): [("grant_type", "refresh_token"), ("refresh_token", token.text)]
+            case .deviceCode(let code):
+                [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", code.text)]
+            case .accessToken(let token): [("grant_type", "urn:docker-ram:access-token"), ("token", token.text)]
+            }
+        }
+    }
+
+    /// Who has signed in.
+    public struct Session: Sendable {
+        /// For calls of the API.
+        public let accessToken: Token
+        /// How long that is good, in seconds.
+        public let expiresIn: Int
+        /// For staying signed in.
+        public let refreshToken: Token?
+        /// Who.
+        public let user: String
+        /// The envelope of the ticket, if a device was named.
+        public let ticket: [UInt8]?
+    }
+
+    /// What to do in a browser to sign in (RFC 8628).
+    public struct DeviceAuthorization: Sendable {
+        /// For asking whether it was done.
+        public let deviceCode: Token
+        /// What to type there.
+        public let userCode: String
+        /// Where.
+        public let verificationURI: String
+        /// Where, with the code already typed.
+        public let completeVerificationURI: String?
+        /// How long that is good, in seconds.
+        public let expiresIn: Int
+        /// How many seconds to wait between two questions.
+        public let interval: Int
+    }
+
+    /// Signs in, or stays signed in.
+    ///
+    /// - Parameters:
+    ///   - grant: by what.
+    ///   - device: the machine that the session and its ticket are for.
+    /// - Returns: who has signed in.
+    /// - Throws: ``ServerFault``; its ``ServerFault/code`` is one of RFC 6749 and 8628, or `not_a_member`.
+    public func token(_ grant: Grant, for device: Device? = nil) async throws(ServerFault) -> Session {
+        var fields = grant.fields + [("organization", organization)]
+        if let device { fields += [("device", device.id), ("device_secret", device.secret.text)] }
+        let answer = try await post(form: fields, to: "token")
+        guard let accessToken = answer.text("access_token"), let user = answer.text("user"),
+            let expiresIn = answer.number("expires_in"), answer.text("token_type")?.lowercased() == "bearer",
+            OrganizationName.isValid(user)
+        else { throw .malformed("it holds no session") }
+        return Session(
+            accessToken: Token(accessToken),
+            expiresIn: expiresIn,
+            refreshToken: answer.text("refresh_token").map(Token.init),
+            user: user,
+            ticket: answer.value(named: "ticket").map { Array($0.text().utf8) }
+        )
+    }
+
+    /// Begins to sign in with a browser.
+    ///
+    /// - Parameter name: the name of this machine, to be shown there.
+    /// - Returns: what to do there.
+    /// - Throws: ``ServerFault``.
+    public func authorizeDevice(named name: String) async throws(ServerFault) -> DeviceAuthorization {
+        let fields = [("client_id", "docker-ram"), ("organization", organization), ("device_name", name)]
+        let answer = try await post(form: fields, to: "device_authorization")
+        guard let deviceCode = answer.text("device_code"), let userCode = answer.text("user_code"),
+            let uri = answer.text("verification_uri"), let expiresIn = answer.number("expires_in")
+        else { throw .malformed("it holds no device authorization") }
+        return DeviceAuthorization(
+            deviceCode: Token(deviceCode),
+            userCode: userCode,
+            verificationURI: uri,
+            completeVerificationURI: answer.text("verification_uri_complete"),
+            expiresIn: expiresIn,
+            // RFC 8628, section 3.2.
+            interval: answer.number("interval") ?? 5
+        )
+    }
+
+    /// Takes a token back, so that it is good for nothing any more.
+    ///
+    /// - Parameter token: the token.
+    /// - Throws: ``ServerFault``.
+    public func revoke(_ token: Token) async throws(ServerFault) {
+        _ = try await exchange(form([("token", token.text)], "token/revoke"), atMost: 64 << 10, within: limits.exchange)
+    }
+
+    private func post(form fields: [(String, String)], to path: String) async throws(ServerFault) -> JSONValue {
+        let answer = try await exchange(form(fields, path), atMost: 1 << 20, within: limits.exchange)
+        return try Self.object(answer.body)
+    }
+
+    private func form(_ fields: [(String, String)], _ path: String) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: "\(server)/v1/\(path)")
+        request.method = .POST
+        request.headers.add(name: "Content-Type", value: "application/x-www-form-urlencoded")
+        request.headers.add(name: "Accept", value: "application/json")
+        let text = fields.map { "\($0.0)=\(Self.percentEncoded($0.1))" }.joined(separator: "&")
+        request.body = .bytes(ByteBuffer(string: text))
+        return request
+    }
+
+    /// A text with everything escaped that is not a letter, a digit or one of `-._~`.
+    static func percentEncoded(_ text: String) -> String {
+        let digits = Array("0123456789ABCDEF".utf8)
+        var bytes: [UInt8] = []
+        for byte in text.utf8 {
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: bytes.append(byte)
+            default: bytes += [0x25, digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Reads an answer: keys that are not known are for newer programs, none may come twice.
+    static func object(_ body: [UInt8]) throws(ServerFault) -> JSONValue {
+        do throws(InvalidJSON) {
+            let limits = StrictJSON.Limits(bytes: 1 << 20, depth: 8, foldsKeys: false)
+            let value = try StrictJSON.parse(body, limits: limits)
+            if value.members != nil { return value }
+        } catch {
+            throw .malformed("\(error)")
+        }
+        throw .malformed("it is no object")
+    }
+}

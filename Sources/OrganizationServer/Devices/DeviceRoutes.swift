@@ -1,0 +1,262 @@
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+extension Router<ServerContext> {
+    /// Registration of devices, what they wait for, and what owners see of them.
+    func addDeviceRoutes(_ services: Services) {
+        let organization = group("v1/organizations/:organization")
+        organization.post("devices") { request, context in try await register(request, context, services) }
+        organization.get("devices") { request, context in try await list(request, context, services) }
+        organization.delete("devices/:device") { _, context in
+            let (person, organization) = try context.authorize(.manageMachines)
+            let device = try context.parameters.require("device")
+            let isGone = try await services.store.removeDevice(
+                device,
+                from: organization,
+                by: person.name,
+                at: services.now()
+            )
+            guard isGone else { throw Problem(.notFound, .notFound, "there is no such device") }
+            // It may be waiting; it learns that it is not known any more.
+            await services.changes.notify(organization)
+            return HTTPResponse.Status.noContent
+        }
+        organization.get("devices/:device/changes") { request, context in
+            try await waitForChange(request, context, services)
+        }
+        organization.get("enrollment-tokens") { _, context in
+            let (_, organization) = try context.authorize(.manageMachines)
+            let tokens = try await services.store.enrollmentTokens(of: organization).map { token in
+                JSONValue.object([
+                    JSONMember("name", .string(token.name)),
+                    JSONMember("author", .string(token.author)),
+                    JSONMember("created", .string(token.created.description)),
+                    JSONMember("expires", .string(token.expires.description)),
+                ])
+            }
+            return JSONAnswer(value: .object([JSONMember("enrollmentTokens", .array(tokens))]))
+        }
+        organization.post("enrollment-tokens") { request, context in
+            try await makeEnrollmentToken(request, context, services)
+        }
+        organization.delete("enrollment-tokens/:name") { _, context in
+            let (person, organization) = try context.authorize(.manageMachines)
+            let name = try context.parameters.require("name")
+            let isGone = try await services.store.removeEnrollmentToken(
+                name,
+                from: organization,
+                by: person.name,
+                at: services.now()
+            )
+            guard isGone else { throw Problem(.notFound, .notFound, "there is no such enrollment token") }
+            return HTTPResponse.Status.noContent
+        }
+    }
+}
+
+/// What its people call a device or a token; anything that is shown to people is fit to be.
+private func label(_ name: String?, longest: Int) throws(Problem) -> String {
+    guard let name, Names.isLabel(name, longest: longest) else {
+        throw Problem(
+            .badRequest,
+            .badRequest,
+            "\"name\" must be 1 to \(longest) bytes without control characters"
+        )
+    }
+    return name
+}
+
+private func register(_ request: Request, _ context: ServerContext, _ services: Services) async throws -> JSONAnswer {
+    let organization = try context.parameters.require("organization")
+    let texts = try await request.readTexts(["name"], optional: ["enrollmentToken"], context)
+    let name = try label(texts["name"], longest: 255)
+    let enrollment = texts["enrollmentToken"].flatMap { OpaqueToken($0) }
+    guard texts["enrollmentToken"] == nil || enrollment?.kind == .enrollment else {
+        throw Problem(
+            .forbidden,
+            .enrollmentRefused,
+            "this is no enrollment token",
+            hint: "it begins with \"\(OpaqueToken.Kind.enrollment.rawValue)_\"; look whether all of it was copied"
+        )
+    }
+    let (id, secret) = try await services.store.addDevice(
+        named: name,
+        showing: enrollment,
+        to: organization,
+        at: services.now()
+    )
+    return JSONAnswer(
+        value: .object([JSONMember("device", .string(id)), JSONMember("secret", .string(secret.secret))]),
+        status: .created
+    )
+}
+
+/// Answers at once if the device does not know the newest state, and else when there is one, or the time is over.
+private func waitForChange(
+    _ request: Request,
+    _ context: ServerContext,
+    _ services: Services
+) async throws -> JSONAnswer {
+    let (organization, device) = try context.authorizeDevice()
+    let after = try request.queryValue("after")
+    guard let seconds = WholeNumber.read(try request.queryValue("wait") ?? "0"), seconds <= 60 else {
+        throw Problem(.badRequest, .badRequest, "\"wait\" must be a number of seconds from 0 to 60")
+    }
+    let end = ContinuousClock.now + .seconds(seconds)
+    while true {
+        let seen = await services.changes.count(of: organization)
+        guard try await services.store.noteDevice(device, in: organization, at: services.now()) else {
+            throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
+        }
+        let session = try await services.sessionState(device, organization)
+        let sequence = try await services.publisher.served.newest(of: organization)?.sequence ?? 0
+        let cursor = "\(sequence)-\(session.rawValue)"
+        let left = end - .now
+        if cursor != after || left <= .zero {
+            return JSONAnswer(
+                value: .object([
+                    JSONMember("cursor", .string(cursor)), JSONMember("session", .string(session.rawValue)),
+                ])
+            )
+        }
+        // Without a change the time is over, or the server stops: the state is said as it is.
+        if await services.changes.change(of: organization, after: seen, within: left) == seen {
+            return JSONAnswer(
+                value: .object([
+                    JSONMember("cursor", .string(cursor)), JSONMember("session", .string(session.rawValue)),
+                ])
+            )
+        }
+    }
+}
+
+private func list(_ request: Request, _ context: ServerContext, _ services: Services) async throws -> JSONAnswer {
+    let (_, organization) = try context.authorize(.readMachines)
+    let limit = try request.limit(most: 200)
+    let now = services.now()
+    let devices = try await services.store.devices(
+        of: organization,
+        after: request.queryValue("after"),
+        atMost: limit
+    )
+    let newest = try await services.publisher.served.newest(of: organization)?.policyVersion ?? 0
+    let patience = try await services.store.settings(of: organization).validitySeconds
+    var list: [JSONValue] = []
+    for device in devices {
+        let session = try await services.sessionState(device.id, organization)
+        let limits = StrictJSON.Limits(bytes: 1 << 20)
+        let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: limits) }
+        list.append(
+            .object([
+                JSONMember("device", .string(device.id)),
+                JSONMember("name", .string(device.name)),
+                JSONMember("state", .string(device.state(newest: newest, patience: patience, at: now).rawValue)),
+                JSONMember("session", .string(session.rawValue)),
+                JSONMember("created", .string(device.created.description)),
+                JSONMember("lastSeen", .text(device.lastSeen?.description)),
+                JSONMember("reported", .text(device.statusTime?.description)),
+                JSONMember("status", status ?? .null),
+            ])
+        )
+    }
+    let next = devices.count == limit ? devices.last?.id : nil
+    return JSONAnswer(value: .object([JSONMember("devices", .array(list)), JSONMember("next", .text(next))]))
+}
+
+extension Device {
+    /// How a device does.
+    enum State: String {
+        /// It has not said anything yet.
+        case new
+        /// It has the newest policy.
+        case current
+        /// It has an older one, or none.
+        case behind
+        /// It was not heard of for as long as a policy holds.
+        case silent
+    }
+
+    fileprivate func state(newest: Int, patience: Int64, at now: Instant) -> State {
+        guard let lastSeen, now - lastSeen < patience + Self.lastSeenGrain else { return .silent }
+        guard let policyVersion else { return .new }
+        return policyVersion == newest ? .current : .behind
+    }
+}
+
+private func makeEnrollmentToken(
+    _ request: Request,
+    _ context: ServerContext,
+    _ services: Services
+) async throws -> JSONAnswer {
+    let (person, organization) = try context.authorize(.manageMachines)
+    var name: String?
+    var days: Int?
+    try await request.readObject(of: ["name", "days"], context) { (key, scanner) throws(InvalidJSON) in
+        if key == "name" {
+            name = try scanner.string()
+        } else {
+            days = WholeNumber.read(try scanner.number())
+        }
+    }
+    let label = try label(name, longest: 80)
+    guard let days, (1...365).contains(days) else {
+        throw Problem(.badRequest, .badRequest, "\"days\" must be a number from 1 to 365")
+    }
+    let now = services.now()
+    let token = try await services.store.makeEnrollmentToken(
+        named: label,
+        in: organization,
+        by: person.name,
+        now: now,
+        expires: now + Int64(days) * 86_400
+    )
+    guard let token else {
+        throw Problem(.conflict, .conflict, "there is an enrollment token \"\(label)\" already")
+    }
+    return JSONAnswer(value: .object([JSONMember("enrollmentToken", .string(token.secret))]), status: .created)
+}
+
+extension Request {
+    /// How many elements of a list are wanted at most.
+    ///
+    /// - Parameters:
+    ///   - name: the parameter's name.
+    ///   - usual: how many if it is not there.
+    ///   - most: how many at most.
+    /// - Returns: the number.
+    /// - Throws: ``Problem``.
+    func limit(_ name: String = "limit", usual: Int = 100, most: Int) throws(Problem) -> Int {
+        guard let text = try queryValue(name) else { return usual }
+        guard let number = WholeNumber.read(text), (1...most).contains(number) else {
+            throw Problem(.badRequest, .badRequest, "\"\(name)\" must be a number from 1 to \(most)")
+        }
+        return number
+    }
+
+    /// A whole number of the query.
+    ///
+    /// - Parameter name: the parameter's name.
+    /// - Returns: the number; `nil` if it is not there.
+    /// - Throws: ``Problem``.
+    func queryNumber(_ name: String) throws(Problem) -> Int? {
+        guard let text = try queryValue(name) else { return nil }
+        guard let number = WholeNumber.read(text) else {
+            throw Problem(.badRequest, .badRequest, "\"\(name)\" must be a whole number")
+        }
+        return number
+    }
+
+    /// An instant of the query.
+    ///
+    /// - Parameter name: the parameter's name.
+    /// - Returns: the instant; `nil` if it is not there.
+    /// - Throws: ``Problem``.
+    func queryInstant(_ name: String) throws(Problem) -> Instant? {
+        guard let text = try queryValue(name) else { return nil }
+        guard let instant = Instant(text) else {
+            throw Problem(.badRequest, .badRequest, "\"\(name)\" must be a time like \"2026-11-25T13:45:10Z\"")
+        }
+        return instant
+    }
+}

@@ -1,0 +1,38 @@
+import RegistryAccess
+import Logging
+import SignedPolicy
+
+/// Keeps freshness documents from ending, and old reports from staying, while the server runs.
+struct FreshnessRenewal: Sendable {
+    /// What makes the documents.
+    let publisher: Publisher
+    /// What it waits by.
+    let clock: any Clock<Duration>
+    /// How long it waits between two looks.
+    var interval: Duration = .seconds(60)
+    /// Where trouble is said.
+    let logger: Logger
+
+    /// Looks again and again until the task is cancelled.
+    func run() async {
+        while !Task.isCancelled {
+            await look()
+            try? await clock.sleep(for: interval)
+        }
+    }
+
+    /// Looks once.
+    func look() async {
+        do {
+            for (organization, error) in try await publisher.renewFreshness() {
+                logger.error(
+                    "cannot renew the freshness document; machines will refuse when the last one ends",
+                    metadata: ["organization": "\(organization)", "error": "\(error)"]
+                )
+            }
+            try await publisher.store.removeOldReports(at: publisher.now())
+        } catch {
+            logger.error("cannot look for what is to be renewed", metadata: ["error": "\(error)"])
+        }
+    }
+}

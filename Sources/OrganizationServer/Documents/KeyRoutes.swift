@@ -1,0 +1,91 @@
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+extension Router<ServerContext> {
+    /// The server's public keys, and the next root document.
+    ///
+    /// Keys are changed in three steps: the server makes one, the owner signs a root document that names it, the server takes
+    /// that and signs with the key from then on.
+    func addKeyRoutes(_ services: Services) {
+        let organization = group("v1/organizations/:organization")
+        organization.get("keys") { _, context in
+            let (_, organization) = try context.authorize(.manageSettings)
+            return JSONAnswer(value: try await keys(services, organization))
+        }
+        organization.post("keys") { request, context in
+            let (person, organization) = try context.authorize(.manageSettings)
+            var kind: DocumentKind?
+            try await request.readObject(of: ["kind"], context) { (_, scanner) throws(InvalidJSON) in
+                let text = try scanner.string()
+                kind = SigningKeys.kinds.first { $0.rawValue.utf8.elementsEqual(text.utf8) }
+            }
+            guard let kind else {
+                throw Problem(.badRequest, .badRequest, "\"kind\" must be \"policy\", \"freshness\" or \"ticket\"")
+            }
+            let key = try services.publisher.keys.add(kind, for: organization)
+            let activity = Activity(
+                .keyCreated,
+                by: person.name,
+                name: key.id.fingerprint,
+                data: [JSONMember("kind", .string(kind.rawValue))]
+            )
+            try await services.store.record(activity, in: organization, at: services.now())
+            return JSONAnswer(value: key.json, status: .created)
+        }
+        organization.post("root") { request, context in
+            let (person, organization) = try context.authorize(.manageSettings)
+            let body = Array(try await request.body.collect(upTo: DocumentKind.root.longest).readableBytesView)
+            do {
+                let root = try await services.publisher.accept(root: body, in: organization, by: person.name)
+                return JSONAnswer(value: .object([JSONMember("version", .number("\(root.version)"))]), status: .created)
+            } catch let error as Rejection {
+                throw Problem(
+                    .unprocessableContent,
+                    .faulty,
+                    "the root document was not taken: \(error)",
+                    hint: "machines would not accept it either; nothing has changed"
+                )
+            } catch let error as ServerFileError {
+                throw Problem(
+                    .conflict,
+                    .conflict,
+                    "the root document was not taken: \(error)",
+                    hint: "make keys with POST .../keys and name them in the document"
+                )
+            }
+        }
+    }
+}
+
+private func keys(_ services: Services, _ organization: String) async throws -> JSONValue {
+    let root = try await services.publisher.served.newest(of: organization)?.rootDocument
+    var members: [JSONMember] = []
+    for kind in SigningKeys.kinds {
+        let named = Set(root?.roles[kind]?.keys ?? [])
+        let keys = try services.publisher.keys.publicKeys(kind, of: organization)
+        members.append(
+            JSONMember(
+                kind.rawValue,
+                .array(
+                    keys.map { key in
+                        .object((key.json.members ?? []) + [JSONMember("signs", .bool(named.contains(key)))])
+                    }
+                )
+            )
+        )
+    }
+    return .object([
+        JSONMember("rootVersion", .integer(root?.version)),
+        JSONMember("rootExpires", .text(root?.expires.description)),
+        JSONMember("keys", .object(members)),
+    ])
+}
+
+extension VerificationKey {
+    fileprivate var json: JSONValue {
+        .object([
+            JSONMember("id", .string(id.description)), JSONMember("key", .string(StrictBase64.encode(bytes))),
+        ])
+    }
+}

@@ -1,0 +1,88 @@
+import RegistryAccess
+import Hummingbird
+import NIOCore
+import SignedPolicy
+import Synchronization
+
+/// The documents that machines ask for again and again, in memory: a poll of what has not changed asks no database.
+final class ServedDocuments: Sendable {
+    /// Bytes and the name of their state.
+    struct Document: Sendable {
+        let bytes: ByteBuffer
+        let etag: String
+
+        init(_ bytes: [UInt8]) {
+            self.bytes = ByteBuffer(bytes: bytes)
+            etag = "\"\(Hexadecimal.sha256(bytes).prefix(32))\""
+        }
+    }
+
+    /// What an organization serves now, all of one moment.
+    struct Newest: Sendable {
+        /// The newest root document, read.
+        let rootDocument: RootDocument
+        /// From version 1 on.
+        let roots: [Document]
+        let policyVersion: Int
+        let policy: Document
+        let sequence: Int
+        let freshness: Document
+    }
+
+    private struct Held {
+        var newest: [String: Newest] = [:]
+        /// Counts what was forgotten, so that nothing older is kept that was read meanwhile.
+        var forgotten: UInt64 = 0
+    }
+
+    private let store: Store
+    private let held = Mutex(Held())
+
+    /// Nothing yet.
+    ///
+    /// - Parameter store: where documents come from.
+    init(store: Store) {
+        self.store = store
+    }
+
+    /// What an organization serves now.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the documents; `nil` if there is no such organization, or it has none yet.
+    /// - Throws: what SQLite says.
+    func newest(of organization: String) async throws -> Newest? {
+        let (found, forgotten) = held.withLock { ($0.newest[organization], $0.forgotten) }
+        if let found { return found }
+        guard Names.isName(organization), let read = try await store.newestDocuments(of: organization),
+            let root = read.roots.last
+        else { return nil }
+        let newest = Newest(
+            rootDocument: try RootDocument(payload: Envelope(json: root, as: .root).payload),
+            roots: read.roots.map(Document.init),
+            policyVersion: read.policyVersion,
+            policy: Document(read.policy),
+            sequence: read.sequence,
+            freshness: Document(read.freshness)
+        )
+        held.withLock { if $0.forgotten == forgotten { $0.newest[organization] = newest } }
+        return newest
+    }
+
+    /// Drops what an organization serves, for there is something newer.
+    ///
+    /// - Parameter organization: whose.
+    func forget(_ organization: String) {
+        held.withLock {
+            $0.newest[organization] = nil
+            $0.forgotten += 1
+        }
+    }
+
+    /// The organizations whose documents here are not those of the database.
+    ///
+    /// - Parameter sequences: the numbers of the freshness documents in the database.
+    /// - Returns: the names of the organizations.
+    func outdated(by sequences: [String: Int]) -> [String] {
+        held.withLock { held in held.newest.filter { sequences[$0.key] != $0.value.sequence }.map(\.key).sorted() }
+    }
+}

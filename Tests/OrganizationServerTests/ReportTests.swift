@@ -1,0 +1,158 @@
+import GRDB
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+import TestSupport
+import Testing
+
+@testable import OrganizationServer
+
+struct ReportTests {
+    private static let refusal = #"""
+        {"id":"7f3a9c","time":"2026-11-23T13:45:10.123Z","registry":"ghcr.io","action":"pull","verdict":"deny",
+        "rule":null,"point":"authorization-plugin","user":1000}
+        """#
+
+    private func batch(_ number: Int, _ refusals: [String] = [refusal]) -> String {
+        let uuid = "00000000-0000-0000-0000-" + String(repeating: "0", count: 12 - "\(number)".utf8.count) + "\(number)"
+        return "{\"batch\":\"\(uuid)\",\"refusals\":[\(refusals.joined(separator: ","))]}"
+    }
+
+    private func kept(_ server: RunningServer, _ query: String = "") async throws -> [JSONValue] {
+        let answer = try await server.ask(.get, "reports\(query)", by: "auditor")
+        return try #require(try answer.json().value(named: "reports")?.elements, "\(answer.text)")
+    }
+
+    @Test
+    func `a report that comes twice is kept once`() async throws {
+        try await RunningServer.with { server in
+            let (one, other) = (try await server.register(), try await server.register())
+            for _ in 0..<3 {
+                for device in [one, other] {
+                    let answer = try await server.ask(
+                        .post,
+                        "devices/\(device.id)/reports",
+                        secret: device.secret,
+                        body: batch(1)
+                    )
+                    #expect(answer.status == .noContent)
+                }
+            }
+            let reports = try await kept(server)
+            #expect(reports.count == 2)
+            #expect(Set(reports.map { $0.value(named: "device")?.text }) == [one.id, other.id])
+            let report = try #require(reports.first)
+            #expect(report.value(named: "registry")?.text == "ghcr.io")
+            #expect(report.value(named: "rule") == .null)
+            #expect(report.value(named: "user")?.text == "1000")
+            #expect(report.value(named: "received")?.text == server.time.now.description)
+        }
+    }
+
+    @Test(
+        "a report that is not in order is refused as a whole, with its place",
+        arguments: [
+            "{}", #"{"batch":"x"}"#, #"{"batch":"00000000-0000-0000-0000-000000000001","more":1}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","status":{}}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","status":{"policyVersion":-1}}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","status":{"policyVersion":1,"findings":[[1]]}}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","refusals":[{"id":"a"}]}"#,
+            String(repeating: "[", count: 100),
+        ]
+            + [
+                ("deny", "allow"), ("pull", "eat"), ("2026-11-23T13", "2026-11-32T13"), (".123Z", ".Z"),
+                ("ghcr.io", "a\\nb"),
+                ("authorization-plugin", "elsewhere"), ("\"7f3a9c\"", "null"), ("\"rule\":null", "\"rule\":{}"),
+            ].map { (old, new) in
+                "{\"batch\":\"00000000-0000-0000-0000-000000000001\",\"refusals\":[\(refusal),\(refusal.replacing(old, with: new))]}"
+            }
+    )
+    func badReport(_ body: String) async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            let answer = try await server.ask(.post, "devices/\(device.id)/reports", secret: device.secret, body: body)
+            #expect(answer.status == .unprocessableContent)
+            #expect(try answer.json().value(named: "faults")?.elements?.count == 1)
+            #expect(try await kept(server).isEmpty)
+            // Its batch was not noted, so that it can be sent again when it is in order.
+            let again = try await server.ask(
+                .post,
+                "devices/\(device.id)/reports",
+                secret: device.secret,
+                body: batch(1)
+            )
+            #expect(again.status == .noContent)
+            #expect(try await kept(server).count == 1)
+        }
+    }
+
+    @Test
+    func `reports are read page by page, and filtered`() async throws {
+        try await RunningServer.with { server in
+            let (one, other) = (try await server.register(), try await server.register())
+            let push = Self.refusal.replacing("pull", with: "push").replacing("ghcr.io", with: "quay.io")
+            let audit = Self.refusal.replacing("\"deny\"", with: "\"would-deny\"").replacing("1000", with: "\"alice\"")
+            for number in 1...10 {
+                server.time.pass(10)
+                let body = batch(number, [Self.refusal, push, audit])
+                let device = number % 2 == 0 ? one : other
+                try await server.ask(.post, "devices/\(device.id)/reports", secret: device.secret, body: body)
+            }
+            var numbers: [JSONValue?] = []
+            var before = ""
+            while true {
+                let answer = try await server.ask(.get, "reports?limit=7\(before)", by: "owner").json()
+                numbers += (answer.value(named: "reports")?.elements ?? []).map { $0.value(named: "number") }
+                guard case .number(let next) = answer.value(named: "next") else { break }
+                before = "&before=\(next)"
+            }
+            #expect(numbers == (1...30).reversed().map { .number("\($0)") })
+            let from = (SignedOrganization.start + 50).description
+            let table = [
+                ("?action=push", 10), ("?registry=ghcr.io", 20), ("?verdict=would-deny", 10), ("?user=alice", 10),
+                ("?device=\(one.id)", 15), ("?device=\(one.id)&action=push", 5), ("?from=\(from)", 18),
+                ("?to=\(from)", 12),
+                ("?from=\(from)&to=\(from)", 0), ("?registry=nowhere", 0), ("?registry=ghcr.io'%20OR%201=1--", 0),
+            ]
+            for (query, count) in table { #expect(try await kept(server, query).count == count, "\(query)") }
+            for query in ["?limit=0", "?limit=501", "?before=x", "?from=yesterday", "?action=push&action=pull"] {
+                #expect(try await server.ask(.get, "reports\(query)", by: "owner").status == .badRequest, "\(query)")
+            }
+            let elsewhere = try await server.ask(.get, "/v1/organizations/other/reports", by: "stranger").json()
+            #expect(elsewhere.value(named: "reports") == .array([]))
+        }
+    }
+
+    @Test
+    func `reports go when they are older than the organization keeps them`() async throws {
+        try await RunningServer.with { server in
+            try await server.ask(.patch, "settings", by: "owner", body: #"{"reportDays":2}"#)
+            let device = try await server.register()
+            for number in 1...3 {
+                try await server.ask(.post, "devices/\(device.id)/reports", secret: device.secret, body: batch(number))
+                server.time.pass(86_400)
+            }
+            // Now they are one, two and three days old.
+            try await server.store.removeOldReports(at: server.time.now)
+            #expect(try await kept(server).count == 2)
+            server.time.pass(1)
+            try await server.store.removeOldReports(at: server.time.now)
+            #expect(try await kept(server).count == 1)
+            let batches = try await server.store.database.read { database in
+                try Int.fetchOne(database, sql: "SELECT count(*) FROM reportBatch")
+            }
+            #expect(batches == 1)
+        }
+    }
+
+    @Test
+    func `what a device refused outlives it`() async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            try await server.ask(.post, "devices/\(device.id)/reports", secret: device.secret, body: batch(1))
+            try await server.ask(.delete, "devices/\(device.id)", by: "owner")
+            #expect(try await kept(server).count == 1)
+        }
+    }
+}
