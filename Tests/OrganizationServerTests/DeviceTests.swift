@@ -57,7 +57,11 @@ struct DeviceTests {
         case none, noToken, personalToken, unknown, ended, ofOther, removed, good
     }
 
-    @Test("where a token is asked for, only one that is good lets a device in", arguments: Enrollment.allCases, ["token", "open"])
+    @Test(
+        "where a token is asked for, only one that is good lets a device in",
+        arguments: Enrollment.allCases,
+        ["token", "open"]
+    )
     func enrollment(_ enrollment: Enrollment, _ setting: String) async throws {
         try await RunningServer.with { server in
             let body = "{\"enrollment\":\"\(setting)\"}"
@@ -75,7 +79,9 @@ struct DeviceTests {
             case .ended: server.time.pass(86_400)
             case .removed: try await server.ask(.delete, "enrollment-tokens/ci", by: "owner")
             case .ofOther:
-                try await server.store.database.write { try $0.execute(sql: "UPDATE enrollmentToken SET organization = 'other'") }
+                try await server.store.database.write {
+                    try $0.execute(sql: "UPDATE enrollmentToken SET organization = 'other'")
+                }
             }
             let member = token.map { ",\"enrollmentToken\":\"\($0)\"" } ?? ""
             let answer = try await server.ask(.post, "devices", body: "{\"name\":\"ci\"\(member)}")
@@ -87,9 +93,13 @@ struct DeviceTests {
         }
     }
 
-    @Test("a bad registration is refused", arguments: [
-        #"{}"#, #"{"name":""}"#, #"{"name":"a\nb"}"#, #"{"name":"a","name":"b"}"#, #"{"name":"a","x":"y"}"#, #"{"name":7}"#, "",
-    ])
+    @Test(
+        "a bad registration is refused",
+        arguments: [
+            #"{}"#, #"{"name":""}"#, #"{"name":"a\nb"}"#, #"{"name":"a","name":"b"}"#, #"{"name":"a","x":"y"}"#,
+            #"{"name":7}"#, "",
+        ]
+    )
     func badRegistration(_ body: String) async throws {
         try await RunningServer.with { server in
             let answer = try await server.ask(.post, "devices", body: body)
@@ -108,8 +118,8 @@ struct DeviceTests {
         try await RunningServer.with { server in
             let device = try await server.register()
             let first = try await server.changes(device, wait: 60)
-            #expect(first == ("1-none", "none"))
-            let other = try await server.changes(device, after: "0-none", wait: 60)
+            #expect(first == ("1-0-none", "none"))
+            let other = try await server.changes(device, after: "0-0-none", wait: 60)
             #expect(other == first)
             let same = try await server.changes(device, after: first.cursor, wait: 0)
             #expect(same == first)
@@ -127,16 +137,24 @@ struct DeviceTests {
                     group.addTask { try await server.changes(device, after: cursor, wait: 60).cursor }
                 }
                 await server.waiters(devices.count)
-                try await server.ask(.put, "policy", by: "owner", body: server.policy(allowing: ["ghcr.io"]), ifMatch: 1)
+                try await server.ask(
+                    .put,
+                    "policy",
+                    by: "owner",
+                    body: server.policy(allowing: ["ghcr.io"]),
+                    ifMatch: 1
+                )
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             #expect(cursors.count == 200)
-            #expect(Set(cursors) == ["2-none"])
+            #expect(Set(cursors) == ["2-0-none"])
         }
     }
 
     @Test
-    func `a device that waits learns that its session has ended, and not of another organization's changes`() async throws {
+    func `a device that waits learns that its session has ended, and not of another organization's changes`()
+        async throws
+    {
         try await RunningServer.with { server in
             let device = try await server.register()
             server.sessions.set(device.id, .active)
@@ -162,6 +180,24 @@ struct DeviceTests {
             try await server.ask(.put, "policy", by: "owner", body: server.policy(allowing: ["ghcr.io"]), ifMatch: 1)
             let after = try await server.changes(device, after: before.cursor, wait: 60)
             #expect(after.cursor != before.cursor)
+        }
+    }
+
+    @Test
+    func `a change of a team is one for its devices, also when a member leaves`() async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            var cursors = [try await server.changes(device).cursor]
+            let changes = [
+                "INSERT INTO teamMember (organization, team, user) VALUES ('acme', 'backend', 'member')",
+                "INSERT INTO teamMember (organization, team, user) VALUES ('acme', 'frontend', 'member')",
+                "DELETE FROM team WHERE name = 'backend'", "DELETE FROM membership WHERE user = 'member'",
+            ]
+            for sql in changes {
+                try await server.store.database.write { try $0.execute(sql: sql) }
+                cursors.append(try await server.changes(device, after: cursors.last, wait: 60).cursor)
+            }
+            #expect(Set(cursors).count == 5)
         }
     }
 
@@ -247,7 +283,12 @@ struct DeviceTests {
                     "enforcementPoints":["egress-proxy"],"findings":[{"check":"proxy","fixed":false}]}
                     """
                 let body = "{\"batch\":\"00000000-0000-0000-0000-000000000001\",\"status\":\(status)}"
-                let answer = try await server.ask(.post, "devices/\(device.id)/reports", secret: device.secret, body: body)
+                let answer = try await server.ask(
+                    .post,
+                    "devices/\(device.id)/reports",
+                    secret: device.secret,
+                    body: body
+                )
                 #expect(answer.status == .noContent, "\(answer.text)")
             }
             try await server.store.database.write { database in
@@ -285,8 +326,11 @@ struct DeviceTests {
             try await server.refresh(&machine)
             #expect(machine.freshness?.expires == server.time.now + 7200)
             #expect(machine.freshness?.refreshSeconds == 60)
-            for bad in [#"{"validitySeconds":60}"#, #"{"enrollment":"none"}"#, #"{"x":1}"#, #"{"reportDays":0}"#, "[]"] {
-                #expect(try await server.ask(.patch, "settings", by: "owner", body: bad).status == .unprocessableContent)
+            for bad in [#"{"validitySeconds":60}"#, #"{"enrollment":"none"}"#, #"{"x":1}"#, #"{"reportDays":0}"#, "[]"]
+            {
+                #expect(
+                    try await server.ask(.patch, "settings", by: "owner", body: bad).status == .unprocessableContent
+                )
             }
             let settings = try await server.store.settings(of: "acme")
             #expect(settings.validitySeconds == 7200)

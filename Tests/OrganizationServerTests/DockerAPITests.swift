@@ -78,7 +78,8 @@ struct DockerAPITests {
             #expect(after.mode == .audit)
             #expect(after.contact == "ops@acme.test")
             let table: [(String, String?, Verdict.Reason)] = [
-                ("quay.io", nil, .allowedByRule), ("a.evil.test", nil, .deniedByRule), ("ghcr.io", "evil/a", .deniedByRule),
+                ("quay.io", nil, .allowedByRule), ("a.evil.test", nil, .deniedByRule),
+                ("ghcr.io", "evil/a", .deniedByRule),
             ]
             for (registry, repository, reason) in table {
                 let request = AccessRequest(.pull, try RegistryAddress(registry), repository: repository)
@@ -120,7 +121,13 @@ struct DockerAPITests {
             for number in 1...4 {
                 server.time.pass(100)
                 let body = server.policy(allowing: (0..<number).map { "r\($0).acme.test" })
-                try await server.ask(.put, "policy", by: number % 2 == 0 ? "owner" : "editor", body: body, ifMatch: number)
+                try await server.ask(
+                    .put,
+                    "policy",
+                    by: number % 2 == 0 ? "owner" : "editor",
+                    body: body,
+                    ifMatch: number
+                )
             }
             func logs(_ query: String) async throws -> [JSONValue] {
                 let answer = try await server.ask(.get, "/v2/auditlogs/acme?\(query)", by: "auditor")

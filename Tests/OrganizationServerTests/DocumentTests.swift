@@ -32,7 +32,9 @@ struct DocumentTests {
             try await server.refresh(&machine)
             var rootKeys = [server.rootKey]
             var root = machine.root
-            for (round, kinds) in [[DocumentKind.policy], [.freshness], [.ticket], SigningKeys.kinds, [.root]].enumerated() {
+            for (round, kinds) in [[DocumentKind.policy], [.freshness], [.ticket], SigningKeys.kinds, [.root]]
+                .enumerated()
+            {
                 let saved = try await server.ask(
                     .put,
                     "policy",
@@ -55,7 +57,12 @@ struct DocumentTests {
                         roles[.root] = RootDocument.Role(rootKeys.map(\.verificationKey))
                         continue
                     }
-                    let answer = try await server.ask(.post, "keys", by: "owner", body: "{\"kind\":\"\(kind.rawValue)\"}")
+                    let answer = try await server.ask(
+                        .post,
+                        "keys",
+                        by: "owner",
+                        body: "{\"kind\":\"\(kind.rawValue)\"}"
+                    )
                     #expect(answer.status == .created)
                     let text = try #require(try answer.text("key"))
                     let key = StrictBase64.decode(Array(text.utf8)).flatMap(VerificationKey.init)
@@ -98,7 +105,10 @@ struct DocumentTests {
         case notSigned, skipsOne, otherOrganization, ended, keysOfNobody
     }
 
-    @Test("a root document that machines or this server could not use is refused and changes nothing", arguments: BadRoot.allCases)
+    @Test(
+        "a root document that machines or this server could not use is refused and changes nothing",
+        arguments: BadRoot.allCases
+    )
     func badRoot(_ fault: BadRoot) async throws {
         try await RunningServer.with { server in
             var machine = try await server.machine()
@@ -122,7 +132,8 @@ struct DocumentTests {
     }
 
     @Test
-    func `a freshness document is renewed at half of its life, with the next number, and also if the clock was set back`()
+    func
+        `a freshness document is renewed at half of its life, with the next number, and also if the clock was set back`()
         async throws
     {
         try await RunningServer.with { server in
@@ -150,6 +161,17 @@ struct DocumentTests {
                 try Int64.fetchOne(database, sql: "SELECT issued FROM freshness")
             }
             #expect(times == (SignedOrganization.start + 43_200).seconds)
+        }
+    }
+
+    @Test
+    func `a root document that ends soon is spoken of`() async throws {
+        try await RunningServer.with { server in
+            #expect(try await server.publisher.rootsEnding(within: 30 * 86_400).isEmpty)
+            server.time.pass(3621 * 86_400)
+            let ending = try await server.publisher.rootsEnding(within: 30 * 86_400)
+            #expect(ending.map(\.organization) == ["acme"])
+            #expect(ending.first?.end == SignedOrganization.start + 3650 * 86_400)
         }
     }
 
@@ -199,10 +221,13 @@ struct DocumentTests {
         }
     }
 
-    @Test("only names of documents are answered", arguments: [
-        "root/0.json", "root/2.json", "root/01.json", "root/1", "root/+1.json", "policy/0.json", "policy/2.json",
-        "policy/x.json", "policy/99999999999999999999.json", "ticket.json",
-    ])
+    @Test(
+        "only names of documents are answered",
+        arguments: [
+            "root/0.json", "root/2.json", "root/01.json", "root/1", "root/+1.json", "policy/0.json", "policy/2.json",
+            "policy/x.json", "policy/99999999999999999999.json", "ticket.json",
+        ]
+    )
     func noSuchDocument(_ name: String) async throws {
         try await RunningServer.with { server in
             #expect(try await server.ask(.get, "documents/\(name)").status == .notFound)
@@ -283,7 +308,8 @@ struct DocumentTests {
             let files = try FileManager.default.subpathsOfDirectory(atPath: folder).sorted()
             #expect(
                 files == [
-                    "freshness.json", "policy", "policy.json", "policy/1.json", "policy/2.json", "policy/3.json", "root",
+                    "freshness.json", "policy", "policy.json", "policy/1.json", "policy/2.json", "policy/3.json",
+                    "root",
                     "root.json", "root/1.json",
                 ]
             )

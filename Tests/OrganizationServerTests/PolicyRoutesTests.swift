@@ -53,7 +53,9 @@ struct PolicyRoutesTests {
                 #expect(isRefused != role.allows(route.permission), "\(role) \(answer.status)")
             }
             #expect(try await server.ask(route.method, route.path, body: "").status == .unauthorized)
-            #expect(try await server.ask(route.method, route.path, secret: device.secret, body: "").status == .unauthorized)
+            #expect(
+                try await server.ask(route.method, route.path, secret: device.secret, body: "").status == .unauthorized
+            )
             let stranger = try await server.ask(route.method, route.path, by: "stranger", body: "")
             #expect(stranger.status == .notFound)
             #expect(stranger.text.contains("that you belong to"))
@@ -65,7 +67,9 @@ struct PolicyRoutesTests {
                 now: now,
                 expires: now + 3600
             )
-            #expect(try await server.ask(route.method, route.path, secret: narrow.secret, body: "").status == .forbidden)
+            #expect(
+                try await server.ask(route.method, route.path, secret: narrow.secret, body: "").status == .forbidden
+            )
         }
     }
 }

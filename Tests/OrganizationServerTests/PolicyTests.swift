@@ -23,8 +23,17 @@ struct PolicyTests {
     @Test
     func `what is saved is in force, under the next number`() async throws {
         try await RunningServer.with { server in
-            let document = server.policy(allowing: ["docker.io", "ghcr.io"], more: ",\"mode\":\"audit\",\"contact\":\"ops\"")
-            let answer = try await server.ask(.put, "policy?comment=let%20us%20see", by: "editor", body: document, ifMatch: 1)
+            let document = server.policy(
+                allowing: ["docker.io", "ghcr.io"],
+                more: ",\"mode\":\"audit\",\"contact\":\"ops\""
+            )
+            let answer = try await server.ask(
+                .put,
+                "policy?comment=let%20us%20see",
+                by: "editor",
+                body: document,
+                ifMatch: 1
+            )
             #expect(answer.status == .ok)
             #expect(answer.headers[.eTag] == "\"2\"")
             let warnings = try #require(try answer.json().value(named: "warnings")?.elements)
@@ -56,7 +65,13 @@ struct PolicyTests {
     func `a save that builds on an older version overwrites nothing, and is told what is there`() async throws {
         try await RunningServer.with { server in
             try await server.ask(.put, "policy", by: "editor", body: server.policy(allowing: ["ghcr.io"]), ifMatch: 1)
-            let answer = try await server.ask(.put, "policy", by: "owner", body: server.policy(allowing: ["quay.io"]), ifMatch: 1)
+            let answer = try await server.ask(
+                .put,
+                "policy",
+                by: "owner",
+                body: server.policy(allowing: ["quay.io"]),
+                ifMatch: 1
+            )
             #expect(answer.status == .preconditionFailed)
             #expect(answer.code == "changed_meanwhile")
             #expect(answer.headers[.eTag] == "\"2\"")
@@ -121,11 +136,14 @@ struct PolicyTests {
         }
     }
 
-    @Test("what is no policy of this organization is refused", arguments: [
-        "", "[]", "{\"version\":1,\"organization\":\"other\",\"registries\":[]}",
-        "{\"version\":1,\"organization\":\"acme\",\"registries\":[],\"registries\":[]}",
-        "{\"version\":1,\"organization\":\"acme\",\"registries\":[]} ",
-    ])
+    @Test(
+        "what is no policy of this organization is refused",
+        arguments: [
+            "", "[]", "{\"version\":1,\"organization\":\"other\",\"registries\":[]}",
+            "{\"version\":1,\"organization\":\"acme\",\"registries\":[],\"registries\":[]}",
+            "{\"version\":1,\"organization\":\"acme\",\"registries\":[]} ",
+        ]
+    )
     func noPolicy(_ document: String) async throws {
         try await RunningServer.with { server in
             let answer = try await server.ask(.put, "policy", by: "owner", body: document, ifMatch: 1)
@@ -136,7 +154,10 @@ struct PolicyTests {
         }
     }
 
-    @Test("If-Match is one version in quotes", arguments: ["1", "*", "W/\"1\"", "\"1\", \"2\"", "\"01\"", "\"-1\"", "\"\""])
+    @Test(
+        "If-Match is one version in quotes",
+        arguments: ["1", "*", "W/\"1\"", "\"1\", \"2\"", "\"01\"", "\"-1\"", "\"\""]
+    )
     func badMatch(_ field: String) async throws {
         try await RunningServer.with { server in
             let token = try #require(server.tokens["owner"]).secret
@@ -170,7 +191,10 @@ struct PolicyTests {
             try await server.refresh(&machine)
             #expect(machine.policy?.policy.rules.count == 100_000)
             // The activity has the whole count, and of the registries the first.
-            let lines = try await server.store.activity(of: "acme", ActivityFilter(action: "registry_access", limit: 5000))
+            let lines = try await server.store.activity(
+                of: "acme",
+                ActivityFilter(action: "registry_access", limit: 5000)
+            )
             #expect(lines.count { $0.action == "registry_access.registry_added" } == PolicyChange.mostNamed + 1)
             let saved = try #require(lines.first { $0.action == "registry_access.policy_saved" })
             #expect(saved.data.value(named: "added") == .number("100000"))
@@ -200,7 +224,8 @@ struct PolicyTests {
     // MARK: - Locking out
 
     static let lockingOut: [(rule: String, team: String?)] = [
-        (#"{"address":"ram.acme.test:8443","allowed":false}"#, nil), (#"{"address":"*.acme.test:*","allowed":false}"#, nil),
+        (#"{"address":"ram.acme.test:8443","allowed":false}"#, nil),
+        (#"{"address":"*.acme.test:*","allowed":false}"#, nil),
         (#"{"address":"**.acme.test:8443","allowed":false}"#, "backend"),
     ]
 
@@ -216,7 +241,13 @@ struct PolicyTests {
             #expect(refused.code == "locks_out")
             let there = try await newest(server)
             #expect(there.version == 1)
-            let meant = try await server.ask(.put, "\(path)?acknowledgeLockOut=true", by: "owner", body: body, ifMatch: 1)
+            let meant = try await server.ask(
+                .put,
+                "\(path)?acknowledgeLockOut=true",
+                by: "owner",
+                body: body,
+                ifMatch: 1
+            )
             #expect(meant.status == .ok)
         }
     }
@@ -224,7 +255,13 @@ struct PolicyTests {
     @Test
     func `a policy that says nothing of the server locks nobody out`() async throws {
         try await RunningServer.with(serverAddress: "ram.acme.test:8443") { server in
-            let answer = try await server.ask(.put, "policy", by: "owner", body: server.policy(allowing: []), ifMatch: 1)
+            let answer = try await server.ask(
+                .put,
+                "policy",
+                by: "owner",
+                body: server.policy(allowing: []),
+                ifMatch: 1
+            )
             #expect(answer.status == .ok)
         }
     }
@@ -270,9 +307,14 @@ struct PolicyTests {
             let gone = try await server.ask(.get, "policy/draft", by: "editor")
             #expect(gone.status == .notFound)
             #expect(gone.headers[.eTag] == "\"3\"")
-            #expect(try await server.ask(.put, "policy/draft", by: "editor", body: first, ifMatch: 0).status == .preconditionFailed)
+            #expect(
+                try await server.ask(.put, "policy/draft", by: "editor", body: first, ifMatch: 0).status
+                    == .preconditionFailed
+            )
             #expect(try await server.ask(.put, "policy/draft", by: "editor", body: first, ifMatch: 3).status == .ok)
-            #expect(try await server.ask(.delete, "policy/draft", by: "editor", ifMatch: 3).status == .preconditionFailed)
+            #expect(
+                try await server.ask(.delete, "policy/draft", by: "editor", ifMatch: 3).status == .preconditionFailed
+            )
             #expect(try await server.ask(.delete, "policy/draft", by: "editor", ifMatch: 4).status == .noContent)
             #expect(try await server.ask(.get, "policy/draft", by: "editor").status == .notFound)
         }
@@ -321,7 +363,10 @@ struct PolicyTests {
                 "registries":[{"address":"docker.io","allowed":false},{"address":"ghcr.io","nickname":"GitHub","allowed":true}]}
                 """#
             try await server.ask(.put, "policy", by: "editor", body: document, ifMatch: 1)
-            let on = document.replacing("\"enabled\":false,", with: "").replacing(#"{"address":"docker.io","allowed":false},"#, with: "")
+            let on = document.replacing("\"enabled\":false,", with: "").replacing(
+                #"{"address":"docker.io","allowed":false},"#,
+                with: ""
+            )
             try await server.ask(.put, "policy", by: "owner", body: on, ifMatch: 2)
             let answer = try await server.ask(.get, "activity?action=registry_access&limit=9", by: "auditor")
             let lines = try #require(try answer.json().value(named: "activity")?.elements)
@@ -332,7 +377,8 @@ struct PolicyTests {
                 said.prefix(7) == [
                     "registry_access.registry_removed docker.io owner", "registry_access.enabled enabled owner",
                     "registry_access.policy_saved version 3 owner",
-                    "registry_access.registry_updated docker.io editor", "registry_access.registry_added ghcr.io editor",
+                    "registry_access.registry_updated docker.io editor",
+                    "registry_access.registry_added ghcr.io editor",
                     "registry_access.disabled enabled editor", "registry_access.policy_saved version 2 editor",
                 ]
             )
@@ -347,16 +393,26 @@ struct PolicyTests {
     func `teams have registries in addition, and denying wins`() async throws {
         try await RunningServer.with { server in
             let backend = #"{"registries":[{"address":"quay.io","allowed":true}]}"#
-            let frontend = #"{"registries":[{"address":"quay.io","allowed":false},{"address":"ghcr.io","allowed":true}]}"#
-            #expect(try await server.ask(.put, "teams/backend/policy", by: "editor", body: backend, ifMatch: 1).status == .ok)
-            #expect(try await server.ask(.put, "teams/frontend/policy", by: "editor", body: frontend, ifMatch: 2).status == .ok)
+            let frontend =
+                #"{"registries":[{"address":"quay.io","allowed":false},{"address":"ghcr.io","allowed":true}]}"#
+            #expect(
+                try await server.ask(.put, "teams/backend/policy", by: "editor", body: backend, ifMatch: 1).status
+                    == .ok
+            )
+            #expect(
+                try await server.ask(.put, "teams/frontend/policy", by: "editor", body: frontend, ifMatch: 2).status
+                    == .ok
+            )
             let late = try await server.ask(.put, "teams/backend/policy", by: "editor", body: frontend, ifMatch: 2)
             #expect(late.status == .preconditionFailed)
             let shown = try await server.ask(.get, "teams/backend/policy", by: "member")
             #expect(shown.headers[.eTag] == "\"3\"")
             #expect(try shown.json().value(named: "registries")?.elements?.count == 1)
             #expect(try await server.ask(.get, "teams/nobody/policy", by: "member").status == .notFound)
-            #expect(try await server.ask(.put, "teams/nobody/policy", by: "owner", body: backend, ifMatch: 3).status == .notFound)
+            #expect(
+                try await server.ask(.put, "teams/nobody/policy", by: "owner", body: backend, ifMatch: 3).status
+                    == .notFound
+            )
 
             var machine = try await server.machine()
             try await server.refresh(&machine)

@@ -50,19 +50,24 @@ struct ReportTests {
         }
     }
 
-    @Test("a report that is not in order is refused as a whole, with its place", arguments: [
-        "{}", #"{"batch":"x"}"#, #"{"batch":"00000000-0000-0000-0000-000000000001","more":1}"#,
-        #"{"batch":"00000000-0000-0000-0000-000000000001","status":{}}"#,
-        #"{"batch":"00000000-0000-0000-0000-000000000001","status":{"policyVersion":-1}}"#,
-        #"{"batch":"00000000-0000-0000-0000-000000000001","status":{"policyVersion":1,"findings":[[1]]}}"#,
-        #"{"batch":"00000000-0000-0000-0000-000000000001","refusals":[{"id":"a"}]}"#,
-        String(repeating: "[", count: 100),
-    ] + [
-        ("deny", "allow"), ("pull", "eat"), ("2026-11-23T13", "2026-11-32T13"), (".123Z", ".Z"), ("ghcr.io", "a\\nb"),
-        ("authorization-plugin", "elsewhere"), ("\"7f3a9c\"", "null"), ("\"rule\":null", "\"rule\":{}"),
-    ].map { (old, new) in
-        "{\"batch\":\"00000000-0000-0000-0000-000000000001\",\"refusals\":[\(refusal),\(refusal.replacing(old, with: new))]}"
-    })
+    @Test(
+        "a report that is not in order is refused as a whole, with its place",
+        arguments: [
+            "{}", #"{"batch":"x"}"#, #"{"batch":"00000000-0000-0000-0000-000000000001","more":1}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","status":{}}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","status":{"policyVersion":-1}}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","status":{"policyVersion":1,"findings":[[1]]}}"#,
+            #"{"batch":"00000000-0000-0000-0000-000000000001","refusals":[{"id":"a"}]}"#,
+            String(repeating: "[", count: 100),
+        ]
+            + [
+                ("deny", "allow"), ("pull", "eat"), ("2026-11-23T13", "2026-11-32T13"), (".123Z", ".Z"),
+                ("ghcr.io", "a\\nb"),
+                ("authorization-plugin", "elsewhere"), ("\"7f3a9c\"", "null"), ("\"rule\":null", "\"rule\":{}"),
+            ].map { (old, new) in
+                "{\"batch\":\"00000000-0000-0000-0000-000000000001\",\"refusals\":[\(refusal),\(refusal.replacing(old, with: new))]}"
+            }
+    )
     func badReport(_ body: String) async throws {
         try await RunningServer.with { server in
             let device = try await server.register()
@@ -71,7 +76,12 @@ struct ReportTests {
             #expect(try answer.json().value(named: "faults")?.elements?.count == 1)
             #expect(try await kept(server).isEmpty)
             // Its batch was not noted, so that it can be sent again when it is in order.
-            let again = try await server.ask(.post, "devices/\(device.id)/reports", secret: device.secret, body: batch(1))
+            let again = try await server.ask(
+                .post,
+                "devices/\(device.id)/reports",
+                secret: device.secret,
+                body: batch(1)
+            )
             #expect(again.status == .noContent)
             #expect(try await kept(server).count == 1)
         }
@@ -101,7 +111,8 @@ struct ReportTests {
             let from = (SignedOrganization.start + 50).description
             let table = [
                 ("?action=push", 10), ("?registry=ghcr.io", 20), ("?verdict=would-deny", 10), ("?user=alice", 10),
-                ("?device=\(one.id)", 15), ("?device=\(one.id)&action=push", 5), ("?from=\(from)", 18), ("?to=\(from)", 12),
+                ("?device=\(one.id)", 15), ("?device=\(one.id)&action=push", 5), ("?from=\(from)", 18),
+                ("?to=\(from)", 12),
                 ("?from=\(from)&to=\(from)", 0), ("?registry=nowhere", 0), ("?registry=ghcr.io'%20OR%201=1--", 0),
             ]
             for (query, count) in table { #expect(try await kept(server, query).count == count, "\(query)") }

@@ -63,7 +63,9 @@ struct RunningServer {
                 changes: changes,
                 serverAddress: try serverAddress.map { try RegistryAddress($0) }
             ) { time.now }
-            let services = Services(store: store, now: { time.now }, changes: changes, publisher: publisher) { device, _ in
+            let services = Services(store: store, now: { time.now }, changes: changes, publisher: publisher) {
+                device,
+                _ in
                 sessions.state(device)
             }
             let tokens = try await people(store, now)

@@ -55,7 +55,7 @@ extension Router<ServerContext> {
 }
 
 private func exported(_ organization: String, _ services: Services) async throws -> JSONValue {
-    guard let policy = try await services.store.signingState(of: organization)?.policy else {
+    guard let policy = try await services.publisher.served.policy(of: organization) else {
         throw Problem(.notFound, .notFound, "\"\(organization)\" has no policy yet")
     }
     return DockerRegistryAccess.export(policy.policy).document
@@ -123,7 +123,8 @@ private func time(_ name: String, _ request: Request) throws(Problem) -> Instant
 extension KeptActivity {
     /// The line in words: the action's label, and what it was done to.
     fileprivate var description: String {
-        let label = (Activity.PolicyAction(rawValue: action)?.label)
+        let label =
+            (Activity.PolicyAction(rawValue: action)?.label)
             ?? action.replacing("_", with: " ").replacing(".", with: " ")
         return name.isEmpty ? label : "\(label): \(name)"
     }

@@ -98,7 +98,9 @@ struct Report: Sendable {
         }
         let document = JSONValue.object(members).text()
         guard let policyVersion else { throw scanner.fault("the key \"policyVersion\" is missing", at: start) }
-        guard document.utf8.count <= 64 << 10 else { throw scanner.fault("the status is longer than 64 KiB", at: start) }
+        guard document.utf8.count <= 64 << 10 else {
+            throw scanner.fault("the status is longer than 64 KiB", at: start)
+        }
         return Status(policyVersion: policyVersion, document: document)
     }
 

@@ -94,7 +94,8 @@ extension Store {
     ///   - actor: who does it.
     ///   - now: the time.
     /// - Throws: what SQLite says.
-    func set(_ settings: OrganizationSettings, of organization: String, by actor: String, at now: Instant) async throws {
+    func set(_ settings: OrganizationSettings, of organization: String, by actor: String, at now: Instant) async throws
+    {
         try await database.write { database in
             try database.execute(
                 sql: """
