@@ -399,7 +399,7 @@ private func requireMatch(_ request: Request) throws(Problem) -> Int {
 }
 
 private func newest(_ organization: String, _ services: Services) async throws -> PolicyDocument {
-    guard let state = try await services.store.signingState(of: organization), let policy = state.policy else {
+    guard let policy = try await services.publisher.served.policy(of: organization) else {
         throw Problem(.notFound, .notFound, "\"\(organization)\" has no policy yet")
     }
     return policy
