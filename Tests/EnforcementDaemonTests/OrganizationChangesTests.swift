@@ -107,7 +107,9 @@ struct OrganizationChangesTests {
                 devices.state.withLock { $0.session = "active" }
                 let files = OrganizationFiles(paths)
                 try files.write(OrganizationClient.Device(id: "d1234567890", secret: Token("ramd_one")))
-                try files.write(OrganizationFiles.Session(user: "alice", refreshToken: Token("ramr_first")))
+                try files.write(
+                    OrganizationFiles.Session(user: "alice", refreshToken: Token("ramr_first"), localUser: 0)
+                )
             }
             try await RunningDaemon.with(policy: nil, pace: Self.pace, preparing: preparing) { daemon in
                 try await body(daemon, web, devices)
