@@ -66,7 +66,7 @@ struct RunningDaemon: Sendable {
                 tasks.addTask { try await daemon.run(orders: orders) }
                 defer { continuation.finish() }
                 // The sockets take connections before anybody serves them; the policy is read before the first answer.
-                guard await eventually(within: 30, { (try? await running.status()) != nil }) else { throw NotServing() }
+                guard await eventually(within: 120, { (try? await running.status()) != nil }) else { throw NotServing() }
                 try await body(running)
             }
         }
