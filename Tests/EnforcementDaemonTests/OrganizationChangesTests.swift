@@ -85,7 +85,7 @@ struct OrganizationChangesTests {
 
     private static let pace: OrganizationKeeper.Pace = {
         var pace = OrganizationKeeper.Pace()
-        pace.tick = .milliseconds(20)
+        pace.tick = .milliseconds(50)
         pace.waiting = 1
         return pace
     }()

@@ -43,6 +43,7 @@ struct OrganizationKillTests {
                 }
                 #expect(changes > 10, "hardly anything came into force in between")
                 let last = try DaemonProcess(["run", "--root", root])
+                #expect(try await last.becomesReady(paths))
                 #expect(await eventually { PolicyInForce.load(paths).policy?.version == version })
                 last.signal(SIGTERM)
                 #expect(try await last.ending() == 0)
