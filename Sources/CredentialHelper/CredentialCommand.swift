@@ -14,6 +14,7 @@ import RegistryAccess
 /// Errors go to standard output and the exit code is 1: that is Docker's rule. A registry that the organization has
 /// disallowed gets no credentials (`get`), takes none (`store`) and is not listed; its credentials can be erased. For the
 /// organization's own server, `store` signs the machine in and `erase` signs it out, see ``OrganizationSignIn``.
+/// The session of `docker ram admin` is kept like credentials and never listed, see `AdministrationKey`.
 ///
 /// A session that has no keyring at all (no bus, no provider, no libsecret, a helper that is not installed) has no
 /// credentials either: `get` then answers as if none were kept, so that Docker can go on without them, and tells the
@@ -171,7 +172,8 @@ struct CredentialCommand {
             }
             for (server, username) in entries where routing.store(for: Self.address(of: server)) == store {
                 // Docker asks for each of them, and one that is refused would spoil the whole answer.
-                if gate.objection(to: server)?.refusal == nil { list.add(server: server, username: username) }
+                // And `docker build` hands them all to the engine, for which a session of `docker ram admin` is not.
+                if gate.objection(to: server)?.refusal == nil, !AdministrationKey.isOne(server) { list.add(server: server, username: username) }
             }
         }
         answer.output = list.json
@@ -214,8 +216,9 @@ struct CredentialCommand {
         }
     }
 
+    /// Which registry decides where credentials are kept; helpers of single registries know nothing of administration.
     private static func address(of serverURL: String) -> RegistryAddress? {
-        try? RegistryAddress(serverURL: serverURL)
+        AdministrationKey.isOne(serverURL) ? nil : try? RegistryAddress(serverURL: serverURL)
     }
 
     /// Where docker-credential-ram's lock is: every helper of the same person takes the same directory.

@@ -13,12 +13,13 @@ struct OrganizationSignIn {
     /// How long docker-ramd may take, in milliseconds; it asks the server.
     var patience: CInt = 60_000
 
-    /// Whether a server is the organization's own.
+    /// Whether a server is the organization's own. The session of `docker ram admin` is not this machine's.
     ///
     /// - Parameter serverURL: the server as Docker names it.
     /// - Returns: whether it is.
     func concerns(_ serverURL: String) -> Bool {
-        guard let server = enrollment()?.server.target.address, let address = try? RegistryAddress(serverURL: serverURL)
+        guard !AdministrationKey.isOne(serverURL), let server = enrollment()?.server.target.address,
+            let address = try? RegistryAddress(serverURL: serverURL)
         else { return false }
         return address == server
     }

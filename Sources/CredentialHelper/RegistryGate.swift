@@ -20,6 +20,8 @@ struct RegistryGate {
     /// - Parameter serverURL: the server as Docker names it.
     /// - Returns: `nil` if nothing speaks against it.
     func objection(to serverURL: String) -> Objection? {
+        // That is no registry's, and can be used at none.
+        if AdministrationKey.isOne(serverURL) { return nil }
         if case .unmanaged = policy { return nil }
         do throws(InvalidRegistryAddress) {
             let address = try RegistryAddress(serverURL: serverURL)

@@ -1,3 +1,4 @@
+import LocalInstallation
 import RegistryAccess
 
 /// What makes two server URLs the key of the same credentials.
@@ -15,6 +16,8 @@ struct ServerKey: Hashable {
         case password
         case accessToken
         case refreshToken
+        /// The session of `docker ram admin` (``AdministrationKey``).
+        case administration
     }
 
     let address: RegistryAddress
@@ -25,7 +28,9 @@ struct ServerKey: Hashable {
         guard let address = try? RegistryAddress(serverURL: serverURL) else { return nil }
         self.address = address
         let path = serverURL.utf8.reversed()
-        if path.starts(with: "/access-token".utf8.reversed()) {
+        if AdministrationKey.isOne(serverURL) {
+            kind = .administration
+        } else if path.starts(with: "/access-token".utf8.reversed()) {
             kind = .accessToken
         } else if path.starts(with: "/refresh-token".utf8.reversed()) {
             kind = .refreshToken
@@ -36,9 +41,11 @@ struct ServerKey: Hashable {
 
     /// The spellings that Docker uses for this key; there may be others.
     var spellings: [String] {
+        // It has one spelling, and Docker does not know it.
+        if kind == .administration { return [] }
         let tail =
             switch kind {
-            case .password: ""
+            case .password, .administration: ""
             case .accessToken: "access-token"
             case .refreshToken: "refresh-token"
             }

@@ -369,11 +369,11 @@ public struct CredentialStores: Sendable {
     /// Whether `docker-credential-NAME` can be used and has any credentials.
     let holdsCredentials: @Sendable (String) -> Bool
     /// Asks docker-credential-ram for the credentials of a registry; `nil` if it has none.
-    let fetch: @Sendable (String) throws -> Credential?
+    public let fetch: @Sendable (String) throws -> Credential?
     /// Hands credentials to docker-credential-ram.
-    let store: @Sendable (String, String, Secret) throws -> Void
+    public let store: @Sendable (String, String, Secret) throws -> Void
     /// Has docker-credential-ram erase the credentials of a registry.
-    let erase: @Sendable (String) throws -> Void
+    public let erase: @Sendable (String) throws -> Void
     /// Whether the policy withholds the credentials of a registry.
     let isDisallowed: @Sendable (String) -> Bool
 

@@ -92,12 +92,32 @@ public final class OrganizationClient: Sendable {
         atMost limit: Int,
         within time: Duration
     ) async throws(ServerFault) -> Answer {
+        let answer = try await answer(to: request, atMost: limit, within: time)
+        switch answer.status {
+        case 200...204, 304: return answer
+        case 300...399: throw .redirect
+        default: throw ServerFault(status: answer.status, body: answer.body)
+        }
+    }
+
+    /// Sends a request and reads the whole answer, whatever it is.
+    ///
+    /// - Parameters:
+    ///   - request: the request.
+    ///   - limit: the longest body, in bytes.
+    ///   - time: how long all of it may take.
+    /// - Returns: the answer.
+    /// - Throws: ``ServerFault`` if there is none.
+    func answer(
+        to request: HTTPClientRequest,
+        atMost limit: Int,
+        within time: Duration
+    ) async throws(ServerFault) -> Answer {
         var request = request
         request.headers.replaceOrAdd(name: "User-Agent", value: "docker-ram")
         let sent = request
-        let answer: Answer
         do {
-            answer = try await withThrowingTaskGroup(of: Answer?.self) { group in
+            return try await withThrowingTaskGroup(of: Answer?.self) { group in
                 group.addTask { try await self.send(sent, atMost: limit) }
                 group.addTask {
                     try await Task.sleep(for: time)
@@ -111,11 +131,6 @@ public final class OrganizationClient: Sendable {
             throw fault
         } catch {
             throw ServerFault(unexplained: error)
-        }
-        switch answer.status {
-        case 200...204, 304: return answer
-        case 300...399: throw .redirect
-        default: throw ServerFault(status: answer.status, body: answer.body)
         }
     }
 

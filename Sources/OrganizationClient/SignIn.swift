@@ -80,10 +80,16 @@ extension OrganizationClient {
     /// - Parameters:
     ///   - grant: by what.
     ///   - device: the machine that the session and its ticket are for.
+    ///   - isForEveryOrganization: whether the session is for all organizations that the person belongs to.
     /// - Returns: who has signed in.
     /// - Throws: ``ServerFault``; its ``ServerFault/code`` is one of RFC 6749 and 8628, or `not_a_member`.
-    public func token(_ grant: Grant, for device: Device? = nil) async throws(ServerFault) -> Session {
-        var fields = grant.fields + [("organization", organization)]
+    public func token(
+        _ grant: Grant,
+        for device: Device? = nil,
+        isForEveryOrganization: Bool = false
+    ) async throws(ServerFault) -> Session {
+        var fields = grant.fields
+        if !isForEveryOrganization { fields.append(("organization", organization)) }
         if let device { fields += [("device", device.id), ("device_secret", device.secret.text)] }
         let answer = try await post(form: fields, to: "token")
         guard let accessToken = answer.text("access_token"), let user = answer.text("user"),

@@ -48,7 +48,7 @@ struct ServerCommandTests {
             owner: "alice",
             password: try await Passwords(cost: 4).hash(Password(password)),
             now: .now,
-            documents: FirstDocuments(rootKeyFile: "\(directory)/root.key")
+            documents: FirstDocuments(rootKey: .new(file: "\(directory)/root.key"))
         )
         _ = try await setup.run(in: store, data)
         try store.database.close()

@@ -7,7 +7,7 @@ struct RAM: ParsableCommand {
         abstract: "Registry Access Management: which registries your organization allows",
         subcommands: [
             Status.self, Check.self, Login.self, Logout.self, Enroll.self, Doctor.self, Log.self, Setup.self,
-            Version.self, PolicyCommands.self, EngineCommands.self,
+            Version.self, PolicyCommands.self, EngineCommands.self, AdminCommands.self,
         ]
     )
 }

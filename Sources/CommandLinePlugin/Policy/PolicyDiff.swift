@@ -30,11 +30,15 @@ struct PolicyDiff: PluginCommand {
     }
 }
 
-private struct ShownDifference: CommandResult {
+/// What changes from one policy to another.
+struct ShownDifference: CommandResult {
     let old: AccessPolicy
     let new: AccessPolicy
     let difference: PolicyDifference
 
+    /// - Parameters:
+    ///   - old: the earlier policy.
+    ///   - new: the later one.
     init(old: AccessPolicy, new: AccessPolicy) {
         self.old = old
         self.new = new

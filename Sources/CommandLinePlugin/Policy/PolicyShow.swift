@@ -41,8 +41,20 @@ private struct ShownPolicy: CommandResult {
             source.organization.map { "\($0.server), holds until \($0.until)" } ?? source.path,
         ]
         if let contact = policy.contact { lines.append("contact \(contact)") }
+        return (lines + [""] + policy.rules.table).joined(separator: "\n")
+    }
+
+    /// The document again, in the form in which a policy is written, and where it came from.
+    var json: JSONValue {
+        .object([JSONMember("source", .string(source.path)), JSONMember("policy", policy.document)])
+    }
+}
+
+extension [RegistryRule] {
+    /// The rules on lines for people.
+    var table: [String] {
         let header = ["REGISTRY", "ALLOWED", "ACTIONS", "REPOSITORIES", "NICKNAME"]
-        let rows = policy.rules.map { rule in
+        let rows = map { rule in
             [
                 rule.address.description, rule.isAllowed ? "yes" : "no",
                 rule.actions.count == RegistryAction.allCases.count ? "all" : rule.actionNames,
@@ -50,12 +62,6 @@ private struct ShownPolicy: CommandResult {
                 rule.nickname ?? "",
             ]
         }
-        return (lines + [""] + TerminalText.table([header] + rows).map(TerminalText.printable))
-            .joined(separator: "\n")
-    }
-
-    /// The document again, in the form in which a policy is written, and where it came from.
-    var json: JSONValue {
-        .object([JSONMember("source", .string(source.path)), JSONMember("policy", policy.document)])
+        return TerminalText.table([header] + rows).map(TerminalText.printable)
     }
 }

@@ -79,22 +79,27 @@ struct Login: PluginCommand {
     }
 
     /// The first line of standard input.
-    private static func line(of what: String, _ context: CommandContext) throws -> String {
+    static func line(of what: String, _ context: CommandContext) throws -> String {
         guard let line = context.readLine(), !line.isEmpty else {
             throw Failure("there is no \(what) on standard input", hints: ["for example: docker ram login ... < file"])
         }
         return line
     }
 
-    private static func askForPassword(_ context: CommandContext) throws -> String {
+    static func askForPassword(_ context: CommandContext) throws -> String {
+        try ask("Password: ", "password", context)
+    }
+
+    /// Asks for a secret on the terminal, without showing it.
+    static func ask(_ words: String, _ what: String, _ context: CommandContext) throws -> String {
         var settings = termios()
         guard isatty(STDIN_FILENO) == 1, tcgetattr(STDIN_FILENO, &settings) == 0 else {
             throw Failure(
-                "standard input is no terminal, so the password cannot be asked for",
-                hints: ["give it with --password-stdin"]
+                "standard input is no terminal, so the \(what) cannot be asked for",
+                hints: ["give it on standard input: see --help"]
             )
         }
-        context.errors.write("Password: ")
+        context.errors.write(words)
         var silent = settings
         silent.c_lflag &= ~tcflag_t(ECHO)
         tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)
@@ -102,7 +107,7 @@ struct Login: PluginCommand {
             tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
             context.errors.line("")
         }
-        return try line(of: "password", context)
+        return try line(of: what, context)
     }
 }
 

@@ -39,7 +39,21 @@ struct Init: AsyncParsableCommand {
     )
     var rootKey: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The public half of a root key that never comes here; docker ram admin key init prints it.",
+            valueName: "key"
+        )
+    )
+    var rootPublicKey: String?
+
     func validate() throws {
+        guard rootKey == nil || rootPublicKey == nil else {
+            throw ValidationError("--root-key goes without --root-public-key: the key is made here or elsewhere")
+        }
+        if let rootPublicKey, Self.key(rootPublicKey) == nil {
+            throw ValidationError("\"\(rootPublicKey)\" is no public key as docker ram admin key init prints it")
+        }
         for name in [organization, owner] where !Names.isName(name) {
             throw ValidationError("\"\(name)\" is no name: a name is \(Names.rule)")
         }
@@ -69,7 +83,10 @@ struct Init: AsyncParsableCommand {
                     owner: owner,
                     password: try await Passwords(cost: settings.passwordCost).hash(password),
                     now: .now,
-                    documents: FirstDocuments(rootKeyFile: rootKey ?? "\(organization)-root.key")
+                    documents: FirstDocuments(
+                        rootKey: rootPublicKey.flatMap(Self.key).map(FirstDocuments.RootKey.elsewhere)
+                            ?? .new(file: rootKey ?? "\(organization)-root.key")
+                    )
                 )
                 let store = try Store(path: directory.database)
                 let further = try await setup.run(in: store, directory)
@@ -82,6 +99,10 @@ struct Init: AsyncParsableCommand {
                 throw error
             }
         }
+    }
+
+    private static func key(_ text: String) -> VerificationKey? {
+        StrictBase64.decode(text.utf8).flatMap { VerificationKey($0) }
     }
 
     private func readPassword() throws -> Password {

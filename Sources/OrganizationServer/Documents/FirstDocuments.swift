@@ -7,11 +7,22 @@ struct FirstDocuments: Sendable {
     /// How long a root document holds: time enough to make the next one, and too short to forget how.
     static let rootLifetime: Int64 = 400 * 86_400
 
-    /// The file that the organization's new root key is written to.
+    /// Where the organization's root key comes from.
     ///
     /// Whoever has that key can take the organization's machines over, and nobody can change the server's keys without it;
     /// the server itself never needs it.
-    let rootKeyFile: String
+    enum RootKey: Sendable {
+        /// It is made here, and written to this file.
+        case new(file: String)
+        /// Its owner has it elsewhere; this is its public half.
+        case elsewhere(VerificationKey)
+    }
+
+    /// Where the root key comes from.
+    let rootKey: RootKey
+
+    /// Where the first root document waits for a signature, in the server's directory.
+    static let fileToSign = "root-1-to-sign.json"
 
     /// Makes the keys, the root document and the first policy.
     ///
@@ -22,19 +33,37 @@ struct FirstDocuments: Sendable {
     /// - Returns: lines that say what its owner has to do now.
     /// - Throws: ``ServerFileError`` if a file cannot be written, or what SQLite says.
     func make(for setup: OrganizationSetup, in store: Store, _ data: DataDirectory) async throws -> [String] {
-        let rootKey = SigningKey.generate()
-        try ServerFile.write(rootKeyFile, Array(rootKey.file.utf8), mode: 0o600, isNew: true)
-        do {
-            try await publish(rootKey, for: setup, in: store, SigningKeys(directory: data.keys))
-        } catch {
-            // A key of nothing would only be in the way of the next attempt.
-            unlink(rootKeyFile)
-            throw error
+        let keys = SigningKeys(directory: data.keys)
+        switch rootKey {
+        case .new(let file):
+            let rootKey = SigningKey.generate()
+            try ServerFile.write(file, Array(rootKey.file.utf8), mode: 0o600, isNew: true)
+            do {
+                try await publish(rootKey, for: setup, in: store, keys)
+            } catch {
+                // A key of nothing would only be in the way of the next attempt.
+                unlink(file)
+                throw error
+            }
+            return [
+                "the root key is \(file): move it away from this machine, and keep it safe",
+                "machines are enrolled with the fingerprint \(rootKey.verificationKey.id.fingerprint)",
+            ]
+        case .elsewhere(let rootKey):
+            let root = try keys.create(
+                organization: setup.organization,
+                rootKeys: [rootKey],
+                expires: setup.now + Self.rootLifetime
+            )
+            let file = "\(data.path)/\(Self.fileToSign)"
+            let envelope = try Envelope(signing: root.payload, as: .root, with: [])
+            try ServerFile.write(file, Array("\(envelope.json)\n".utf8), mode: 0o600, isNew: true)
+            return [
+                "sign \(file) where the root key is: docker ram admin key sign FILE --key root.key",
+                "then bring it back: docker-ram-server trust --data \(data.path) FILE",
+                "machines are enrolled with the fingerprint \(rootKey.id.fingerprint)",
+            ]
         }
-        return [
-            "the root key is \(rootKeyFile): move it away from this machine, and keep it safe",
-            "machines are enrolled with the fingerprint \(rootKey.verificationKey.id.fingerprint)",
-        ]
     }
 
     private func publish(

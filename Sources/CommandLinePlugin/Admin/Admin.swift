@@ -1,0 +1,117 @@
+import ArgumentParser
+
+/// `docker ram admin`.
+struct AdminCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "admin",
+        abstract: "Administer an organization at its server",
+        subcommands: [
+            AdminLogin.self, AdminLogout.self, AdminActivity.self, AdminPolicyCommands.self,
+            AdminRegistryCommands.self, AdminMemberCommands.self, AdminTeamCommands.self, AdminSessionCommands.self,
+            AdminTokenCommands.self, AdminDeviceCommands.self, AdminReportCommands.self, AdminKeyCommands.self,
+        ]
+    )
+}
+
+/// `docker ram admin policy`.
+struct AdminPolicyCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "policy",
+        abstract: "The policy, its versions and its changes",
+        subcommands: [
+            AdminPolicyShow.self, AdminPolicyPlan.self, AdminPolicyApply.self, AdminPolicyDiff.self,
+            AdminPolicyHistory.self, AdminPolicyRollback.self,
+        ]
+    )
+}
+
+/// `docker ram admin registry`.
+struct AdminRegistryCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "registry",
+        abstract: "Single registries of the policy",
+        subcommands: [AdminRegistryList.self, AdminRegistryAdd.self, AdminRegistryRemove.self]
+    )
+}
+
+/// `docker ram admin member`.
+struct AdminMemberCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "member",
+        abstract: "Members and invitations",
+        subcommands: [
+            AdminMemberList.self, AdminMemberInvite.self, AdminMemberInvitations.self, AdminMemberUninvite.self,
+            AdminMemberJoin.self, AdminMemberRole.self, AdminMemberRemove.self,
+        ]
+    )
+}
+
+/// `docker ram admin team`.
+struct AdminTeamCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "team",
+        abstract: "Teams, and who is in them",
+        subcommands: [
+            AdminTeamList.self, AdminTeamCreate.self, AdminTeamDelete.self, AdminTeamAdd.self, AdminTeamRemove.self,
+        ]
+    )
+}
+
+/// `docker ram admin session`.
+struct AdminSessionCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "session",
+        abstract: "Who is signed in; making people sign in again",
+        subcommands: [AdminSessionList.self, AdminSessionEnd.self]
+    )
+}
+
+/// `docker ram admin token`.
+struct AdminTokenCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "token",
+        abstract: "Access tokens for machines and CI",
+        subcommands: [AdminTokenList.self, AdminTokenCreate.self, AdminTokenRevoke.self]
+    )
+}
+
+/// `docker ram admin device`.
+struct AdminDeviceCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "device",
+        abstract: "Machines, and what lets them register",
+        subcommands: [AdminDeviceList.self, AdminDeviceRemove.self, AdminEnrollmentTokenCommands.self]
+    )
+}
+
+/// `docker ram admin device tokens`.
+struct AdminEnrollmentTokenCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tokens",
+        abstract: "What lets machines register",
+        subcommands: [
+            AdminEnrollmentTokenList.self, AdminEnrollmentTokenCreate.self, AdminEnrollmentTokenRevoke.self,
+        ]
+    )
+}
+
+/// `docker ram admin report`.
+struct AdminReportCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "report",
+        abstract: "What machines have reported",
+        subcommands: [AdminReportList.self]
+    )
+}
+
+/// `docker ram admin key`.
+struct AdminKeyCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "key",
+        abstract: "Root keys and root documents",
+        subcommands: [
+            AdminKeyInit.self, AdminKeySign.self, AdminKeyList.self, AdminKeyCreate.self, AdminKeyPrepare.self,
+            AdminKeyPublish.self,
+        ]
+    )
+}

@@ -1,0 +1,111 @@
+import ArgumentParser
+import OrganizationClient
+import RegistryAccess
+
+/// `docker ram admin activity`.
+struct AdminActivity: AdminCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "activity",
+        abstract: "Show who changed what, the newest first",
+        discussion: """
+            An action may be the beginning of several.
+
+            Example: docker ram admin activity --since 7d --action registry_access
+            """
+    )
+
+    @Option(help: ArgumentHelp("Only since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
+    var since: String?
+
+    @Option(help: ArgumentHelp("How many at most", valueName: "int"))
+    var limit = 50
+
+    @Option(help: ArgumentHelp("Only these actions", valueName: "name"))
+    var action: String?
+
+    @Option(help: ArgumentHelp("Only what this person did", valueName: "name"))
+    var actor: String?
+
+    @OptionGroup var admin: AdminOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        try AdminLimit.check(limit)
+        if let since, Timestamp.start(of: since, now: 0) == nil {
+            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
+        }
+    }
+
+    func run(at server: AdminServer, in context: CommandContext) throws {
+        let query = [("action", action), ("actor", actor), ("from", since.flatMap { context.instant(since: $0) })]
+        let list = AdminList(
+            elements: try server.list("activity", query: query, page: "before", limit: limit),
+            columns: [
+                .init("TIME", "time"), .init("ACTOR", "actor"), .init("ACTION", "action"), .init("NAME", "name"),
+                .init("DETAILS") { line in
+                    (line.value(named: "data")?.members ?? [])
+                        .map { "\($0.name)=\($0.value.text ?? $0.value.text())" }.joined(separator: " ")
+                },
+            ],
+            nothing: "nothing was done"
+        )
+        context.show(list, as: common.format)
+    }
+}
+
+/// `docker ram admin report list`.
+struct AdminReportList: AdminCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "Show what machines refused, the newest first",
+        discussion: "Example: docker ram admin report list --since 24h --registry ghcr.io"
+    )
+
+    @Option(help: ArgumentHelp("Only since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
+    var since: String?
+
+    @Option(help: ArgumentHelp("How many at most", valueName: "int"))
+    var limit = 50
+
+    @Option(help: ArgumentHelp("Only this registry", valueName: "address"))
+    var registry: String?
+
+    @Option(help: ArgumentHelp("Only this machine", valueName: "id"))
+    var device: String?
+
+    @Option(help: ArgumentHelp("Only this member", valueName: "name"))
+    var user: String?
+
+    @OptionGroup var admin: AdminOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        try AdminLimit.check(limit)
+        if let since, Timestamp.start(of: since, now: 0) == nil {
+            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
+        }
+    }
+
+    func run(at server: AdminServer, in context: CommandContext) throws {
+        let query = [
+            ("registry", registry), ("device", device), ("user", user),
+            ("from", since.flatMap { context.instant(since: $0) }),
+        ]
+        let list = AdminList(
+            elements: try server.list("reports", query: query, page: "before", limit: limit),
+            columns: [
+                .init("TIME", "time"), .init("DEVICE", "device"), .init("USER", "user"), .init("ACTION", "action"),
+                .init("REGISTRY", "registry"), .init("VERDICT", "verdict"), .init("POINT", "point"),
+            ],
+            nothing: "nothing was refused"
+        )
+        context.show(list, as: common.format)
+    }
+}
+
+extension CommandContext {
+    /// The moment that somebody means by `30m` or a date, as the server reads it.
+    fileprivate func instant(since text: String) -> String? {
+        Timestamp.start(of: text, now: now()).map { Instant(seconds: Int64($0)).description }
+    }
+}

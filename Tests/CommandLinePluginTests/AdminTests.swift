@@ -1,0 +1,545 @@
+import Foundation
+import LocalInstallation
+import RegistryAccess
+import SignedPolicy
+import TestSupport
+import Testing
+
+@testable import CommandLinePlugin
+
+/// `docker ram admin` against a stand-in for the server: what is asked, what is kept, and what people are told.
+struct AdminTests {
+    private typealias Reply = ServerStandIn.Reply
+
+    private static let policy = """
+        {"version":7,"organization":"acme","contact":"it@acme.test",\
+        "registries":[{"address":"docker.io","nickname":"Hub","allowed":true},\
+        {"address":"ghcr.io","allowed":true,"actions":["pull"]}]}
+        """
+    private static let token = "ramp_secret"
+    private static let saved = #"{"version":8,"isNew":true,"warnings":[]}"#
+
+    /// What the server answers where nothing else is said.
+    private static func answer(_ request: ServerStandIn.Request) -> Reply {
+        let path = String(request.target.prefix { $0 != "?" })
+        switch (request.method, path.replacing("/v1/organizations/acme/", with: "")) {
+        case ("GET", "policy"): return Reply(body: policy, version: 7)
+        case ("GET", "policy/versions/6"):
+            let older = policy.replacing("\"version\":7", with: "\"version\":6").replacing("docker.io", with: "quay.io")
+            return Reply(body: #"{"version":6,"policy":\#(older),"teams":{}}"#)
+        case ("GET", "teams/backend/policy"):
+            return Reply(body: #"{"team":"backend","registries":[{"address":"quay.io","allowed":true}]}"#, version: 7)
+        case ("PUT", _), ("POST", "policy/rollback"): return Reply(body: saved, version: 8)
+        case ("POST", "tokens"): return Reply(status: 201, body: #"{"token":"ramp_new","expires":"2027-01-01T00:00:00Z"}"#)
+        case ("POST", "invitations"):
+            return Reply(status: 201, body: #"{"invitation":"rami_new","expires":"2027-01-01T00:00:00Z"}"#)
+        case ("DELETE", let path) where path.hasPrefix("sessions"): return Reply(body: #"{"ended":2}"#)
+        case ("DELETE", _), ("PATCH", _): return Reply(status: 204)
+        case ("GET", let list): return Reply(body: #"{"\#(list)":[],"next":null}"#)
+        default: return Reply(status: 201, body: "{}")
+        }
+    }
+
+    private static func with(
+        _ answer: @escaping @Sendable (ServerStandIn.Request) -> ServerStandIn.Reply = answer,
+        _ body: (Machine, ServerStandIn) async throws -> Void
+    ) async throws {
+        try await withTemporaryDirectory { directory in
+            let machine = Machine(directory: directory)
+            for path in [machine.config, machine.programs, machine.root] {
+                try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            }
+            try machine.installHelper()
+            try await ServerStandIn.with(answer) { try await body(machine, $0) }
+        }
+    }
+
+    /// Runs a command on a thread of its own: it waits for what tasks do.
+    private static func run(
+        _ machine: Machine,
+        _ words: [String],
+        extra: [String: String] = [:],
+        input: String? = nil
+    ) async -> Machine.Outcome {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(returning: machine.run(["admin"] + words, extra: extra, input: input))
+            }
+        }
+    }
+
+    private static func environment(_ server: ServerStandIn) -> [String: String] {
+        ["DOCKER_RAM_SERVER": server.url, "DOCKER_RAM_ORGANIZATION": "acme", "DOCKER_RAM_TOKEN": token]
+    }
+
+    // MARK: - The wire
+
+    @Test(
+        "each command asks for what it says, once",
+        arguments: [
+            ("policy history --limit 5", ["GET policy/versions?limit=5"], ""),
+            ("policy diff 6", ["GET policy", "GET policy/versions/6"], ""),
+            ("policy rollback 6 --message back", ["GET policy", "POST policy/rollback"], #"{"version":6,"comment":"back"}"#),
+            ("member list", ["GET members"], ""),
+            ("member role bob editor", ["PATCH members/bob"], #"{"role":"editor"}"#),
+            ("member remove bob", ["DELETE members/bob"], ""),
+            ("member invite --role auditor --email a@b.test", ["POST invitations"], #"{"role":"auditor","email":"a@b.test"}"#),
+            ("member invitations", ["GET invitations"], ""),
+            ("member uninvite x/y", ["DELETE invitations/x%2Fy"], ""),
+            ("team list", ["GET teams"], ""),
+            ("team create backend", ["POST teams"], #"{"name":"backend"}"#),
+            ("team delete backend", ["DELETE teams/backend"], ""),
+            ("team add backend bob", ["PUT teams/backend/members/bob"], ""),
+            ("team remove backend bob", ["DELETE teams/backend/members/bob"], ""),
+            ("session list --user bob", ["GET sessions?user=bob"], ""),
+            ("session end abc", ["DELETE sessions/abc"], ""),
+            ("session end --user bob --device d1", ["DELETE sessions?user=bob&device=d1"], ""),
+            ("session end --all --yes", ["DELETE sessions"], ""),
+            ("token list", ["GET tokens"], ""),
+            (
+                "token create ci --scopes policy:read,policy:write --days 7", ["POST tokens"],
+                #"{"name":"ci","scopes":["policy:read","policy:write"],"days":7}"#
+            ),
+            ("token revoke abc", ["DELETE tokens/abc"], ""),
+            ("device list", ["GET devices?limit=200"], ""),
+            ("device remove d1", ["DELETE devices/d1"], ""),
+            ("device tokens list", ["GET enrollment-tokens"], ""),
+            ("device tokens create laptops --days 3", ["POST enrollment-tokens"], #"{"name":"laptops","days":3}"#),
+            ("device tokens revoke laptops", ["DELETE enrollment-tokens/laptops"], ""),
+            (
+                "activity --since 2026-11-20 --actor bob",
+                ["GET activity?actor=bob&from=2026-11-20T00%3A00%3A00Z&limit=50"], ""
+            ),
+            ("report list --registry ghcr.io --limit 3", ["GET reports?registry=ghcr.io&limit=3"], ""),
+            ("key create policy", ["POST keys"], #"{"kind":"policy"}"#),
+        ]
+    )
+    func wire(command: String, expected: [String], body: String) async throws {
+        try await Self.with { machine, server in
+            let words = command.split(separator: " ").map(String.init)
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            let lines = server.requests.map { $0.line.replacing("/v1/organizations/acme/", with: "") }
+            #expect(Set(lines) == Set(expected) && lines.count == expected.count, "\(lines)")
+            #expect(server.requests.last { !$0.body.isEmpty }?.body ?? "" == body)
+            #expect(server.requests.allSatisfy { $0.headers["authorization"] == "Bearer \(Self.token)" })
+            #expect(!outcome.output.contains(Self.token) && !outcome.errors.contains(Self.token))
+            // Also as JSON, which is one document.
+            let json = await Self.run(machine, words + ["--format", "json"], extra: Self.environment(server))
+            #expect(json.code == 0)
+            #expect((try? StrictJSON.parse(Array(json.output.utf8))) != nil, "\(json.output)")
+        }
+    }
+
+    @Test
+    func `all pages of a list are asked for, and no more than were wanted`() async throws {
+        try await Self.with { request in
+            let isSecond = request.target.contains("after=d2")
+            return isSecond
+                ? Reply(body: #"{"devices":[{"device":"d3","name":"c"}],"next":null}"#)
+                : Reply(body: #"{"devices":[{"device":"d1","name":"a"},{"device":"d2","name":"b"}],"next":"d2"}"#)
+        } _: { machine, server in
+            let outcome = await Self.run(machine, ["device", "list"], extra: Self.environment(server))
+            #expect(outcome.output.split(separator: "\n").map { $0.prefix(2) } == ["DE", "d1", "d2", "d3"])
+            #expect(server.requests.count == 2)
+        }
+        try await Self.with { request in
+            let count = request.target.contains("limit=2") ? 2 : 1
+            let lines = (0..<count).map { "{\"time\":\"t\($0)\"}" }.joined(separator: ",")
+            return Reply(body: #"{"activity":[\#(lines)],"next":17}"#)
+        } _: { machine, server in
+            _ = await Self.run(machine, ["activity", "--limit", "2"], extra: Self.environment(server))
+            #expect(server.requests.count == 1)
+        }
+    }
+
+    // MARK: - The policy
+
+    @Test(
+        "a registry is added to what the server has, and taken out of it",
+        arguments: [
+            (
+                "add quay.io --nickname Quay --actions pull,push --repositories acme/**",
+                #"[{"address":"docker.io","nickname":"Hub","allowed":true},{"address":"ghcr.io","allowed":true,"actions":["pull"]},{"address":"quay.io","nickname":"Quay","allowed":true,"actions":["pull","push"],"repositories":["acme/**"]}]"#
+            ),
+            (
+                "add ghcr.io --replace --deny",
+                #"[{"address":"docker.io","nickname":"Hub","allowed":true},{"address":"ghcr.io","allowed":false}]"#
+            ),
+            ("remove docker.io", #"[{"address":"ghcr.io","allowed":true,"actions":["pull"]}]"#),
+        ]
+    )
+    func change(command: String, registries: String) async throws {
+        try await Self.with { machine, server in
+            let words = ["registry"] + command.split(separator: " ").map(String.init)
+            let outcome = await Self.run(machine, words + ["-m", "a b&c"], extra: Self.environment(server))
+            #expect(outcome.output == "Saved policy version 8 of acme.\n", "\(outcome)")
+            let put = try #require(server.requests.last)
+            #expect(put.line == "PUT /v1/organizations/acme/policy?comment=a%20b%26c")
+            #expect(put.headers["if-match"] == "\"7\"")
+            let document = try StrictJSON.parse(Array(put.body.utf8))
+            #expect(document.value(named: "registries")?.text() == registries)
+            // What has nothing to do with it stays.
+            #expect(document.value(named: "contact") == .string("it@acme.test"))
+        }
+    }
+
+    @Test
+    func `what a team has in addition is changed by itself`() async throws {
+        try await Self.with { machine, server in
+            let words = ["registry", "add", "ghcr.io", "--team", "backend"]
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            let put = try #require(server.requests.last)
+            #expect(put.line == "PUT /v1/organizations/acme/teams/backend/policy")
+            #expect(put.headers["if-match"] == "\"7\"")
+            let document = try StrictJSON.parse(Array(put.body.utf8))
+            #expect(
+                document.text()
+                    == #"{"registries":[{"address":"quay.io","allowed":true},{"address":"ghcr.io","allowed":true}]}"#
+            )
+        }
+    }
+
+    @Test(
+        "what cannot be done is said before anything is sent",
+        arguments: [
+            ("registry add ghcr.io", "there is a rule for \"ghcr.io\" already", 1),
+            ("registry remove quay.io", "there is no rule for \"quay.io\"", 1),
+            ("registry add ghcr..io", "\"ghcr..io\" is no address of a registry", 1),
+            ("registry add quay.io --actions pull,fly", "--actions is a list of pull, push and login", 64),
+            ("session end --all", "--all makes everybody sign in again, you too; if that is meant, add --yes", 64),
+            ("session end", "say which sessions", 64),
+            ("session end abc --all --yes", "say which sessions", 64),
+            ("session end --user=", "a name is empty", 64),
+            ("activity --since yesterday", "--since is a time like", 64),
+            ("token create ci --scopes policy:read --days 0", "--days is a number from 1 to 365", 64),
+            ("policy plan missing.json", "cannot read \"missing.json\"", 1),
+            ("policy show --server ftp://acme.test", "\"ftp://acme.test\" is no address of a server", 1),
+            ("policy show --server http://acme.test", "\"http://acme.test\" is no address of a server", 1),
+            ("policy show --organization a", "\"a\" is no name of an organization", 1),
+        ]
+    )
+    func mistakes(command: String, message: String, code: Int32) async throws {
+        try await Self.with { machine, server in
+            let words = command.split(separator: " ").map(String.init)
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            #expect(outcome.errors.hasPrefix("docker ram: \(message)"), "\(outcome.errors)")
+            #expect(outcome.code == code)
+            #expect(outcome.output.isEmpty)
+            #expect(server.requests.allSatisfy { $0.method == "GET" })
+        }
+    }
+
+    @Test
+    func `a file is applied to the version that it was made from, and plan saves nothing`() async throws {
+        try await Self.with { machine, server in
+            let file = "\(machine.directory)/policy.json"
+            try machine.write(Self.policy.replacing("\"version\":7", with: "\"version\":5"), "policy.json")
+            let applied = await Self.run(machine, ["policy", "apply", "-f", file], extra: Self.environment(server))
+            #expect(applied.code == 0, "\(applied.errors)")
+            #expect(server.requests.map(\.method) == ["PUT"])
+            #expect(server.requests.last?.headers["if-match"] == "\"5\"")
+            let replaced = await Self.run(
+                machine,
+                ["policy", "apply", "-f", file, "--replace", "--acknowledge-lock-out"],
+                extra: Self.environment(server)
+            )
+            #expect(replaced.code == 0)
+            #expect(server.requests.last?.headers["if-match"] == "\"7\"")
+            #expect(server.requests.last?.line == "PUT /v1/organizations/acme/policy?acknowledgeLockOut=true")
+
+            try machine.write(Self.policy.replacing("ghcr.io", with: "quay.io"), "policy.json")
+            let plan = await Self.run(machine, ["policy", "plan", file], extra: Self.environment(server))
+            #expect(plan.output.hasPrefix("policy version 7 -> 8\n-  ghcr.io"), "\(plan.output)")
+            #expect(server.requests.last?.method == "GET")
+
+            try machine.write(Self.policy.replacing("acme\"", with: "other\""), "policy.json")
+            let foreign = await Self.run(machine, ["policy", "apply", "-f", file], extra: Self.environment(server))
+            #expect(foreign.errors.contains("is the policy of \"other\" and not of \"acme\""))
+            #expect(foreign.code == 1)
+        }
+    }
+
+    // MARK: - Refusals
+
+    @Test(
+        "what the server refuses is said in its words, with what to do",
+        arguments: [
+            (
+                Reply.problem(412, "changed_meanwhile", "version 7 is not the newest, so nothing was saved", hint: "look"),
+                "docker ram: version 7 is not the newest, so nothing was saved\ndocker ram: hint: look\n"
+            ),
+            (
+                Reply.problem(422, "locks_out", "a rule denies the server", hint: "say acknowledgeLockOut"),
+                "docker ram: a rule denies the server\n"
+                    + "docker ram: hint: take it out or make it narrower; if it is meant: --acknowledge-lock-out\n"
+            ),
+            (
+                Reply(
+                    status: 422,
+                    body: #"{"code":"faulty","detail":"not in order","faults":[{"line":2,"column":3,"message":"bad"}]}"#
+                ),
+                "docker ram: error: bad\ndocker ram: not in order\n"
+            ),
+            (
+                Reply.problem(403, "forbidden", "you may not do this"),
+                "docker ram: you may not do this\n"
+            ),
+            (
+                Reply.problem(401, "not_signed_in", "this needs a token", hint: "sign in"),
+                "docker ram: this needs a token\n"
+                    + "docker ram: hint: the token in DOCKER_RAM_TOKEN is wrong or not good any more\n"
+            ),
+            (
+                Reply(status: 502, body: "<html>bad gateway</html>"),
+                "docker ram: \"URL\": the server answered with status 502\n"
+            ),
+            (
+                Reply(status: 302),
+                "docker ram: \"URL\": the server sends elsewhere, and nobody follows\n"
+            ),
+            (
+                Reply(status: 200, body: "{"),
+                "docker ram: \"URL\": the server's answer cannot be understood"
+            ),
+        ]
+    )
+    private func refusals(reply: ServerStandIn.Reply, errors: String) async throws {
+        try await Self.with { $0.method == "GET" ? Self.answer($0) : reply } _: { machine, server in
+            let words = ["registry", "remove", "ghcr.io"]
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            #expect(outcome.errors.replacing(server.url, with: "URL").hasPrefix(errors), "\(outcome.errors)")
+            #expect(outcome.code == 1)
+            #expect(outcome.output.isEmpty)
+        }
+    }
+
+    @Test
+    func `a server that is not there is named`() async throws {
+        try await Self.with { machine, server in
+            let extra = Self.environment(server).merging(["DOCKER_RAM_SERVER": "http://127.0.0.1:1"]) { $1 }
+            let outcome = await Self.run(machine, ["member", "list"], extra: extra)
+            #expect(outcome.errors.hasPrefix("docker ram: \"http://127.0.0.1:1\": "), "\(outcome.errors)")
+            #expect(outcome.errors.contains("hint: see whether http://127.0.0.1:1/healthz answers"))
+            #expect(outcome.code == 1)
+        }
+    }
+
+    // MARK: - Signing in
+
+    private static let record = "config/ram-admin.json"
+
+    /// Where the stand-in for docker-credential-ram keeps the session.
+    private static func kept(_ server: ServerStandIn) -> String {
+        "store/" + "\(server.url)/docker-ram-admin".replacing("/", with: "_").replacing(":", with: "_")
+    }
+
+    private static func session(_ number: Int, expiresIn: Int = 900) -> Reply {
+        Reply(
+            body: """
+                {"access_token":"rama_\(number)","token_type":"Bearer","expires_in":\(expiresIn),\
+                "refresh_token":"ramr_\(number)","user":"alice"}
+                """
+        )
+    }
+
+    @Test
+    func `a session is kept in the keyring, renewed when it is due, and ended by logout`() async throws {
+        try await Self.with { request in
+            switch request.target {
+            case "/v1/token" where request.body.contains("grant_type=password"): Self.session(1, expiresIn: 10)
+            case "/v1/token": Self.session(2)
+            case "/v1/me": Reply(body: #"{"name":"alice","organizations":[{"name":"acme","role":"owner"}]}"#)
+            case "/v1/token/revoke": Reply(status: 200)
+            default: Self.answer(request)
+            }
+        } _: { machine, server in
+            let words = ["login", server.url, "--username", "alice", "--password-stdin"]
+            let login = await Self.run(machine, words, input: "correct horse")
+            #expect(login.output == "Signed in to acme at \(server.url) as alice.\n", "\(login.errors)")
+            // Without --organization the session is for all that she belongs to, and that is one.
+            #expect(
+                server.requests.first?.body == "grant_type=password&username=alice&password=correct%20horse"
+            )
+            let record = try machine.read(Self.record)
+            #expect(record.contains("\"organization\": \"acme\"") && !record.contains("ram" + "r_"))
+            let mode = try FileManager.default.attributesOfItem(atPath: "\(machine.directory)/\(Self.record)")
+            #expect(mode[.posixPermissions] as? Int == 0o600)
+            #expect(try machine.read(Self.kept(server)).contains(#""Username":"acme/alice""#))
+
+            // Ten seconds are too few, so the next command renews first, and keeps what it got.
+            let list = await Self.run(machine, ["member", "list"])
+            #expect(list.code == 0, "\(list.errors)")
+            #expect(server.requests.map(\.target).suffix(2) == ["/v1/token", "/v1/organizations/acme/members"])
+            #expect(
+                server.requests[server.requests.count - 2].body
+                    == "grant_type=refresh_token&refresh_token=ramr_1&organization=acme"
+            )
+            #expect(server.requests.last?.headers["authorization"] == "Bearer rama_2")
+            #expect(try machine.read(Self.kept(server)).contains("ramr_2"))
+            // And the one after that does not.
+            _ = await Self.run(machine, ["team", "list"])
+            #expect(server.requests.last { $0.target == "/v1/token" }?.body.contains("ramr_1") == true)
+
+            // Another server gets nothing of it.
+            let other = await Self.run(machine, ["team", "list", "--server", "https://other.test"])
+            #expect(other.errors.hasPrefix("docker ram: it is not known which organization is meant"))
+            let named = ["team", "list", "--server", "https://other.test", "--organization", "acme"]
+            let signedOut = await Self.run(machine, named)
+            #expect(signedOut.errors.hasPrefix("docker ram: you are not signed in to \"https://other.test\""))
+
+            let logout = await Self.run(machine, ["logout"])
+            #expect(logout.output == "Signed out alice from \(server.url).\n", "\(logout.errors)")
+            #expect(server.requests.last?.body == "token=ramr_2")
+            for path in [Self.record, Self.kept(server)] {
+                #expect(!FileManager.default.fileExists(atPath: "\(machine.directory)/\(path)"))
+            }
+            for said in [login, list, logout] {
+                #expect(!(said.output + said.errors).contains("rama_") && !said.errors.contains("horse"))
+            }
+        }
+    }
+
+    @Test
+    func `an access token that is not good any more is renewed, and a session that has ended is said`() async throws {
+        let refused = Reply.problem(401, "not_signed_in", "this needs a token that is good now", hint: "sign in")
+        try await Self.with { request in
+            switch request.target {
+            case "/v1/token" where request.body.contains("ramr_1"): Self.session(2)
+            case "/v1/token" where request.body.contains("ramr_2"):
+                Reply(status: 400, body: #"{"error":"invalid_grant","error_description":"ended"}"#)
+            case "/v1/token": Self.session(1)
+            default: request.headers["authorization"] == "Bearer rama_2" && request.target.hasSuffix("members")
+                ? Self.answer(request) : refused
+            }
+        } _: { machine, server in
+            let words = ["login", server.url, "--organization", "acme", "--token-stdin"]
+            let login = await Self.run(machine, words, input: "ramp_x")
+            #expect(login.code == 0, "\(login.errors)")
+            #expect(
+                server.requests.first?.body
+                    == "grant_type=urn%3Adocker-ram%3Aaccess-token&token=ramp_x&organization=acme"
+            )
+            let list = await Self.run(machine, ["member", "list"])
+            #expect(list.code == 0, "\(list.errors)")
+            let ended = await Self.run(machine, ["team", "list"])
+            #expect(
+                ended.errors == """
+                    docker ram: your session at "\(server.url)" has ended
+                    docker ram: hint: run: docker ram admin login \(server.url)
+
+                    """
+            )
+            #expect(ended.code == 1)
+        }
+    }
+
+    @Test(
+        "who cannot sign in is told why, and nothing is kept",
+        arguments: [
+            (
+                Reply(status: 400, body: #"{"error":"invalid_grant","error_description":"x"}"#),
+                "the name or the password is wrong"
+            ),
+            (
+                Reply(status: 400, body: #"{"error":"not_a_member","error_description":"x"}"#),
+                "you do not belong to \"acme\""
+            ),
+            (Reply.problem(429, "too_many_requests", "slowly"), "\"URL\": the server refused: too_many_requests (429)"),
+        ]
+    )
+    private func cannotSignIn(reply: ServerStandIn.Reply, message: String) async throws {
+        try await Self.with { _ in reply } _: { machine, server in
+            let words = ["login", server.url, "--organization", "acme", "-u", "alice", "--password-stdin"]
+            let outcome = await Self.run(machine, words, input: "correct horse")
+            let errors = outcome.errors.replacing(server.url, with: "URL")
+            #expect(errors.hasPrefix("docker ram: \(message)\n"), "\(errors)")
+            #expect(outcome.code == 1)
+            #expect(!FileManager.default.fileExists(atPath: "\(machine.directory)/\(Self.record)"))
+            #expect(!FileManager.default.fileExists(atPath: "\(machine.directory)/store"))
+        }
+    }
+
+    @Test
+    func `without a keyring nobody stays signed in, and it is said how it goes without one`() async throws {
+        try await Self.with { $0.target == "/v1/token" ? Self.session(1) : Reply(status: 200) } _: { machine, server in
+            try machine.write("#!/bin/sh\necho 'no keyring here'; exit 1\n", "bin/docker-credential-ram", mode: 0o755)
+            let words = ["login", server.url, "--organization", "acme", "-u", "alice", "--password-stdin"]
+            let outcome = await Self.run(machine, words, input: "correct horse")
+            #expect(outcome.errors.hasPrefix("docker ram: the keyring cannot be used: no keyring here\n"))
+            #expect(outcome.errors.contains("DOCKER_RAM_TOKEN"))
+            // The session that nobody has was ended.
+            #expect(server.requests.last?.line == "POST /v1/token/revoke")
+            #expect(!FileManager.default.fileExists(atPath: "\(machine.directory)/\(Self.record)"))
+        }
+    }
+
+    @Test
+    func `nothing is asked of anybody before it is known who and where`() async throws {
+        try await Self.with { machine, server in
+            let nowhere = await Self.run(machine, ["member", "list"])
+            #expect(nowhere.errors.hasPrefix("docker ram: it is not known which server is meant\n"))
+            let noToken = Self.environment(server).merging(["DOCKER_RAM_TOKEN": "rama_x"]) { $1 }
+            let wrong = await Self.run(machine, ["member", "list"], extra: noToken)
+            #expect(wrong.errors.hasPrefix("docker ram: what is in DOCKER_RAM_TOKEN is no access token"))
+            #expect(!wrong.errors.contains("rama_x"))
+            try machine.write(#"{"server":"\#(server.url)","organization":"acme","token":"x"}"#, Self.record)
+            let faulty = await Self.run(machine, ["member", "list"])
+            #expect(faulty.errors.contains("ram-admin.json\" is not in order"), "\(faulty.errors)")
+            #expect(server.requests.isEmpty)
+        }
+    }
+
+    // MARK: - Keys
+
+    @Test
+    func `a root key is made once, signs what it is given, and is not shown`() async throws {
+        try await Self.with { machine, _ in
+            let directory = "\(machine.directory)/keys"
+            let made = await Self.run(machine, ["key", "init", "--out", directory, "--format", "json"])
+            let json = try StrictJSON.parse(Array(made.output.utf8))
+            let file = try machine.read("keys/root.key")
+            let key = try #require(SigningKey(file: Array(file.utf8)))
+            #expect(json.value(named: "fingerprint")?.text == key.verificationKey.id.fingerprint)
+            #expect(json.value(named: "publicKey")?.text == StrictBase64.encode(key.verificationKey.bytes))
+            #expect(!made.output.contains(file.dropFirst(30).prefix(20)))
+            let mode = try FileManager.default.attributesOfItem(atPath: "\(directory)/root.key")
+            #expect(mode[.posixPermissions] as? Int == 0o600)
+            let again = await Self.run(machine, ["key", "init", "--out", directory])
+            #expect(again.errors.hasPrefix("docker ram: \"\(directory)/root.key\" is there already\n"))
+            #expect(try machine.read("keys/root.key") == file)
+
+            let others = [DocumentKind.policy, .freshness, .ticket].map { ($0, SigningKey.generate().verificationKey) }
+            var roles = Dictionary(uniqueKeysWithValues: others.map { ($0.0, RootDocument.Role([$0.1])) })
+            roles[.root] = RootDocument.Role([key.verificationKey])
+            let root = RootDocument(
+                organization: "acme",
+                version: 1,
+                expires: Instant(seconds: 2_000_000_000),
+                roles: roles
+            )
+            try machine.write("\(try Envelope(signing: root.payload, as: .root, with: []).json)\n", "root.json")
+            let path = "\(machine.directory)/root.json"
+            let sign = ["key", "sign", path, "--key", "\(directory)/root.key"]
+            for _ in 0..<2 {
+                let signed = await Self.run(machine, sign)
+                #expect(signed.code == 0, "\(signed.errors)")
+                #expect(signed.output.contains("root document 1 of acme, until 2033-05-18T03:33:20Z"))
+                for (_, key) in others { #expect(signed.output.contains(key.id.fingerprint)) }
+                #expect(signed.errors.isEmpty)
+            }
+            let text = try machine.read("root.json").trimmingCharacters(in: .newlines)
+            let envelope = try Envelope(json: Array(text.utf8), as: .root)
+            #expect(envelope.payload == root.payload)
+            let id = key.verificationKey.id
+            #expect(envelope.signers(among: [id: key.verificationKey]) == [id] && envelope.signatures.count == 1)
+
+            chmod("\(directory)/root.key", 0o644)
+            let open = await Self.run(machine, sign)
+            #expect(open.errors.hasPrefix("docker ram: others may read \"\(directory)/root.key\"\n"))
+            let none = await Self.run(machine, ["key", "sign", "\(directory)/root.pub", "--key", "x"])
+            #expect(none.errors.contains("root.pub\" is no root document"))
+        }
+    }
+}
