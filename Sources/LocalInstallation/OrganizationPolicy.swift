@@ -25,6 +25,8 @@ public struct OrganizationPolicy: Sendable {
     public let state: State
     /// Why nothing is in force, or why there is nothing newer; nothing if all is well.
     public let reason: String
+    /// When the server said so last.
+    public let issued: Instant?
     /// Until when the policy holds if nothing newer comes.
     public let until: Instant?
     /// Who is signed in.
@@ -39,6 +41,7 @@ public struct OrganizationPolicy: Sendable {
     ///   - server: its server.
     ///   - state: what is in force.
     ///   - reason: why nothing is, or why there is nothing newer.
+    ///   - issued: when the server said so last.
     ///   - until: until when the policy holds.
     ///   - user: who is signed in.
     ///   - policy: the policy, if one is enforced.
@@ -47,6 +50,7 @@ public struct OrganizationPolicy: Sendable {
         server: String,
         state: State,
         reason: String = "",
+        issued: Instant? = nil,
         until: Instant? = nil,
         user: String? = nil,
         policy: AccessPolicy? = nil
@@ -55,6 +59,7 @@ public struct OrganizationPolicy: Sendable {
         self.server = server
         self.state = state
         self.reason = reason
+        self.issued = issued
         self.until = until
         self.user = user
         self.policy = policy
@@ -76,7 +81,7 @@ public struct OrganizationPolicy: Sendable {
             guard until > now else {
                 return withheld(.expired, reason.isEmpty ? "it ended at \(until)" : reason)
             }
-            let source = PolicySource.Organization(server: server, until: until, user: user)
+            let source = PolicySource.Organization(server: server, issued: issued, until: until, user: user)
             let problem = reason.isEmpty ? nil : reason
             return .policy(policy, source: PolicySource(path: path, problem: problem, organization: source))
         case .signInRequired: return withheld(.signInRequired, reason)
@@ -148,9 +153,9 @@ public struct OrganizationPolicy: Sendable {
         try scanner.checkSize()
         var texts: [String: String] = [:]
         var state: State?
-        var until: Instant?
+        var times: [String: Instant] = [:]
         var policy: AccessPolicy?
-        let keys = ["version", "organization", "server", "state", "reason", "until", "user", "policy"]
+        let keys = ["version", "organization", "server", "state", "reason", "issued", "until", "user", "policy"]
         try scanner.object(of: keys) { (key, scanner) throws(InvalidJSON) in
             _ = scanner.peek()
             let start = scanner.position
@@ -161,9 +166,9 @@ public struct OrganizationPolicy: Sendable {
             case "state":
                 state = State(rawValue: try scanner.string())
                 guard state != nil else { throw scanner.fault("this is no state that is known", at: start) }
-            case "until":
-                until = Instant(try scanner.string())
-                guard until != nil else { throw scanner.fault("this is no instant", at: start) }
+            case "issued", "until":
+                times[key] = Instant(try scanner.string())
+                guard times[key] != nil else { throw scanner.fault("this is no instant", at: start) }
             case "policy": policy = try PolicyReader.document(&scanner, packs)
             default: texts[key] = try scanner.string()
             }
@@ -179,7 +184,8 @@ public struct OrganizationPolicy: Sendable {
             server: try need(texts["server"], "server"),
             state: try need(state, "state"),
             reason: texts["reason"] ?? "",
-            until: until,
+            issued: times["issued"],
+            until: times["until"],
             user: texts["user"],
             policy: policy
         )
@@ -194,6 +200,7 @@ public struct OrganizationPolicy: Sendable {
             JSONMember("state", .string(state.rawValue)),
             JSONMember("reason", .string(reason)),
         ]
+        if let issued { members.append(JSONMember("issued", .string(issued.description))) }
         if let until { members.append(JSONMember("until", .string(until.description))) }
         if let user { members.append(JSONMember("user", .string(user))) }
         if let policy { members.append(JSONMember("policy", policy.document)) }

@@ -200,6 +200,8 @@ public struct PolicySource: Sendable, Hashable {
     public struct Organization: Sendable, Hashable {
         /// The server.
         public let server: String
+        /// When the server said last that the policy holds.
+        public let issued: Instant?
         /// Until when the policy holds if nothing newer comes.
         public let until: Instant
         /// Who is signed in, if somebody is.
@@ -209,10 +211,12 @@ public struct PolicySource: Sendable, Hashable {
         ///
         /// - Parameters:
         ///   - server: the server.
+        ///   - issued: when the server said last that the policy holds.
         ///   - until: until when the policy holds.
         ///   - user: who is signed in.
-        public init(server: String, until: Instant, user: String?) {
+        public init(server: String, issued: Instant?, until: Instant, user: String?) {
             self.server = server
+            self.issued = issued
             self.until = until
             self.user = user
         }

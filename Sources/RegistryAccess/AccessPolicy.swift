@@ -28,7 +28,7 @@ public struct AccessPolicy: Sendable {
     }
 
     /// The version, at least 1.
-    public let version: Int
+    public private(set) var version: Int
     /// The organization's name.
     public let organization: String
     /// Whether the policy is in force at all.
@@ -84,6 +84,16 @@ public struct AccessPolicy: Sendable {
         self.packs = packs
         index = RuleIndex(rules)
         egress = EgressIndex(rules, index, packs)
+    }
+
+    /// The same policy under another number.
+    ///
+    /// - Parameter version: the version.
+    /// - Returns: the policy, without reading a rule again.
+    package func numbered(_ version: Int) -> AccessPolicy {
+        var policy = self
+        policy.version = version
+        return policy
     }
 
     /// Decides.

@@ -54,6 +54,37 @@ struct HelperRefusalTests {
         }
     }
 
+    @Test(
+        "on a machine of an organization, what docker-ramd says is in force decides, and nothing else",
+        arguments: [
+            ("sign-in-required", "Your organization requires you to sign in: registry.json names acme ("),
+            ("not-a-member", "Only members of this organization may use registries here: acme ("),
+            ("expired", "Registries are refused because the policy of acme has expired: away ("),
+            ("none", "Registries are refused until the policy can be read: run docker ram status ("), ("enforced", ""),
+        ]
+    )
+    func organization(state: String, sentence: String) throws {
+        try withKeyringSession(.unlocked) { session in
+            try session.store("ghcr.io", "u", "hunter2")
+            // An enrolled machine does not go by this.
+            try session.allow(state == "enforced" ? "a.test" : "ghcr.io")
+            let fingerprint = "sha256:" + String(repeating: "0", count: 64)
+            let enrollment =
+                #"{"version":1,"server":"https://ram.acme.test","organization":"acme","fingerprint":"\#(fingerprint)"}"#
+            try session.write(enrollment, to: "root/etc/docker-ram/enrollment.json", mode: 0o644)
+            #expect(try session.ours("get", "ghcr.io").text.hasPrefix("Registries are refused until"))
+            let policy =
+                #"{"version":1,"organization":"acme","registries":[{"address":"ghcr.io","allowed":true}]}"#
+            let inForce =
+                #"{"version":1,"organization":"acme","server":"https://ram.acme.test","state":"\#(state)","#
+                + #""reason":"away","until":"9999-01-01T00:00:00Z","policy":\#(policy)}"#
+            try session.write(inForce, to: "root/var/lib/docker-ram/in-force.json", mode: 0o644)
+            let get = try session.ours("get", "ghcr.io")
+            #expect(get.status == (state == "enforced" ? 0 : 1))
+            #expect(state == "enforced" ? get.text.contains("hunter2") : get.text.hasPrefix(sentence), "\(get)")
+        }
+    }
+
     @Test("a server URL that is no address is refused while a policy is in force, and nothing of it is printed")
     func notAnAddress() throws {
         try withKeyringSession(.unlocked) { session in

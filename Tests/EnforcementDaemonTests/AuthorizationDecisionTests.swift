@@ -254,6 +254,34 @@ struct AuthorizationDecisionTests {
         #expect(try decide(ordinary, state).answer == .allow)
     }
 
+    @Test(
+        arguments: [
+            ("/auth", #"{"serveraddress":"ram.acme.test:8443"}"#, true),
+            ("/auth", #"{"serveraddress":"https://ram.acme.test:8443/v2/"}"#, true),
+            ("/auth", #"{"serveraddress":"ram.acme.test"}"#, false),
+            ("/auth", #"{"serveraddress":"evil.test"}"#, false),
+            ("/images/create?fromImage=ram.acme.test:8443/x", "", false),
+        ],
+        [State.enforce, .unavailable]
+    )
+    func `people may sign in with the organization's server, and with no other`(
+        call: (String, String, Bool),
+        state: State
+    ) throws {
+        let request = JSONValue.object([
+            JSONMember("RequestMethod", .string("POST")), JSONMember("RequestUri", .string(call.0)),
+            JSONMember("RequestHeaders", .object([JSONMember("Content-Type", .string("application/json"))])),
+            JSONMember("RequestBody", .string(Data(call.1.utf8).base64EncodedString())),
+        ])
+        let decision = try decide(
+            Array(request.text().utf8),
+            state,
+            servers: [try ServerURL("https://ram.acme.test:8443")]
+        )
+        #expect((decision.answer == .allow) == call.2)
+        if call.2 { #expect(decision.records.map(\.reason) == [.organizationServer]) }
+    }
+
     private static func containerCreation(_ members: [JSONMember], name: String = "buildx_buildkit_x0") -> [UInt8] {
         let call = JSONValue.object([
             JSONMember("RequestMethod", .string("POST")),
@@ -267,13 +295,15 @@ struct AuthorizationDecisionTests {
     private func decide(
         _ call: [UInt8],
         _ state: State,
-        _ builderProxy: BuilderProxy? = nil
+        _ builderProxy: BuilderProxy? = nil,
+        servers: [ServerURL] = []
     ) throws -> AuthorizationDecision {
         var generator = FixedGenerator(value: 0x7F3A9C)
         return AuthorizationDecision(
             onCall: .success(call),
             from: nil,
             under: try state.policy(),
+            servers: servers,
             builderProxy: builderProxy,
             id: DecisionID(using: &generator),
             at: UTCTime(milliseconds: 0)

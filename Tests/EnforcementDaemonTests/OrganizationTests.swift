@@ -18,7 +18,7 @@ struct OrganizationTests {
     /// Nothing here waits for the pace, but tests should not take long.
     private static let pace: OrganizationKeeper.Pace = {
         var pace = OrganizationKeeper.Pace()
-        pace.tick = .milliseconds(20)
+        pace.tick = .milliseconds(50)
         pace.waiting = 1
         return pace
     }()

@@ -66,7 +66,8 @@ struct RunningDaemon: Sendable {
                 tasks.addTask { try await daemon.run(orders: orders) }
                 defer { continuation.finish() }
                 // The sockets take connections before anybody serves them; the policy is read before the first answer.
-                guard await eventually(within: 30, { (try? await running.status()) != nil }) else { throw NotServing() }
+                let isServing = await eventually(within: 120) { (try? await running.status()) != nil }
+                guard isServing else { throw NotServing() }
                 try await body(running)
             }
         }

@@ -118,8 +118,8 @@ struct DeviceTests {
         try await RunningServer.with { server in
             let device = try await server.register()
             let first = try await server.changes(device, wait: 60)
-            #expect(first == ("1-none", "none"))
-            let other = try await server.changes(device, after: "0-none", wait: 60)
+            #expect(first == ("1-0-none", "none"))
+            let other = try await server.changes(device, after: "0-0-none", wait: 60)
             #expect(other == first)
             let same = try await server.changes(device, after: first.cursor, wait: 0)
             #expect(same == first)
@@ -147,7 +147,7 @@ struct DeviceTests {
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             #expect(cursors.count == 200)
-            #expect(Set(cursors) == ["2-none"])
+            #expect(Set(cursors) == ["2-0-none"])
         }
     }
 
@@ -180,6 +180,24 @@ struct DeviceTests {
             try await server.ask(.put, "policy", by: "owner", body: server.policy(allowing: ["ghcr.io"]), ifMatch: 1)
             let after = try await server.changes(device, after: before.cursor, wait: 60)
             #expect(after.cursor != before.cursor)
+        }
+    }
+
+    @Test
+    func `a change of a team is one for its devices, also when a member leaves`() async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            var cursors = [try await server.changes(device).cursor]
+            let changes = [
+                "INSERT INTO teamMember (organization, team, user) VALUES ('acme', 'backend', 'member')",
+                "INSERT INTO teamMember (organization, team, user) VALUES ('acme', 'frontend', 'member')",
+                "DELETE FROM team WHERE name = 'backend'", "DELETE FROM membership WHERE user = 'member'",
+            ]
+            for sql in changes {
+                try await server.store.database.write { try $0.execute(sql: sql) }
+                cursors.append(try await server.changes(device, after: cursors.last, wait: 60).cursor)
+            }
+            #expect(Set(cursors).count == 5)
         }
     }
 

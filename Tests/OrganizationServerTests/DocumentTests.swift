@@ -165,6 +165,17 @@ struct DocumentTests {
     }
 
     @Test
+    func `a root document that ends soon is spoken of`() async throws {
+        try await RunningServer.with { server in
+            #expect(try await server.publisher.rootsEnding(within: 30 * 86_400).isEmpty)
+            server.time.pass(3621 * 86_400)
+            let ending = try await server.publisher.rootsEnding(within: 30 * 86_400)
+            #expect(ending.map(\.organization) == ["acme"])
+            #expect(ending.first?.end == SignedOrganization.start + 3650 * 86_400)
+        }
+    }
+
+    @Test
     func `an organization whose keys are lost does not keep others from being renewed`() async throws {
         try await RunningServer.with { server in
             try await RunningServer.begin("other", server.publisher, SigningKey.generate())

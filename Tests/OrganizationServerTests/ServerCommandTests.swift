@@ -2,6 +2,8 @@ import Foundation
 import GRDB
 import Glibc
 import RegistryAccess
+import SignedPolicy
+import Synchronization
 import TestSupport
 import Testing
 
@@ -249,6 +251,80 @@ struct ServerCommandTests {
                 let answer = try Self.signIn(port)
                 #expect(answer.contains("200 OK"), "\(answer)")
             }
+        }
+    }
+
+    /// Names of teams that the server said it has made.
+    private final class Acknowledged: Sendable {
+        private let list = Mutex<[String]>([])
+
+        var names: [String] { list.withLock { $0 } }
+
+        func append(_ name: String) { list.withLock { $0.append(name) } }
+    }
+
+    private static func makeTeams(
+        _ prefix: String,
+        _ port: Int,
+        _ token: OpaqueToken,
+        _ acknowledged: Acknowledged
+    ) async {
+        let head =
+            "POST /v1/organizations/acme/teams HTTP/1.1\r\nContent-Type: application/json\r\n"
+            + "Authorization: Bearer \(token.secret)"
+        for number in 0..<10_000 {
+            let name = "\(prefix)-\(number)"
+            guard let answer = try? ask(port, head, "{\"name\":\"\(name)\"}"), answer.contains(" 201 ") else { return }
+            acknowledged.append(name)
+            // What asks blocks its thread, and somebody has to do the killing.
+            await Task.yield()
+        }
+    }
+
+    @Test
+    func `what was acknowledged is there after the server was killed, once`() async throws {
+        try await withTemporaryDirectory { directory in
+            let data = "\(directory)/data"
+            try await Self.make(in: data)
+            let store = try Store(path: "\(data)/server.sqlite")
+            let token = try await store.makeAccessToken(
+                named: "test",
+                of: "alice",
+                in: "acme",
+                scopes: [.manageMembers],
+                now: .now,
+                expires: Instant.now + 86_400
+            )
+            try store.database.close()
+            let acknowledged = Acknowledged()
+            for round in 0..<5 {
+                try await Self.serving(data) { port, program in
+                    // Four write until the server is gone.
+                    await withTaskGroup { group in
+                        for writer in 0..<4 {
+                            group.addTask {
+                                await Self.makeTeams("team-\(round)-\(writer)", port, token, acknowledged)
+                            }
+                        }
+                        try? await waitUntil("twenty teams are made") {
+                            acknowledged.names.count >= (round + 1) * 20 || program.status != nil
+                        }
+                        program.send(SIGKILL)
+                    }
+                }
+            }
+            let names = acknowledged.names
+            #expect(names.count >= 100)
+            let database = try DatabaseQueue(path: "\(data)/server.sqlite")
+            let (kept, recorded) = try await database.read { database in
+                (
+                    try String.fetchAll(database, sql: "SELECT name FROM team"),
+                    try String.fetchAll(database, sql: "SELECT name FROM activity WHERE action = 'team.create'")
+                )
+            }
+            #expect(Set(names).subtracting(kept) == [])
+            // Each change and its record came together or not at all.
+            #expect(kept.sorted() == recorded.sorted())
         }
     }
 

@@ -11,11 +11,13 @@ struct MachineStatus {
 
     init(of context: CommandContext) {
         facts = MachineFacts(of: context)
-        var place = context.paths.policyFile
-        if case .policy(_, let source) = facts.policy { place = source.path }
-        policyAge = (try? Files.status(place)).map { status in
-            // The fourth number is the time of the last change.
-            Timestamp.age(seconds: context.now() - status.identity[3])
+        if case .policy(_, let source) = facts.policy, let organization = source.organization {
+            policyAge = organization.issued.map { Timestamp.age(seconds: context.now() - Int($0.seconds)) }
+        } else {
+            policyAge = (try? Files.status(context.paths.policyFile)).map { status in
+                // The fourth number is the time of the last change.
+                Timestamp.age(seconds: context.now() - status.identity[3])
+            }
         }
         let control = ControlClient(path: context.paths.controlSocket)
         let recent = facts.daemon == nil ? [] : (try? control.log(limit: 200)) ?? []
@@ -116,7 +118,7 @@ extension MachineStatus: CommandResult {
             add("Organization", policy.organization + (policy.contact.map { " (contact \($0))" } ?? ""))
             if let organization = source.organization {
                 if let user = organization.user { add("Signed in", user) }
-                let age = policyAge.map { ", received \($0)" } ?? ""
+                let age = policyAge.map { ", confirmed \($0)" } ?? ""
                 add("Policy", "version \(policy.version), \(policy.stateInWords)\(age)")
                 add("", "\(organization.server), holds until \(organization.until)")
                 if let problem = source.problem { add("", "nothing newer: \(problem)") }
@@ -191,6 +193,7 @@ extension MachineStatus {
             JSONMember("contact", .text(policy?.contact)),
             JSONMember("source", .text(source?.path)),
             JSONMember("server", .text(facts.enrollment?.server.description)),
+            JSONMember("issued", .text(source?.organization?.issued?.description)),
             JSONMember("until", .text(source?.organization?.until.description)),
             JSONMember("user", .text(source?.organization?.user ?? withheld?.user)),
             JSONMember("rules", .integer(policy?.rules.count)),

@@ -23,6 +23,7 @@ struct AuthorizationDecision: Sendable, Hashable {
     ///   - call: the body, or why there is none to look at.
     ///   - engine: the version of the engine, if it is known; without it the engine is taken for the newest.
     ///   - policy: the policy in force.
+    ///   - servers: where the organization's own server is; people may sign in there whatever the policy says.
     ///   - builderProxy: what BuildKit containers have to go through; without it none does.
     ///   - id: the decision's name.
     ///   - time: when.
@@ -30,6 +31,7 @@ struct AuthorizationDecision: Sendable, Hashable {
         onCall call: Result<[UInt8], MalformedCall>,
         from engine: EngineVersion?,
         under policy: PolicyInForce,
+        servers: [ServerURL] = [],
         builderProxy: BuilderProxy? = nil,
         id: DecisionID,
         at time: UTCTime
@@ -52,13 +54,14 @@ struct AuthorizationDecision: Sendable, Hashable {
         // Where it makes no difference, a container whose description cannot be read is none of our business.
         engineRequest.looksForBuilders = policy.policy.map { $0.isEnabled && $0.unmanagedBuilders == .deny } ?? false
         let reading = engineRequest.reading(ownPluginName: Self.pluginName)
-        self.init(on: reading, under: policy, builderProxy: builderProxy, id: id, at: time)
+        self.init(on: reading, under: policy, servers: servers, builderProxy: builderProxy, id: id, at: time)
     }
 
     /// Decides about what a request to the engine would do.
     init(
         on reading: EngineRequest.Reading,
         under policy: PolicyInForce,
+        servers: [ServerURL],
         builderProxy: BuilderProxy?,
         id: DecisionID,
         at time: UTCTime
@@ -79,7 +82,12 @@ struct AuthorizationDecision: Sendable, Hashable {
             let subject = policy.refusalOfEverything ?? .notInspected("\(obstacle)")
             self.init([(nil, verdict)], refusing: subject, under: policy, id, time)
         case .accesses(let contacts):
-            let verdicts = contacts.map { contact in (Optional(contact), policy.verdict(on: contact.access)) }
+            let verdicts = contacts.map { contact in
+                let isSignIn =
+                    contact.access.action == .login && servers.contains { $0.target.address == contact.access.address }
+                let verdict = isSignIn ? Verdict(.allow, .organizationServer) : policy.verdict(on: contact.access)
+                return (Optional(contact), verdict)
+            }
             self.init(verdicts, refusing: nil, under: policy, id, time)
         }
     }

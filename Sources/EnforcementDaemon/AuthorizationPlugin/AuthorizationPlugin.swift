@@ -32,10 +32,12 @@ final class AuthorizationPlugin: Sendable {
 
     /// Decides about the body of an `AuthZReq` call, and records nothing yet.
     func decide(_ call: Result<[UInt8], MalformedCall>) -> AuthorizationDecision {
-        AuthorizationDecision(
+        let snapshot = policy.snapshot
+        return AuthorizationDecision(
             onCall: call,
             from: engine.withLock { $0 },
-            under: policy.snapshot.inForce,
+            under: snapshot.inForce,
+            servers: snapshot.servers,
             builderProxy: builderProxy,
             id: DecisionID(),
             at: now()

@@ -35,6 +35,9 @@ actor OrganizationKeeper {
     /// Tells an enrollment from the one before, for who was waiting for the network meanwhile.
     private var generation = 0
     private var schedule = RefreshSchedule()
+    private var chance = SystemRandomNumberGenerator()
+    /// Counts who wanted the server to be asked.
+    private var wishes = 0
     private var freshnessTag: String?
     private var published: OrganizationState.Summary?
     private var timeKeptAt: Int64 = 0
@@ -103,6 +106,7 @@ actor OrganizationKeeper {
 
     /// Asks the server as soon as possible.
     func refresh() {
+        wishes += 1
         schedule.hurry()
     }
 
@@ -186,29 +190,27 @@ actor OrganizationKeeper {
 
     /// Asks the server once.
     private func refreshNow() async {
-        // Whoever wants to know something newer from here on is not served by what is asked now.
-        let generation = generation
-        schedule.failed(at: reading().sinceBoot, using: &chance)
+        let (generation, wishes) = (generation, wishes)
         do throws(RefreshFault) {
             try await update(generation)
+            try await renewTicket(generation)
+            guard generation == self.generation else { return }
             state?.fault = nil
             let seconds = state?.documents?.freshness?.refreshSeconds ?? 900
-            let isAskedAgain = schedule.next == nil
             schedule.succeeded(at: reading().sinceBoot, refreshSeconds: seconds, using: &chance)
-            if isAskedAgain { schedule.hurry() }
-            try await renewTicket(generation)
         } catch {
             guard generation == self.generation else { return }
+            schedule.failed(at: reading().sinceBoot, using: &chance)
             let words = "\(error)"
             if state?.fault != words {
                 logger.warning("the organization has nothing newer for us", metadata: ["error": "\(words)"])
             }
             state?.fault = words
         }
+        // Whoever has wanted to know something newer meanwhile is not served by what was asked before.
+        if wishes != self.wishes { schedule.hurry() }
         publish()
     }
-
-    private var chance = SystemRandomNumberGenerator()
 
     /// Fetches what is needed by what is found, and accepts all of it in one go.
     ///
@@ -221,6 +223,7 @@ actor OrganizationKeeper {
             scratch = documents
         } else {
             let (root, documents) = try await firstRoot(state, generation)
+            guard generation == self.generation else { throw .overtaken }
             update.roots = [root]
             scratch = documents
         }
@@ -261,25 +264,21 @@ actor OrganizationKeeper {
         if let fault { throw fault }
     }
 
-    /// The root document that the pinned key has signed: the newest, or else the first of the older ones.
+    /// The root document with which trust in the organization begins.
     private func firstRoot(
         _ state: OrganizationState,
         _ generation: Int
     ) async throws(RefreshFault) -> ([UInt8], TrustedDocuments) {
-        func documents(_ root: [UInt8]) throws(Rejection) -> TrustedDocuments {
-            try TrustedDocuments(organization: state.enrollment.organization, pinned: state.pinned, roots: [root])
-        }
-        guard let newest = try await fetch(.root(nil), generation)?.bytes else { throw .server(.notFound) }
-        do throws(Rejection) {
-            return (newest, try documents(newest))
+        guard let client else { throw .overtaken }
+        do throws(OrganizationClient.FirstRootFault) {
+            return try await client.firstRoot(pinned: state.pinned)
         } catch {
-            guard error == .notPinned else { throw .rejection(error) }
+            guard generation == self.generation else { throw .overtaken }
+            switch error {
+            case .server(let fault): throw .server(fault)
+            case .rejection(let rejection): throw .rejection(rejection)
+            }
         }
-        for version in 1...TrustedDocuments.mostRoots {
-            guard let root = try await fetchIfThere(.root(version), generation) else { break }
-            if let documents = try? documents(root) { return (root, documents) }
-        }
-        throw .rejection(.notPinned)
     }
 
     private func fetchIfThere(
@@ -418,11 +417,15 @@ actor OrganizationKeeper {
                 // Whoever has signed in meanwhile is not meant.
                 guard signIns == self.signIns else { continue }
                 if changes.session == .ended { endSession() }
-                guard changes.cursor != cursor else { continue }
+                guard changes.cursor != cursor else {
+                    // A server that does not wait is not asked without a pause.
+                    try? await Task.sleep(for: pace.tick)
+                    continue
+                }
                 // The first one, too: something may have changed since we asked.
                 cursor = changes.cursor
                 wantsTicket = true
-                schedule.hurry()
+                refresh()
             } catch {
                 guard generation == self.generation else { continue }
                 if error.code == "device_unknown" {

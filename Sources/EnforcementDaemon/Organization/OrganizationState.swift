@@ -247,6 +247,7 @@ struct OrganizationState: Sendable {
     struct Summary: Hashable, Sendable {
         var state: OrganizationPolicy.State
         var reason: String
+        var issued: Instant?
         var until: Instant?
         var user: String?
         var teams: [String]
@@ -257,13 +258,14 @@ struct OrganizationState: Sendable {
     func summary(_ reading: TrustedClock.Reading) -> Summary {
         let now = clock.now(reading)
         let reason = fault ?? keepingFault ?? ""
-        var summary = Summary(state: .none, reason: reason, until: nil, user: nil, teams: [], policyDigest: nil)
+        var summary = Summary(state: .none, reason: reason, teams: [])
         let ticket = documents?.signedIn(at: now)
         summary.user = ticket?.subject
         guard let documents, let freshness = documents.freshness, let policy = documents.policy else {
             if reason.isEmpty { summary.reason = "the server has not been asked yet" }
             return summary
         }
+        summary.issued = freshness.issued
         summary.until = freshness.expires
         guard freshness.expires > now else {
             summary.state = .expired
@@ -295,6 +297,7 @@ struct OrganizationState: Sendable {
             server: enrollment.server.description,
             state: summary.state,
             reason: summary.reason,
+            issued: summary.issued,
             until: summary.until,
             user: summary.user,
             policy: summary.state == .enforced ? documents?.policy?.policy(for: summary.teams) : nil

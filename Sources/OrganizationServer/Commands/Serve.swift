@@ -66,7 +66,7 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         try await reporting {
             signal(SIGPIPE, SIG_IGN)
-            Self.raiseOpenFileLimit()
+            let mostConnections = Self.mostConnections()
             var logger = Logger(label: "docker-ram-server") { StreamLogHandler.standardError(label: $0) }
             logger.logLevel = logLevel
             let directory = data.directory
@@ -93,7 +93,7 @@ struct Serve: AsyncParsableCommand {
                                 logger: logger
                             )
                         ),
-                        try application(services, logger),
+                        try application(services, mostConnections, logger),
                         LetGo(changes: services.changes),
                     ],
                     gracefulShutdownSignals: [.sigterm, .sigint],
@@ -106,7 +106,9 @@ struct Serve: AsyncParsableCommand {
     }
 
     /// The server, ready to run.
-    private func application(_ services: Services, _ logger: Logger) throws -> some ApplicationProtocol {
+    private func application(_ services: Services, _ mostConnections: Int, _ logger: Logger) throws
+        -> some ApplicationProtocol
+    {
         let settings = services.settings
         guard let (host, port) = PublicAddress.hostAndPort(listen ?? settings.listen), let port else {
             throw DataDirectory.Fault(description: "\"\(listen ?? settings.listen)\" is no address to listen at")
@@ -120,7 +122,11 @@ struct Serve: AsyncParsableCommand {
         return Application(
             router: makeRouter(services),
             server: try server(),
-            configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: 4096),
+            configuration: ApplicationConfiguration(
+                address: .hostname(host, port: port),
+                backlog: 4096,
+                availableConnectionsDelegate: MaximumAvailableConnections(mostConnections, logger: logger)
+            ),
             onServerRunning: { channel in
                 logger.notice(
                     "listening",
@@ -163,12 +169,15 @@ struct Serve: AsyncParsableCommand {
         }
     }
 
-    /// A connection takes a descriptor, and each connected machine holds one.
-    private static func raiseOpenFileLimit() {
+    /// Raises the limit of open files as far as it goes: each connected machine holds a connection.
+    ///
+    /// - Returns: how many connections that allows; what is left over is for the database and its log.
+    private static func mostConnections() -> Int {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 896 }
         limit.rlim_cur = limit.rlim_max
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return max(16, Int(min(limit.rlim_cur, 1 << 20)) - 128)
     }
 }
 

@@ -106,12 +106,12 @@ private func waitForChange(
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
         let seen = await services.changes.count(of: organization)
-        guard try await services.store.noteDevice(device, in: organization, at: services.now()) else {
+        guard let teams = try await services.store.noteDevice(device, in: organization, at: services.now()) else {
             throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
         }
         let session = try await services.sessionState(device, organization)
         let sequence = try await services.publisher.served.newest(of: organization)?.sequence ?? 0
-        let cursor = "\(sequence)-\(session.rawValue)"
+        let cursor = "\(sequence)-\(teams)-\(session.rawValue)"
         let left = end - .now
         if cursor != after || left <= .zero {
             return JSONAnswer(

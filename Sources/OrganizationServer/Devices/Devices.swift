@@ -137,18 +137,21 @@ extension Store {
     ///   - id: which.
     ///   - organization: where.
     ///   - now: the time.
-    /// - Returns: whether there is such a device.
+    /// - Returns: how often the teams of the organization have changed; `nil` if there is no such device.
     /// - Throws: what SQLite says.
-    func noteDevice(_ id: String, in organization: String, at now: Instant) async throws -> Bool {
-        let lastSeen = try await database.read { database in
+    func noteDevice(_ id: String, in organization: String, at now: Instant) async throws -> Int? {
+        let found = try await database.read { database in
             try Row.fetchOne(
                 database,
-                sql: "SELECT lastSeen FROM device WHERE organization = ? AND id = ?",
-                arguments: [organization, id]
-            ).map { $0["lastSeen"] as Int64? }
+                sql: """
+                    SELECT lastSeen, coalesce((SELECT count FROM teamChange WHERE organization = :organization), 0) AS teams
+                    FROM device WHERE organization = :organization AND id = :id
+                    """,
+                arguments: ["organization": organization, "id": id]
+            ).map { (lastSeen: $0["lastSeen"] as Int64?, teams: $0["teams"] as Int) }
         }
-        guard let lastSeen else { return false }
-        if lastSeen.map({ abs(now.seconds - $0) >= Device.lastSeenGrain }) ?? true {
+        guard let found else { return nil }
+        if found.lastSeen.map({ abs(now.seconds - $0) >= Device.lastSeenGrain }) ?? true {
             try await database.write { database in
                 try database.execute(
                     sql: "UPDATE device SET lastSeen = ? WHERE organization = ? AND id = ?",
@@ -156,7 +159,7 @@ extension Store {
                 )
             }
         }
-        return true
+        return found.teams
     }
 
     /// The devices of an organization in the order of their ids.

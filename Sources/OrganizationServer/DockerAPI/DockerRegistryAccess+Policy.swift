@@ -22,7 +22,10 @@ extension DockerRegistryAccess {
                 continue
             }
             rules += before.map { old in
-                let isTheOne = before.count == 1 && rule.nickname != nil && rule.nickname != old.nickname
+                // Docker Hub has no name of its own there.
+                let isTheOne =
+                    before.count == 1 && rule.nickname != nil && rule.nickname != old.nickname
+                    && rule.address.description != RegistryAddress.dockerHub.description
                 return isTheOne ? old.called(rule.nickname) : old
             }
         }

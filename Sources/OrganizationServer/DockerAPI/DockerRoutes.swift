@@ -55,7 +55,7 @@ extension Router<ServerContext> {
 }
 
 private func exported(_ organization: String, _ services: Services) async throws -> JSONValue {
-    guard let policy = try await services.store.signingState(of: organization)?.policy else {
+    guard let policy = try await services.publisher.served.policy(of: organization) else {
         throw Problem(.notFound, .notFound, "\"\(organization)\" has no policy yet")
     }
     return DockerRegistryAccess.export(policy.policy).document

@@ -13,6 +13,9 @@ struct FreshnessRenewal: Sendable {
     /// Where trouble is said.
     let logger: Logger
 
+    /// How many seconds before its end a root document is spoken of.
+    private static let rootNotice: Int64 = 30 * 86_400
+
     /// Looks again and again until the task is cancelled.
     func run() async {
         while !Task.isCancelled {
@@ -28,6 +31,12 @@ struct FreshnessRenewal: Sendable {
                 logger.error(
                     "cannot renew the freshness document; machines will refuse when the last one ends",
                     metadata: ["organization": "\(organization)", "error": "\(error)"]
+                )
+            }
+            for (organization, end) in try await publisher.rootsEnding(within: Self.rootNotice) {
+                logger.warning(
+                    "the root document ends soon; machines refuse from then on, so bring the next one",
+                    metadata: ["organization": "\(organization)", "ends": "\(end)"]
                 )
             }
             try await publisher.store.removeOldReports(at: publisher.now())

@@ -5,7 +5,7 @@ import SignedPolicy
 
 /// What an organization decides: the policy for everybody, and what teams have in addition.
 struct PolicyContent: Sendable {
-    /// For everybody. Its version and organization are not heeded: the publisher knows them.
+    /// For everybody; its version is not heeded, for the publisher numbers versions.
     var policy: AccessPolicy
     /// What teams have in addition.
     var teams: [String: [RegistryRule]]
@@ -194,17 +194,10 @@ struct Publisher: Sendable {
         version: Int,
         by root: RootDocument
     ) throws -> (document: PolicyDocument, envelope: Envelope) {
-        let given = content.policy
-        let policy = AccessPolicy(
-            version: version,
-            organization: root.organization,
-            isEnabled: given.isEnabled,
-            mode: given.mode,
-            contact: given.contact,
-            imports: given.imports,
-            unmanagedBuilders: given.unmanagedBuilders,
-            rules: given.rules
-        )
+        guard content.policy.organization.utf8.elementsEqual(root.organization.utf8) else {
+            throw Rejection.otherOrganization(content.policy.organization)
+        }
+        let policy = content.policy.numbered(version)
         let payload = PolicyDocument.payload(policy, teams: content.teams, issued: now())
         // Base64 makes it a third longer; the rest of the envelope is short.
         guard payload.count <= DocumentKind.policy.longest / 4 * 3 - 65_536 else {
@@ -346,6 +339,20 @@ struct Publisher: Sendable {
     func renewFreshness(of organization: String) async throws {
         try await store.renewFreshness(of: organization, keys: keys, at: now())
         await announce(organization)
+    }
+
+    /// The organizations whose newest root document ends soon.
+    ///
+    /// - Parameter seconds: how soon.
+    /// - Returns: the organizations and the ends.
+    /// - Throws: what SQLite says.
+    func rootsEnding(within seconds: Int64) async throws -> [(organization: String, end: Instant)] {
+        var ending: [(organization: String, end: Instant)] = []
+        for organization in try await store.sequences().keys.sorted() {
+            guard let root = try await served.newest(of: organization)?.rootDocument else { continue }
+            if root.expires - now() < seconds { ending.append((organization, root.expires)) }
+        }
+        return ending
     }
 
     /// Signs a ticket.

@@ -31,6 +31,7 @@ final class ServedDocuments: Sendable {
 
     private struct Held {
         var newest: [String: Newest] = [:]
+        var policies: [String: PolicyDocument] = [:]
         /// Counts what was forgotten, so that nothing older is kept that was read meanwhile.
         var forgotten: UInt64 = 0
     }
@@ -68,12 +69,28 @@ final class ServedDocuments: Sendable {
         return newest
     }
 
+    /// The newest policy, read.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the policy; `nil` if there is none.
+    /// - Throws: what SQLite says.
+    func policy(of organization: String) async throws -> PolicyDocument? {
+        let (found, forgotten) = held.withLock { ($0.policies[organization], $0.forgotten) }
+        if let found { return found }
+        guard let newest = try await newest(of: organization) else { return nil }
+        let envelope = try Envelope(json: Array(newest.policy.bytes.readableBytesView), as: .policy)
+        let policy = try PolicyDocument(payload: envelope.payload)
+        held.withLock { if $0.forgotten == forgotten { $0.policies[organization] = policy } }
+        return policy
+    }
+
     /// Drops what an organization serves, for there is something newer.
     ///
     /// - Parameter organization: whose.
     func forget(_ organization: String) {
         held.withLock {
             $0.newest[organization] = nil
+            $0.policies[organization] = nil
             $0.forgotten += 1
         }
     }

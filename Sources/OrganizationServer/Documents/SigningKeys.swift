@@ -46,7 +46,7 @@ struct SigningKeys: Sendable {
         return try Envelope(signing: root.payload, as: .root, with: [rootKey])
     }
 
-    /// Makes a key. It signs as soon as a root document names it.
+    /// Makes a key, which signs as soon as a root document names it.
     ///
     /// - Parameters:
     ///   - kind: what it is for.

@@ -65,6 +65,7 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
     router.add(middleware: Answers(services: services))
     router.get("healthz") { _, _ in "ok\n" }
     router.get("readyz") { _, context in try await readiness(services, context) }
+    router.addRegistryCheck(services)
     router.add(middleware: Authentication(services: services))
     router.addSignInRoutes(services)
     router.addActivationRoutes(services)

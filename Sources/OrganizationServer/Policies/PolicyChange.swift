@@ -46,26 +46,15 @@ struct PolicyChange: Sendable {
     /// Whether nothing changes.
     var isEmpty: Bool { everybody.isEmpty && teams.isEmpty }
 
-    /// Compares; whose policy it is, and its version, are no difference.
+    /// Compares; the version is no difference.
     ///
     /// - Parameters:
     ///   - before: the earlier one.
     ///   - after: the later one.
     init(from before: PolicyContent, to after: PolicyContent) {
-        let organization = before.policy.organization
-        let later = AccessPolicy(
-            version: after.policy.version,
-            organization: organization,
-            isEnabled: after.policy.isEnabled,
-            mode: after.policy.mode,
-            contact: after.policy.contact,
-            imports: after.policy.imports,
-            unmanagedBuilders: after.policy.unmanagedBuilders,
-            rules: after.policy.rules
-        )
-        everybody = PolicyDifference(from: before.policy, to: later)
+        everybody = PolicyDifference(from: before.policy, to: after.policy)
         func policy(_ rules: [RegistryRule]?) -> AccessPolicy {
-            AccessPolicy(version: 1, organization: organization, rules: rules ?? [])
+            AccessPolicy(version: 1, organization: before.policy.organization, rules: rules ?? [])
         }
         teams = Set(before.teams.keys).union(after.teams.keys).sorted().compactMap { team in
             let (old, new) = (before.teams[team], after.teams[team])

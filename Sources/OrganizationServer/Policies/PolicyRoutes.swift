@@ -235,7 +235,8 @@ extension PolicyDraft {
 
 // MARK: - Teams
 
-private struct Team {
+/// What a team has in addition.
+private struct TeamPolicy {
     let name: String
 
     func json(_ rules: [RegistryRule]) -> JSONValue {
@@ -243,12 +244,12 @@ private struct Team {
     }
 }
 
-private func team(_ context: ServerContext, _ organization: String, _ services: Services) async throws -> Team {
+private func team(_ context: ServerContext, _ organization: String, _ services: Services) async throws -> TeamPolicy {
     let name = try context.parameters.require("team")
     guard try await services.store.hasTeam(name, in: organization) else {
         throw Problem(.notFound, .notFound, "there is no such team")
     }
-    return Team(name: name)
+    return TeamPolicy(name: name)
 }
 
 private func saveTeam(_ request: Request, _ context: ServerContext, _ services: Services) async throws -> Response {
@@ -398,7 +399,7 @@ private func requireMatch(_ request: Request) throws(Problem) -> Int {
 }
 
 private func newest(_ organization: String, _ services: Services) async throws -> PolicyDocument {
-    guard let state = try await services.store.signingState(of: organization), let policy = state.policy else {
+    guard let policy = try await services.publisher.served.policy(of: organization) else {
         throw Problem(.notFound, .notFound, "\"\(organization)\" has no policy yet")
     }
     return policy

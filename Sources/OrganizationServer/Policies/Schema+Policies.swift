@@ -89,6 +89,22 @@ extension Schema {
                 expires INTEGER NOT NULL CHECK (expires > created AND expires <= created + 365 * 86400),
                 UNIQUE (organization, name)
             ) STRICT, WITHOUT ROWID;
+            -- Counts how often somebody came into a team or left one, for devices that wait for a change.
+            CREATE TABLE teamChange (
+                organization TEXT PRIMARY KEY REFERENCES organization (name) ON DELETE CASCADE,
+                count INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID;
+            CREATE TRIGGER teamMemberAdded AFTER INSERT ON teamMember
+            BEGIN
+                INSERT INTO teamChange (organization, count) VALUES (NEW.organization, 1)
+                ON CONFLICT (organization) DO UPDATE SET count = count + 1;
+            END;
+            CREATE TRIGGER teamMemberRemoved AFTER DELETE ON teamMember
+            WHEN EXISTS (SELECT 1 FROM organization WHERE name = OLD.organization)
+            BEGIN
+                INSERT INTO teamChange (organization, count) VALUES (OLD.organization, 1)
+                ON CONFLICT (organization) DO UPDATE SET count = count + 1;
+            END;
             CREATE TABLE deviceStatus (
                 organization TEXT NOT NULL,
                 device TEXT NOT NULL,

@@ -50,9 +50,11 @@ extension Store {
     ///   - limit: how many at most.
     /// - Returns: the versions without what they say.
     /// - Throws: what SQLite says.
-    func policyVersions(of organization: String, before version: Int?, atMost limit: Int) async throws
-        -> [PolicyVersion]
-    {
+    func policyVersions(
+        of organization: String,
+        before version: Int?,
+        atMost limit: Int
+    ) async throws -> [PolicyVersion] {
         try await database.read { database in
             try Row.fetchAll(
                 database,

@@ -16,7 +16,7 @@ extension Services {
     func user(named name: String, password: Password, from address: String) async throws -> String? {
         let kept = try await store.account(named: name)
         // An unknown name is limited like a known one, or the limit would say which are known.
-        let account = kept?.name ?? name.lowercased()
+        let account = kept?.name ?? String(name.lowercased().prefix(254))
         let pair = "\(account) \(address)"
         try await limits.check(.passwordInARow, pair)
         try await limits.take(.passwordFromAddress, address)

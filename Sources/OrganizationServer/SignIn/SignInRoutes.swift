@@ -42,6 +42,46 @@ extension Router<ServerContext> {
     }
 }
 
+extension Router<ServerContext> {
+    /// What an engine asks a registry on `docker login`: whether a name and a password are good. We hold no images; that
+    /// it is answered lets people sign in with the command that they know (distribution, docs/content/spec/api.md, "API
+    /// version check").
+    ///
+    /// It stands before the bearer tokens of everything else, because Docker sends Basic credentials (RFC 7617).
+    func addRegistryCheck(_ services: Services) {
+        let grants = Grants(services: services)
+        get("v2") { request, context -> Response in
+            guard let (name, secret) = BasicCredentials.read(request.headers[.authorization]),
+                try await grants.hubPerson(name, secret, from: context.address) != nil
+            else {
+                var problem = Problem.notSignedIn
+                problem.headers[.wwwAuthenticate] = "Basic realm=\"docker-ram-server\""
+                throw problem
+            }
+            var response = Response(
+                status: .ok,
+                headers: [.contentType: "application/json"],
+                body: ResponseBody(byteBuffer: ByteBuffer(string: "{}"))
+            )
+            if let version = HTTPField.Name("Docker-Distribution-Api-Version") {
+                response.headers[version] = "registry/2.0"
+            }
+            return response
+        }
+    }
+}
+
+/// A name and a password as HTTP's Basic authentication has them.
+private enum BasicCredentials {
+    static func read(_ header: String?) -> (name: String, secret: String)? {
+        guard let parts = header?.split(separator: " ", maxSplits: 1), parts.count == 2,
+            parts[0].lowercased() == "basic", let bytes = StrictBase64.decode(parts[1].utf8),
+            let text = String(validating: bytes, as: UTF8.self), let colon = text.firstIndex(of: ":")
+        else { return nil }
+        return (String(text[..<colon]), String(text[text.index(after: colon)...]))
+    }
+}
+
 /// Gives sessions to those who show that they may have one.
 private struct Grants: Sendable {
     let services: Services
@@ -205,21 +245,22 @@ private struct Grants: Sendable {
         )
     }
 
-    /// A session for a program that was written for Docker Hub: with a password, or an access token in its place.
-    func hubSession(_ name: String?, _ secret: String?, from address: String) async throws -> IssuedSession {
-        let refusal = Problem(.unauthorized, .notSignedIn, "the name, or the password or access token, is wrong")
-        guard let name, let secret else { throw refusal }
-        let person: SignedInPerson?
+    /// Who signs in with a program that was written for Docker: with a password, or an access token in its place.
+    func hubPerson(_ name: String, _ secret: String, from address: String) async throws -> SignedInPerson? {
         if let token = OpaqueToken(secret), token.kind == .personal {
             let shown = try await services.store.signedInPerson(showing: token, at: services.now())
             if shown == nil { try await services.limits.take(.wrongToken, address) }
             // Docker Hub takes the name of the owner with the token, and so do we; an organization's name will do, too.
-            person = shown.flatMap { $0.user == name || $0.organization == name ? $0 : nil }
-        } else {
-            person = try await services.user(named: name, password: Password(secret), from: address)
-                .map { SignedInPerson(user: $0) }
+            return shown.flatMap { $0.user == name || $0.organization == name ? $0 : nil }
         }
-        guard let person else { throw refusal }
+        return try await services.user(named: name, password: Password(secret), from: address)
+            .map { SignedInPerson(user: $0) }
+    }
+
+    /// A session for a program that was written for Docker Hub.
+    func hubSession(_ name: String?, _ secret: String?, from address: String) async throws -> IssuedSession {
+        let refusal = Problem(.unauthorized, .notSignedIn, "the name, or the password or access token, is wrong")
+        guard let name, let secret, let person = try await hubPerson(name, secret, from: address) else { throw refusal }
         do {
             return try await begin(person, nil, nil, address)
         } catch is SessionRefusal {
