@@ -235,7 +235,8 @@ extension PolicyDraft {
 
 // MARK: - Teams
 
-private struct Team {
+/// What a team has in addition.
+private struct TeamPolicy {
     let name: String
 
     func json(_ rules: [RegistryRule]) -> JSONValue {
@@ -243,12 +244,12 @@ private struct Team {
     }
 }
 
-private func team(_ context: ServerContext, _ organization: String, _ services: Services) async throws -> Team {
+private func team(_ context: ServerContext, _ organization: String, _ services: Services) async throws -> TeamPolicy {
     let name = try context.parameters.require("team")
     guard try await services.store.hasTeam(name, in: organization) else {
         throw Problem(.notFound, .notFound, "there is no such team")
     }
-    return Team(name: name)
+    return TeamPolicy(name: name)
 }
 
 private func saveTeam(_ request: Request, _ context: ServerContext, _ services: Services) async throws -> Response {
