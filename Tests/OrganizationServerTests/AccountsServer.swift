@@ -33,9 +33,10 @@ struct AccountsServer {
 
     static let publicURL = "https://ram.acme.test"
 
-    /// Runs a server while the body runs.
+    /// Runs a server while the body runs; its signing keys are in a directory, as far as there are any.
     static func with(
         now: Instant = Instant(seconds: 1_795_614_310),
+        keys: String = "/nonexistent",
         _ body: @Sendable (AccountsServer) async throws -> Void
     )
         async throws
@@ -46,7 +47,7 @@ struct AccountsServer {
         var services = try Services(
             store: .inMemory(),
             settings: ServerSettings(publicAddress: address),
-            keys: SigningKeys(directory: "/nonexistent"),
+            keys: SigningKeys(directory: keys),
             // A cost for tests: what is tested is not how slow it is.
             passwords: Passwords(cost: 4),
             now: { clock.now }
