@@ -19,11 +19,20 @@ this machine.
   --demo            show on a private engine, without touching this machine's
                     Docker, what docker-ram does
   --dry-run         say what would be done, and do nothing
-  --prebuilt DIR    take the three programs from DIR instead of building them
+  --prebuilt DIR    take the programs from DIR instead of building them
   --no-setup        do not run "docker ram setup" for the person who calls
   --restart-docker  restart Docker at the end, which stops containers unless
                     live-restore is set; until then builds and logins are not
                     enforced
+  --server URL      enroll this machine: follow the policy of the organization
+                    whose server this is; goes with the next two
+  --organization NAME
+                    which organization
+  --fingerprint sha256:...
+                    the fingerprint of its root key
+  --require-sign-in refuse every registry until a member has signed in
+  --certificate-authority FILE
+                    what vouches for the server, if not the system's own
   --root DIR        install under DIR instead of / (for images and tests)
   -h, --help        show this text
 
@@ -56,6 +65,7 @@ wrong_usage() {
 
 mode=system
 uninstall=no purge=no dry_run=no setup=yes restart_docker=no prebuilt='' root=''
+server='' organization='' fingerprint='' certificate_authority='' require_sign_in=no
 while [ $# -gt 0 ]; do
     case $1 in
         --user) mode=user ;;
@@ -65,6 +75,17 @@ while [ $# -gt 0 ]; do
         --dry-run) dry_run=yes ;;
         --no-setup) setup=no ;;
         --restart-docker) restart_docker=yes ;;
+        --require-sign-in) require_sign_in=yes ;;
+        --server | --organization | --fingerprint | --certificate-authority)
+            [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
+            case $1 in
+                --server) server=$2 ;;
+                --organization) organization=$2 ;;
+                --fingerprint) fingerprint=$2 ;;
+                --certificate-authority) certificate_authority=$2 ;;
+            esac
+            shift
+            ;;
         --prebuilt | --root)
             [ -n "${2:-}" ] || wrong_usage "$1 needs a directory"
             if [ "$1" = --prebuilt ]; then prebuilt=$2; else root=$2; fi
@@ -83,6 +104,11 @@ done
 [ -z "$root" ] || [ $mode = system ] || wrong_usage "--root goes with an installation for all users"
 [ $restart_docker = no ] || { [ $mode = system ] && [ -z "$root" ]; } ||
     wrong_usage "--restart-docker goes with an installation for all users of this machine"
+if [ -n "$server$organization$fingerprint$certificate_authority" ] || [ $require_sign_in = yes ]; then
+    [ $mode-$uninstall = system-no ] || wrong_usage "--server goes with an installation for all users"
+    [ -n "$server" ] && [ -n "$organization" ] && [ -n "$fingerprint" ] ||
+        wrong_usage "--server, --organization and --fingerprint go together"
+fi
 [ $mode != demo ] || [ $uninstall = no ] || wrong_usage "--demo leaves nothing to uninstall"
 [ $mode != demo ] || [ $dry_run = no ] || wrong_usage "--demo has no dry run"
 
@@ -328,7 +354,7 @@ apt_get() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-remove --no-install-recommends "$@" </dev/null
 }
 
-# Builds the three programs, or takes those of --prebuilt. Sets $binaries.
+# Builds the programs, or takes those of --prebuilt. Sets $binaries.
 programs='docker-ram docker-credential-ram docker-ramd'
 have_programs() {
     if [ -n "$prebuilt" ]; then
@@ -341,7 +367,7 @@ have_programs() {
         return 0
     fi
     if has dpkg-query; then
-        need_packages libsecret-1-dev pkg-config
+        need_packages libsecret-1-dev zlib1g-dev pkg-config
     elif ! { has pkg-config && pkg-config --exists libsecret-1; }; then
         fail "the headers of libsecret are missing" "install pkg-config and your system's libsecret-1 development package"
     fi
@@ -475,9 +501,10 @@ install_for_all() {
         fi
     fi
 
+    [ -z "$server" ] || enroll
     step "done"
     [ $dry_run = no ] || return 0
-    [ -f "$root/etc/docker-ram/policy.json" ] ||
+    [ -f "$root/etc/docker-ram/policy.json" ] || [ -f "$root/etc/docker-ram/enrollment.json" ] ||
         say "There is no policy yet, so everything is allowed. Write $root/etc/docker-ram/policy.json;" \
             "an example is $root/usr/local/share/docker-ram/examples/policy.json."
     if [ -n "$root" ]; then
@@ -498,6 +525,20 @@ install_for_all() {
     fi
     say "Each developer runs once:"
     say "    docker ram setup"
+}
+
+# Has this machine follow the organization that was named.
+enroll() {
+    set -- enroll "$server" --organization "$organization" --fingerprint "$fingerprint"
+    [ -z "$certificate_authority" ] || set -- "$@" --certificate-authority "$certificate_authority"
+    [ $require_sign_in = no ] || set -- "$@" --require-sign-in
+    if [ $dry_run = yes ]; then
+        say "would run  \"docker ram $*\""
+        return 0
+    fi
+    step "enrolling this machine with $organization at $server"
+    docker_ram "$@" || fail "this machine is not enrolled; everything else is installed" \
+        "mend what is said above, then run: docker ram $*"
 }
 
 # Has the engine ask the plugin and use the proxy. Where nothing can run yet, nothing is asked whether it answers.
@@ -735,12 +776,14 @@ demo() {
     has dockerd || packages="$packages docker.io"
     has docker-registry || packages="$packages docker-registry"
     has unshare || packages="$packages util-linux"
+    has curl || packages="$packages curl"
     if [ -n "$packages" ]; then
         has apt-get || fail "these programs are missing: $packages" "install them, or run the demo on Debian"
         # shellcheck disable=SC2086
         need_packages $packages
     fi
     has docker || fail "the docker command is missing" "install docker.io or docker-ce-cli"
+    programs="$programs docker-ram-server"
     wanted_programs=$programs
     have_programs
 
@@ -878,7 +921,85 @@ EOF
     demo_run 3 docker ram check "$refused"
     demo_said ghcr.io
 
-    step "the demo did what it should: one pull allowed, one pull and one build refused"
+    demo_organization
+
+    step "the demo did what it should: one pull allowed, one pull and one build refused, and an organization's server"
+    say "    that changed what is allowed, and made everybody sign in again, within seconds"
+}
+
+# Waits until docker-ramd has something in force, and says how long that took: PATTERN
+demo_in_force() {
+    began=$(date +%s%3N)
+    demo_wait 30 "docker-ramd with $1" "$demo_work/docker-ramd.log" sh -c 'docker ram status --format json | grep -q -e "$0"' "$1"
+    took=$(($(date +%s%3N) - began))
+    say "    in force after $((took / 1000)).$((took % 1000 / 100)) s"
+}
+
+demo_organization() {
+    step "making the organization a server of its own, with alice as its owner"
+    password='a password for the demo'
+    server_port=7270
+    while :; do
+        rm -rf "$demo_work/server" "$demo_work/acme-root.key"
+        server_url=http://127.0.0.1:$server_port
+        printf '%s\n' "$password" | "$binaries/docker-ram-server" init --data "$demo_work/server" --organization acme \
+            --owner alice --contact platform@acme.test --public-url $server_url --root-key "$demo_work/acme-root.key" \
+            --password-stdin >"$demo_work/init"
+        "$binaries/docker-ram-server" serve --data "$demo_work/server" --listen 127.0.0.1:$server_port \
+            >"$demo_work/server.log" 2>&1 &
+        pid=$!
+        tries=0
+        while kill -0 $pid 2>/dev/null && ! curl -fsS -o /dev/null $server_url/readyz 2>/dev/null && [ $tries -lt 100 ]; do
+            sleep 0.1
+            tries=$((tries + 1))
+        done
+        if kill -0 $pid 2>/dev/null; then break; fi
+        server_port=$((server_port + 1))
+        [ $server_port -lt 7290 ] || fail "the server did not start" "$(tail -n 1 "$demo_work/server.log")"
+    done
+    demo_pids="$pid $demo_pids"
+    sed 's/^/    /' "$demo_work/init"
+    fingerprint=$(sed -n 's/.*\(sha256:[0-9a-f]\{64\}\).*/\1/p' "$demo_work/init")
+
+    step "allowing the demo's registry on the server"
+    DOCKER_RAM_SERVER=$server_url DOCKER_RAM_ORGANIZATION=acme
+    DOCKER_RAM_TOKEN=$(curl -fsS --data-urlencode "password=$password" \
+        -d 'grant_type=password&username=alice&organization=acme' $server_url/v1/token |
+        sed -n 's/.*"access_token": *"\([^"]*\)".*/\1/p')
+    export DOCKER_RAM_SERVER DOCKER_RAM_ORGANIZATION DOCKER_RAM_TOKEN
+    demo_run 0 docker ram admin registry add "127.0.0.1:$port" --nickname "The demo's registry"
+
+    step "enrolling this machine, whose people have to sign in from now on"
+    demo_run 0 docker ram enroll $server_url --organization acme --fingerprint "$fingerprint" --require-sign-in
+    demo_in_force '"sign-in-required"'
+    demo_run 1 docker pull "$allowed"
+    demo_said 'docker ram login'
+
+    step "signing in"
+    printf '%s\n' "$password" >"$demo_work/password"
+    demo_run 0 sh -c "docker ram login --username alice --password-stdin <'$demo_work/password'"
+    demo_in_force '"policyVersion": *2'
+    demo_run 0 docker pull "$allowed"
+
+    step "taking the registry out of the policy, on the server"
+    demo_run 0 docker ram admin registry remove "127.0.0.1:$port"
+    demo_in_force '"policyVersion": *3'
+    demo_run 1 docker pull "$allowed"
+    demo_said "Your organization has disallowed this registry: 127\.0\.0\.1:$port (acme, policy 3, [0-9a-f]\{6\})"
+    demo_run 0 docker ram admin policy rollback 2
+    demo_in_force '"policyVersion": *4'
+    demo_run 0 docker pull "$allowed"
+
+    step "making everybody sign in again"
+    demo_run 0 docker ram admin session end --all --yes
+    demo_in_force '"sign-in-required"'
+    demo_run 1 docker pull "$allowed"
+    demo_said 'docker ram login'
+    demo_run 0 docker ps
+    demo_run 0 sh -c "docker ram login --username alice --password-stdin <'$demo_work/password'"
+    demo_in_force '"policyVersion": *4'
+    demo_run 0 docker pull "$allowed"
+    demo_run 0 docker ram status
 }
 
 # ---------------------------------------------------------------------------------------------------------------------
