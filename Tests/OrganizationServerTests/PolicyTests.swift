@@ -382,7 +382,11 @@ struct PolicyTests {
                     "registry_access.disabled enabled editor", "registry_access.policy_saved version 2 editor",
                 ]
             )
-            let next = try await server.ask(.get, "activity?actor=editor&before=\(Int.max >> 11)", by: "owner")
+            let next = try await server.ask(
+                .get,
+                "activity?actor=editor&action=registry_access&before=\(Int.max >> 11)",
+                by: "owner"
+            )
             #expect(try next.json().value(named: "activity")?.elements?.count == 4)
         }
     }

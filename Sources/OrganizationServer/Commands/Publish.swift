@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import GRDB
 import RegistryAccess
 import SignedPolicy
 
@@ -19,23 +19,22 @@ struct Publish: AsyncParsableCommand {
     @Argument(help: "The folder; it is made if it is not there", completion: .directory)
     var folder: String
 
-    @Option(name: .long, help: "The server's data directory", completion: .directory)
-    var data: String
+    @OptionGroup var data: DataOption
 
     @Option(name: .long, help: "The organization; may be left out if there is only one")
     var organization: String?
 
     func run() async throws {
-        let path = "\(data)/server.sqlite"
-        guard FileManager.default.fileExists(atPath: path) else {
-            throw ServerFileError("there is no server in \"\(data)\"; make one with docker-ram-server init")
+        try await reporting {
+            let directory = data.directory
+            try directory.check()
+            let store = try Store(path: directory.database)
+            let keys = SigningKeys(directory: directory.keys)
+            let publisher = Publisher(store: store, keys: keys, changes: ChangeFeed()) { .now }
+            let written = try await publisher.writeFiles(of: organization, to: folder)
+            try store.database.close()
+            print("\(written.organization): policy \(written.policyVersion) is in \"\(folder)\"")
         }
-        let store = try Store(path: path)
-        let publisher = Publisher(store: store, keys: SigningKeys(directory: "\(data)/keys"), changes: ChangeFeed()) {
-            Instant(seconds: Int64(Date().timeIntervalSince1970))
-        }
-        let written = try await publisher.writeFiles(of: organization, to: folder)
-        print("\(written.organization): policy \(written.policyVersion) is in \"\(folder)\"")
     }
 }
 

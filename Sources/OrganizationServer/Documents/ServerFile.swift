@@ -101,12 +101,13 @@ enum ServerFile {
     ///   - mode: the permissions of what is made.
     /// - Throws: ``ServerFileError``.
     static func makeDirectory(_ path: String, mode: UInt32) throws(ServerFileError) {
-        if mkdir(path, mode) == 0 || errno == EEXIST { return }
+        // Without the process's umask: a folder for a web server is for everybody.
+        if mkdir(path, mode) == 0 ? chmod(path, mode) == 0 : errno == EEXIST { return }
         guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
             throw ServerFileError("make the directory", path, code: errno)
         }
         try makeDirectory(String(path[..<slash]), mode: mode)
-        guard mkdir(path, mode) == 0 || errno == EEXIST else {
+        guard mkdir(path, mode) == 0 ? chmod(path, mode) == 0 : errno == EEXIST else {
             throw ServerFileError("make the directory", path, code: errno)
         }
     }
