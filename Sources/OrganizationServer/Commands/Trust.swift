@@ -82,7 +82,7 @@ extension Store {
     /// - Returns: its first owner and its contact.
     /// - Throws: ``ServerFileError`` if there is no such organization, or what SQLite says.
     fileprivate func firstOwner(of organization: String) async throws -> (owner: String, contact: String?) {
-        let row = try await database.read { database in
+        let found = try await database.read { database -> (owner: String, contact: String?)? in
             try Row.fetchOne(
                 database,
                 sql: """
@@ -91,9 +91,9 @@ extension Store {
                     WHERE organization.name = ? ORDER BY membership.created, membership.user LIMIT 1
                     """,
                 arguments: [organization]
-            )
+            ).map { (owner: $0["user"], contact: $0["contact"]) }
         }
-        guard let row else { throw ServerFileError("there is no organization \"\(organization)\" with an owner") }
-        return (row["user"], row["contact"])
+        guard let found else { throw ServerFileError("there is no organization \"\(organization)\" with an owner") }
+        return found
     }
 }
