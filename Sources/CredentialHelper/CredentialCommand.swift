@@ -173,7 +173,9 @@ struct CredentialCommand {
             for (server, username) in entries where routing.store(for: Self.address(of: server)) == store {
                 // Docker asks for each of them, and one that is refused would spoil the whole answer.
                 // And `docker build` hands them all to the engine, for which a session of `docker ram admin` is not.
-                if gate.objection(to: server)?.refusal == nil, !AdministrationKey.isOne(server) { list.add(server: server, username: username) }
+                if gate.objection(to: server)?.refusal == nil, !AdministrationKey.isOne(server) {
+                    list.add(server: server, username: username)
+                }
             }
         }
         answer.output = list.json

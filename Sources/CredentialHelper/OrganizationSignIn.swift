@@ -13,7 +13,7 @@ struct OrganizationSignIn {
     /// How long docker-ramd may take, in milliseconds; it asks the server.
     var patience: CInt = 60_000
 
-    /// Whether a server is the organization's own. The session of `docker ram admin` is not this machine's.
+    /// Whether a server is the organization's own; the session of `docker ram admin` is not this machine's.
     ///
     /// - Parameter serverURL: the server as Docker names it.
     /// - Returns: whether it is.

@@ -30,7 +30,8 @@ struct AdminTests {
         case ("GET", "teams/backend/policy"):
             return Reply(body: #"{"team":"backend","registries":[{"address":"quay.io","allowed":true}]}"#, version: 7)
         case ("PUT", _), ("POST", "policy/rollback"): return Reply(body: saved, version: 8)
-        case ("POST", "tokens"): return Reply(status: 201, body: #"{"token":"ramp_new","expires":"2027-01-01T00:00:00Z"}"#)
+        case ("POST", "tokens"):
+            return Reply(status: 201, body: #"{"token":"ramp_new","expires":"2027-01-01T00:00:00Z"}"#)
         case ("POST", "invitations"):
             return Reply(status: 201, body: #"{"invitation":"rami_new","expires":"2027-01-01T00:00:00Z"}"#)
         case ("DELETE", let path) where path.hasPrefix("sessions"): return Reply(body: #"{"ended":2}"#)
@@ -79,11 +80,17 @@ struct AdminTests {
         arguments: [
             ("policy history --limit 5", ["GET policy/versions?limit=5"], ""),
             ("policy diff 6", ["GET policy", "GET policy/versions/6"], ""),
-            ("policy rollback 6 --message back", ["GET policy", "POST policy/rollback"], #"{"version":6,"comment":"back"}"#),
+            (
+                "policy rollback 6 --message back", ["GET policy", "POST policy/rollback"],
+                #"{"version":6,"comment":"back"}"#
+            ),
             ("member list", ["GET members"], ""),
             ("member role bob editor", ["PATCH members/bob"], #"{"role":"editor"}"#),
             ("member remove bob", ["DELETE members/bob"], ""),
-            ("member invite --role auditor --email a@b.test", ["POST invitations"], #"{"role":"auditor","email":"a@b.test"}"#),
+            (
+                "member invite --role auditor --email a@b.test", ["POST invitations"],
+                #"{"role":"auditor","email":"a@b.test"}"#
+            ),
             ("member invitations", ["GET invitations"], ""),
             ("member uninvite x/y", ["DELETE invitations/x%2Fy"], ""),
             ("team list", ["GET teams"], ""),
@@ -160,7 +167,12 @@ struct AdminTests {
         arguments: [
             (
                 "add quay.io --nickname Quay --actions pull,push --repositories acme/**",
-                #"[{"address":"docker.io","nickname":"Hub","allowed":true},{"address":"ghcr.io","allowed":true,"actions":["pull"]},{"address":"quay.io","nickname":"Quay","allowed":true,"actions":["pull","push"],"repositories":["acme/**"]}]"#
+                """
+                [{"address":"docker.io","nickname":"Hub","allowed":true},\
+                {"address":"ghcr.io","allowed":true,"actions":["pull"]},\
+                {"address":"quay.io","nickname":"Quay","allowed":true,"actions":["pull","push"],\
+                "repositories":["acme/**"]}]
+                """
             ),
             (
                 "add ghcr.io --replace --deny",
@@ -267,7 +279,12 @@ struct AdminTests {
         "what the server refuses is said in its words, with what to do",
         arguments: [
             (
-                Reply.problem(412, "changed_meanwhile", "version 7 is not the newest, so nothing was saved", hint: "look"),
+                Reply.problem(
+                    412,
+                    "changed_meanwhile",
+                    "version 7 is not the newest, so nothing was saved",
+                    hint: "look"
+                ),
                 "docker ram: version 7 is not the newest, so nothing was saved\ndocker ram: hint: look\n"
             ),
             (
@@ -306,7 +323,9 @@ struct AdminTests {
         ]
     )
     private func refusals(reply: ServerStandIn.Reply, errors: String) async throws {
-        try await Self.with { $0.method == "GET" ? Self.answer($0) : reply } _: { machine, server in
+        try await Self.with {
+            $0.method == "GET" ? Self.answer($0) : reply
+        } _: { machine, server in
             let words = ["registry", "remove", "ghcr.io"]
             let outcome = await Self.run(machine, words, extra: Self.environment(server))
             #expect(outcome.errors.replacing(server.url, with: "URL").hasPrefix(errors), "\(outcome.errors)")
@@ -357,6 +376,7 @@ struct AdminTests {
         } _: { machine, server in
             let words = ["login", server.url, "--username", "alice", "--password-stdin"]
             let login = await Self.run(machine, words, input: "correct horse")
+            #expect(!server.requests.contains { $0.target == "/v1/token/revoke" })
             #expect(login.output == "Signed in to acme at \(server.url) as alice.\n", "\(login.errors)")
             // Without --organization the session is for all that she belongs to, and that is one.
             #expect(
@@ -410,8 +430,9 @@ struct AdminTests {
             case "/v1/token" where request.body.contains("ramr_2"):
                 Reply(status: 400, body: #"{"error":"invalid_grant","error_description":"ended"}"#)
             case "/v1/token": Self.session(1)
-            default: request.headers["authorization"] == "Bearer rama_2" && request.target.hasSuffix("members")
-                ? Self.answer(request) : refused
+            default:
+                request.headers["authorization"] == "Bearer rama_2" && request.target.hasSuffix("members")
+                    ? Self.answer(request) : refused
             }
         } _: { machine, server in
             let words = ["login", server.url, "--organization", "acme", "--token-stdin"]
@@ -450,7 +471,9 @@ struct AdminTests {
         ]
     )
     private func cannotSignIn(reply: ServerStandIn.Reply, message: String) async throws {
-        try await Self.with { _ in reply } _: { machine, server in
+        try await Self.with { _ in
+            reply
+        } _: { machine, server in
             let words = ["login", server.url, "--organization", "acme", "-u", "alice", "--password-stdin"]
             let outcome = await Self.run(machine, words, input: "correct horse")
             let errors = outcome.errors.replacing(server.url, with: "URL")
@@ -463,7 +486,9 @@ struct AdminTests {
 
     @Test
     func `without a keyring nobody stays signed in, and it is said how it goes without one`() async throws {
-        try await Self.with { $0.target == "/v1/token" ? Self.session(1) : Reply(status: 200) } _: { machine, server in
+        try await Self.with {
+            $0.target == "/v1/token" ? Self.session(1) : Reply(status: 200)
+        } _: { machine, server in
             try machine.write("#!/bin/sh\necho 'no keyring here'; exit 1\n", "bin/docker-credential-ram", mode: 0o755)
             let words = ["login", server.url, "--organization", "acme", "-u", "alice", "--password-stdin"]
             let outcome = await Self.run(machine, words, input: "correct horse")

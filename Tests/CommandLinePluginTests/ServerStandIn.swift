@@ -44,7 +44,8 @@ final class ServerStandIn: Sendable {
             let more = hint.map { #","hint":"\#($0)""# } ?? ""
             return Reply(
                 status: status,
-                body: #"{"type":"about:blank","title":"x","status":\#(status),"code":"\#(code)","detail":"\#(detail)"\#(more)}"#
+                body:
+                    #"{"type":"about:blank","title":"x","status":\#(status),"code":"\#(code)","detail":"\#(detail)"\#(more)}"#
             )
         }
     }

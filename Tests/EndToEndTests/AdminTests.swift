@@ -138,7 +138,10 @@ extension EndToEnd {
                 let edited = shown.output.replacing("ghcr.io", with: "gcr.io")
                 _ = try setting.write(edited, "policy.json")
                 let late = try await setting.admin("policy", "apply", "--file", file).expecting(1)
-                #expect(late.errors.contains("version 2 of the policy is not the newest, so nothing was saved"), "\(late)")
+                #expect(
+                    late.errors.contains("version 2 of the policy is not the newest, so nothing was saved"),
+                    "\(late)"
+                )
                 let list = try await setting.admin("registry", "list").expecting(0)
                 #expect(list.output.contains("quay.io") && !list.output.contains("\ngcr.io"))
 
@@ -247,8 +250,15 @@ extension EndToEnd {
                 let first = try await setting.newestRoot()
                 let old = try #require(first.roles[.policy]?.keys.first?.id.fingerprint)
                 try await setting.admin("key", "create", "policy").expecting(0)
-                let other = try await setting.admin("key", "init", "--out", "\(setting.directory)/other", "--format", "json")
-                    .expecting(0)
+                let other = try await setting.admin(
+                    "key",
+                    "init",
+                    "--out",
+                    "\(setting.directory)/other",
+                    "--format",
+                    "json"
+                )
+                .expecting(0)
                 let added = try #require(
                     try StrictJSON.parse(Array(other.output.utf8)).value(named: "publicKey")?.text
                 )
@@ -267,7 +277,9 @@ extension EndToEnd {
                     fingerprint
                 ).expecting(0)
                 // The new root key alone is not enough.
-                try await setting.admin("key", "sign", next, "--key", "\(setting.directory)/other/root.key").expecting(0)
+                try await setting.admin("key", "sign", next, "--key", "\(setting.directory)/other/root.key").expecting(
+                    0
+                )
                 let refused = try await setting.admin("key", "publish", next).expecting(1)
                 #expect(refused.errors.contains("the root document was not taken"), "\(refused)")
                 #expect(try await setting.newestRoot() == first)

@@ -44,7 +44,10 @@ struct AdminDeviceRemove: AdminCommand {
 
     func run(at server: AdminServer, in context: CommandContext) throws {
         _ = try server.ask(.delete, "devices", device)
-        context.show(AdminDone("Took device \(device) out.", [JSONMember("device", .string(device))]), as: common.format)
+        context.show(
+            AdminDone("Took device \(device) out.", [JSONMember("device", .string(device))]),
+            as: common.format
+        )
     }
 }
 

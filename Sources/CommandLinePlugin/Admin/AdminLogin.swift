@@ -74,6 +74,7 @@ struct AdminLogin: PluginCommand {
         let session = try signIn(client, hasOrganization: wanted != nil, context)
         let name = try wanted ?? onlyOrganization(client, session)
         let record = AdminRecord(server: address, organization: name, certificateAuthority: authority)
+        let earlier = last.flatMap { try? AdminSession($0, context).refreshToken() }
         do {
             try AdminSession(record, context).keep(session)
             try record.write(context)
@@ -82,6 +83,8 @@ struct AdminLogin: PluginCommand {
             if let token = session.refreshToken { Self.end(token, client) }
             throw error
         }
+        // Nor shall the one before, which nobody has any more.
+        if let last, let earlier { last.end(earlier, isForgotten: last.server != address, context) }
         context.show(
             AdminDone(
                 "Signed in to \(name) at \(address) as \(session.user).",
@@ -102,7 +105,7 @@ struct AdminLogin: PluginCommand {
     }
 
     /// Ends a session at the server; that it cannot be reached is no matter.
-    static func end(_ token: Token, _ client: OrganizationClient) {
+    fileprivate static func end(_ token: Token, _ client: OrganizationClient) {
         waitFor { try? await client.revoke(token) }
     }
 
@@ -160,7 +163,9 @@ struct AdminLogin: PluginCommand {
         let host = hasName ? String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) : ""
         do throws(ServerFault) {
             let code = try waitFor { () async throws(ServerFault) in
-                try await client.authorizeDevice(named: host.isEmpty ? "docker ram admin" : "docker ram admin on \(host)")
+                try await client.authorizeDevice(
+                    named: host.isEmpty ? "docker ram admin" : "docker ram admin on \(host)"
+                )
             }
             context.errors.line("To sign in, open this address in a browser:")
             context.errors.line("\n    \(TerminalText.printable(code.verificationURI))\n")
@@ -176,7 +181,9 @@ struct AdminLogin: PluginCommand {
                     }
                 } catch {
                     // RFC 8628, section 3.5.
-                    if error.code == "slow_down" { interval += 5 } else if error.code != "authorization_pending" {
+                    if error.code == "slow_down" {
+                        interval += 5
+                    } else if error.code != "authorization_pending" {
                         throw error
                     }
                 }
@@ -215,6 +222,20 @@ struct AdminLogin: PluginCommand {
             "\"\(session.user)\" belongs to \(names.count) organizations: \(names.joined(separator: ", "))",
             hints: ["say which one with --organization NAME"]
         )
+    }
+}
+
+extension AdminRecord {
+    /// Ends the session that was there before.
+    fileprivate func end(_ refreshToken: Token, isForgotten: Bool, _ context: CommandContext) {
+        if isForgotten { _ = try? AdminSession(self, context).forget() }
+        let client = OrganizationClient(
+            server: server,
+            organization: organization,
+            certificateAuthority: certificateAuthority
+        )
+        defer { waitFor { await client.shutdown() } }
+        AdminLogin.end(refreshToken, client)
     }
 }
 

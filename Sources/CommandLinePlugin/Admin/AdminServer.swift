@@ -97,7 +97,10 @@ struct AdminServer: Sendable {
         do throws(InvalidServerURL) {
             server = try ServerURL(text)
         } catch {
-            throw Failure("\"\(text)\" is no address of a server: \(error)", hints: ["for example https://ram.acme.test"])
+            throw Failure(
+                "\"\(text)\" is no address of a server: \(error)",
+                hints: ["for example https://ram.acme.test"]
+            )
         }
         guard server.path.isEmpty else {
             throw Failure("\"\(text)\" is no address of a server: it has a path", hints: ["leave the path out"])

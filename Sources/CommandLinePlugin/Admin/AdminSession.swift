@@ -66,7 +66,9 @@ struct AdminRecord: Equatable, Sendable {
         var members = [
             JSONMember("server", .string(server.description)), JSONMember("organization", .string(organization)),
         ]
-        if let certificateAuthority { members.append(JSONMember("certificateAuthority", .string(certificateAuthority))) }
+        if let certificateAuthority {
+            members.append(JSONMember("certificateAuthority", .string(certificateAuthority)))
+        }
         try Files.replace(path, with: Array("\(JSONValue.object(members).text(indentation: "  "))\n".utf8), mode: 0o600)
     }
 }
@@ -167,6 +169,9 @@ struct AdminSession: Sendable {
             try stores.store(serverURL, "\(record.organization)/\(session.user)", tokens.secret)
         }
     }
+
+    /// What ends the session at the server; `nil` if there is none.
+    func refreshToken() throws -> Token? { try tokens()?.refresh }
 
     /// Takes the session out of the keyring.
     ///

@@ -83,7 +83,10 @@ struct AdminSessionEnd: AdminCommand {
             answer = try server.ask(.delete, "sessions", query: [("user", user), ("device", device)])
         }
         let count = answer.value.shown("ended")
-        context.show(AdminDone("Ended \(count) \(count == "1" ? "session" : "sessions").", answer.value), as: common.format)
+        context.show(
+            AdminDone("Ended \(count) \(count == "1" ? "session" : "sessions").", answer.value),
+            as: common.format
+        )
     }
 }
 
