@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
@@ -62,13 +63,12 @@ struct MachineTests {
                 owner: "alice",
                 password: try await Passwords(cost: 4).hash(Password("correct horse battery")),
                 now: .now,
-                rootKeyFile: "\(directory)/stick.key"
+                documents: FirstDocuments(rootKeyFile: "\(directory)/stick.key")
             )
             let lines = try await setup.run(in: store, data)
             try store.database.close()
-            let rootKey = try #require(
-                SigningKey(file: Array(try #require(FileManager.default.contents(atPath: "\(directory)/stick.key"))))
-            )
+            let key = try #require(FileManager.default.contents(atPath: "\(directory)/stick.key"))
+            let rootKey = try #require(SigningKey(file: Array(key)))
             #expect(lines.joined().contains(rootKey.verificationKey.id.fingerprint))
             #expect(!lines.joined().contains(rootKey.file))
 

@@ -51,6 +51,7 @@ struct RunningServer {
     static func with(
         now: Instant = SignedOrganization.start,
         serverAddress: String? = nil,
+        realSessions: Bool = false,
         _ body: @Sendable (RunningServer) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { directory in
@@ -66,7 +67,9 @@ struct RunningServer {
                 passwords: Passwords(cost: 4),
                 now: { time.now }
             )
-            services.sessionState = { device, _ in sessions.state(device) }
+            if !realSessions {
+                services.sessionState = { device, _ in sessions.state(device) }
+            }
             let publisher = services.publisher
             let tokens = try await people(store, now)
             try await begin("acme", publisher, rootKey)
