@@ -63,7 +63,7 @@ struct MachineTests {
                 owner: "alice",
                 password: try await Passwords(cost: 4).hash(Password("correct horse battery")),
                 now: .now,
-                documents: FirstDocuments(rootKeyFile: "\(directory)/stick.key")
+                documents: FirstDocuments(rootKey: .new(file: "\(directory)/stick.key"))
             )
             let lines = try await setup.run(in: store, data)
             try store.database.close()

@@ -65,6 +65,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         RouteRow("POST /activate", .open),
         RouteRow("POST /activate/decision", .open),
         RouteRow("GET /activate.css", .open),
+        RouteRow("GET /v2", .open),
         RouteRow("POST /v2/users/login", .open, body: #"{"username":"nobody","password":"x"}"#),
         RouteRow("POST /v2/auth/token", .open, body: #"{"identifier":"nobody","secret":"x"}"#),
         RouteRow("POST /v1/invitations/accept", .open, body: #"{"invitation":"x","name":"y","password":"z"}"#),
