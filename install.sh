@@ -937,7 +937,7 @@ demo_in_force() {
 
 demo_organization() {
     step "making the organization a server of its own, with alice as its owner"
-    password='a password for the demo'
+    password='only for this demo'
     server_port=7270
     while :; do
         rm -rf "$demo_work/server" "$demo_work/acme-root.key"

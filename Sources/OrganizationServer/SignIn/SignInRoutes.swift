@@ -43,9 +43,10 @@ extension Router<ServerContext> {
 }
 
 extension Router<ServerContext> {
-    /// What an engine asks a registry on `docker login`: whether a name and a password are good. We hold no images; that
-    /// it is answered lets people sign in with the command that they know (distribution, docs/content/spec/api.md, "API
-    /// version check").
+    /// What an engine asks a registry on `docker login`: whether a name and a password are good.
+    ///
+    /// We hold no images; that it is answered lets people sign in with the command that they know (distribution,
+    /// docs/content/spec/api.md, "API version check").
     ///
     /// It stands before the bearer tokens of everything else, because Docker sends Basic credentials (RFC 7617).
     func addRegistryCheck(_ services: Services) {
