@@ -81,17 +81,18 @@ final class ServerStandIn: Sendable {
     ) async throws {
         let server = try ServerStandIn()
         Thread.detachNewThread { server.acceptAll(answer) }
-        defer {
-            shutdown(server.descriptor, Int32(SHUT_RDWR))
-            close(server.descriptor)
-        }
+        defer { shutdown(server.descriptor, Int32(SHUT_RDWR)) }
         try await body(server)
     }
 
     private func acceptAll(_ answer: @escaping @Sendable (Request) -> Reply) {
         while true {
             let accepted = accept(descriptor, nil, nil)
-            guard accepted >= 0 else { return }
+            guard accepted >= 0 else {
+                // Closed here and nowhere else: another test's socket could get the number in between.
+                close(descriptor)
+                return
+            }
             _ = fcntl(accepted, F_SETFD, FD_CLOEXEC)
             Thread.detachNewThread { [self] in
                 let connection = RawConnection(accepted: accepted)

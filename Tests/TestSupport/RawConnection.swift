@@ -25,7 +25,10 @@ public final class RawConnection: Sendable {
         setPatience()
     }
 
-    init(accepted descriptor: Int32) {
+    /// Takes over a connection.
+    ///
+    /// - Parameter descriptor: what `accept` gave; it is closed with this.
+    public init(accepted descriptor: Int32) {
         self.descriptor = descriptor
         setPatience()
     }
