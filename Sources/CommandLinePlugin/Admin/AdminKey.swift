@@ -102,7 +102,7 @@ struct AdminKeySign: PluginCommand {
     private func readKey() throws -> SigningKey {
         let (bytes, status) = try Files.read(key, atMost: 4096)
         guard status.mode & 0o077 == 0 else {
-            throw Failure("others may read \"\(key)\"", hints: ["run: chmod 600 \(key)"])
+            throw Failure("others may read \"\(key)\"", hints: ["close it to them: chmod 600 \(key)"])
         }
         guard let signing = SigningKey(file: bytes) else {
             throw Failure("\"\(key)\" is no key file", hints: ["it is one line that begins with docker-ram-key-v1"])

@@ -68,11 +68,6 @@ struct AdminServer: Sendable {
             throw Failure("it is not known which organization is meant", hints: ["say it with --organization NAME"])
         }
         try Self.check(organization: organization)
-        client = OrganizationClient(
-            server: server,
-            organization: organization,
-            certificateAuthority: options.certificateAuthority ?? known?.certificateAuthority
-        )
         if let token = environment["DOCKER_RAM_TOKEN"] {
             guard token.hasPrefix("ramp_") else {
                 throw Failure(
@@ -89,6 +84,12 @@ struct AdminServer: Sendable {
                 hints: ["run: docker ram admin login \(server)", "or put an access token into DOCKER_RAM_TOKEN"]
             )
         }
+        // At last: a client that is there has to be shut down.
+        client = OrganizationClient(
+            server: server,
+            organization: organization,
+            certificateAuthority: options.certificateAuthority ?? known?.certificateAuthority
+        )
     }
 
     /// Reads the address of a server.
