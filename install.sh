@@ -963,9 +963,13 @@ demo_organization() {
 
     step "allowing the demo's registry on the server"
     DOCKER_RAM_SERVER=$server_url DOCKER_RAM_ORGANIZATION=acme
-    DOCKER_RAM_TOKEN=$(curl -fsS --data-urlencode "password=$password" \
+    # With a keyring: docker ram admin login.
+    access_token=$(curl -fsS --data-urlencode "password=$password" \
         -d 'grant_type=password&username=alice&organization=acme' $server_url/v1/token |
         sed -n 's/.*"access_token": *"\([^"]*\)".*/\1/p')
+    DOCKER_RAM_TOKEN=$(curl -fsS -H "Authorization: Bearer $access_token" -H 'Content-Type: application/json' \
+        -d '{"name":"demo","scopes":["policy:read","policy:write","sessions:write"],"days":1}' \
+        $server_url/v1/organizations/acme/tokens | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p')
     export DOCKER_RAM_SERVER DOCKER_RAM_ORGANIZATION DOCKER_RAM_TOKEN
     demo_run 0 docker ram admin registry add "127.0.0.1:$port" --nickname "The demo's registry"
 
