@@ -1,0 +1,108 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension EndToEnd {
+    /// A machine of an organization with the organization's real server, and people who sign in as Docker's users do.
+    @Suite(.serialized)
+    struct OrganizationSignInTests {
+        private static let password = "correct horse battery"
+
+        /// Runs an engine whose machine belongs to an organization that demands a sign-in; gets the server as Docker names
+        /// it.
+        private static func with(_ body: (PrivateEngine, String) async throws -> Void) async throws {
+            try await withTemporaryDirectory { (directory: String) async throws in
+                let (data, root) = ("\(directory)/data", "\(directory)/e")
+                try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
+                let program = try Programs.path("docker-ram-server")
+                let made = try await runProgram(
+                    [
+                        program, "init", "--data", data, "--organization", "acme", "--owner", "alice",
+                        "--password-stdin",
+                        "--public-url", "http://127.0.0.1:8443", "--contact", "platform@acme.test", "--root-key",
+                        "\(directory)/root.key",
+                    ],
+                    input: "\(password)\n"
+                ).expecting(0)
+                let fingerprint = try #require(made.output.firstMatch(of: #/sha256:[0-9a-f]{64}/#)?.output)
+                let server = try RunningProgram([program, "serve", "--data", data, "--listen", "127.0.0.1:0"])
+                do {
+                    try await waitUntil("the server listens") { port(in: server.errors) != nil }
+                    let address = "127.0.0.1:\(try #require(port(in: server.errors)))"
+                    try await PrivateEngine.with(in: root, policy: nil) { engine in
+                        try await engine.docker([
+                            "ram", "enroll", "http://\(address)", "--organization", "acme", "--fingerprint",
+                            String(fingerprint), "--require-sign-in",
+                        ]).expecting(0)
+                        try #"{"credsStore":"ram"}"#
+                            .write(toFile: "\(engine.config)/config.json", atomically: true, encoding: .utf8)
+                        try await becomes(engine, "sign-in-required")
+                        try await body(engine, address)
+                    }
+                } catch {
+                    try await server.stop()
+                    throw UnexpectedEnd(description: "\(error)\nthe server said:\n\(server.errors.suffix(4000))")
+                }
+                try await server.stop()
+            }
+        }
+
+        private static func port(in log: String) -> Int? {
+            log.split(separator: "\n").first { $0.contains("listening") }
+                .flatMap { $0.firstMatch(of: #/127\.0\.0\.1:(\d+)\b/#)?.1 }.flatMap { Int($0) }
+        }
+
+        private static func becomes(_ engine: PrivateEngine, _ state: String) async throws {
+            try await waitUntil("the state is \(state)") {
+                try await engine.docker(["ram", "status", "--format", "json"]).output.contains("\"\(state)\"")
+            }
+        }
+
+        @Test("docker login and docker logout sign the machine in and out", arguments: DockerClients.all)
+        func loginAndLogout(client: String) async throws {
+            try await Self.with { engine, server in
+                let refused = try await engine.docker(client, ["pull", "127.0.0.1:1/acme/x"])
+                #expect(refused.status != 0)
+                #expect(refused.errors.contains("requires you to sign in"), "\(refused)")
+                #expect(refused.errors.contains("docker ram login"), "\(refused)")
+                try await engine.docker(client, ["ps"]).expecting(0)
+
+                let login = ["login", server, "--username", "alice", "--password-stdin"]
+                let wrong = try await engine.docker(client, login, input: "wrong horse battery\n")
+                #expect(wrong.status != 0, "\(wrong)")
+                try await Self.becomes(engine, "sign-in-required")
+
+                let right = try await engine.docker(client, login, input: "\(Self.password)\n").expecting(0)
+                #expect(right.output.contains("Login Succeeded"), "\(right)")
+                try await Self.becomes(engine, "enforce")
+                let status = try await engine.docker(["ram", "status"]).expecting(0)
+                #expect(status.output.contains("alice"), "\(status)")
+                // Signed in, the policy decides: it has Docker Hub only.
+                let disallowed = try await engine.docker(client, ["pull", "127.0.0.1:1/acme/x"])
+                #expect(PrivateDocker.isRefusal(disallowed.errors, of: "127.0.0.1:1"), "\(disallowed)")
+
+                try await engine.docker(client, ["logout", server]).expecting(0)
+                try await Self.becomes(engine, "sign-in-required")
+                let config = try String(contentsOfFile: "\(engine.config)/config.json", encoding: .utf8)
+                #expect(!config.contains(Self.password))
+            }
+        }
+
+        @Test("who is signed in stays so over a restart of docker-ramd and when it is killed")
+        func restart() async throws {
+            try await Self.with { engine, server in
+                let login = ["ram", "login", "--username", "alice", "--password-stdin"]
+                try await engine.docker(DockerClients.debian, login, input: "\(Self.password)\n").expecting(0)
+                try await Self.becomes(engine, "enforce")
+                for signal in [SIGTERM, SIGKILL] {
+                    try await engine.stopDaemon(signal)
+                    try await engine.startDaemon()
+                    try await Self.becomes(engine, "enforce")
+                }
+                let disallowed = try await engine.docker(["pull", "127.0.0.1:1/acme/x"])
+                #expect(PrivateDocker.isRefusal(disallowed.errors, of: "127.0.0.1:1"), "\(disallowed)")
+            }
+        }
+    }
+}
