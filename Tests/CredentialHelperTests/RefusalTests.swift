@@ -35,6 +35,31 @@ struct HelperRefusalTests {
         }
     }
 
+    @Test("the session of docker ram admin is kept whatever the policy says, and is nobody's password")
+    func administration() throws {
+        try withKeyringSession(.unlocked) { session in
+            try session.store("ghcr.io", "u", "hunter2")
+            try session.allow("a.test")
+            let key = "https://ghcr.io/docker-ram-admin"
+            // The password of a disallowed registry is not to be had under that name, or one that is like it.
+            #expect(try session.ours("get", key).text == "credentials not found in native keychain\n")
+            for other in ["\(key)/", "\(key)/x", "ghcr.io/docker-ram-admin", "https://ghcr.io/x/docker-ram-admin"] {
+                let get = try session.ours("get", other)
+                #expect(get.status == 1 && get.text.wholeMatch(of: sentence) != nil, "\(other): \(get)")
+            }
+            #expect(try session.ours("store", KeyringSession.json(key, "acme/alice", "tokens")).status == 0)
+            #expect(try session.ours("get", key).text.contains("tokens"))
+            #expect(try session.ours("list").text == "{}\n")
+            // Nor is the session to be had under a registry's name.
+            try session.allow("ghcr.io")
+            #expect(try session.ours("erase", "ghcr.io").status == 0)
+            #expect(try session.ours("get", "ghcr.io").text == "credentials not found in native keychain\n")
+            #expect(try session.ours("get", key).text.contains("tokens"))
+            #expect(try session.ours("erase", key).status == 0)
+            #expect(try session.items(of: key) == 0)
+        }
+    }
+
     @Test("audit mode, a policy that is off, and no policy let everything pass", arguments: ["audit", "off", "none"])
     func open(how: String) throws {
         try withKeyringSession(.unlocked) { session in

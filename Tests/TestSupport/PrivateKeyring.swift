@@ -49,6 +49,17 @@ public struct PrivateKeyring: Sendable {
                 try await runProgram(["secret-tool", "search", "none", "such"], environment: variables).status == 0
                     || keyring.output.contains("GNOME_KEYRING_CONTROL")
             }
+            try await waitUntil("the keyring has an open collection") {
+                // The daemon answers before it has read or made one.
+                try await runProgram(
+                    [
+                        "dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.secrets",
+                        "/org/freedesktop/secrets/collection/login", "org.freedesktop.DBus.Properties.Get",
+                        "string:org.freedesktop.Secret.Collection", "string:Locked",
+                    ],
+                    environment: variables
+                ).output.contains("boolean false")
+            }
             let result = try await body(PrivateKeyring(environment: variables))
             try await keyring.stop()
             try await bus.stop()
