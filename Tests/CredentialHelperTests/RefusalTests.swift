@@ -107,6 +107,14 @@ struct HelperRefusalTests {
             let get = try session.ours("get", "ghcr.io")
             #expect(get.status == (state == "enforced" ? 0 : 1))
             #expect(state == "enforced" ? get.text.contains("hunter2") : get.text.hasPrefix(sentence), "\(get)")
+            // Who administers the organization from here neither signs the machine in nor out by that.
+            let key = "https://ram.acme.test/docker-ram-admin"
+            let server = try session.ours("store", KeyringSession.json("https://ram.acme.test", "alice", "pw"))
+            #expect(server.status == 1 && server.text.hasPrefix("docker-ramd does not answer"), "\(server)")
+            #expect(try session.ours("store", KeyringSession.json(key, "acme/alice", "tokens")).status == 0)
+            #expect(try session.ours("get", key).text.contains("tokens"))
+            #expect(try session.ours("erase", key).status == 0)
+            #expect(try session.items(of: key) == 0)
         }
     }
 
