@@ -159,6 +159,19 @@ final class KeyringSession {
         try wait("the keyring") {
             try askBus("NameHasOwner", "string:org.freedesktop.secrets").text.contains("boolean true")
         }
+        guard password != nil else { return }
+        try wait("the open collection") {
+            // The keyring answers before it has read or made one.
+            try run(
+                "dbus-send",
+                [
+                    "--session", "--print-reply", "--dest=org.freedesktop.secrets",
+                    "/org/freedesktop/secrets/collection/login", "org.freedesktop.DBus.Properties.Get",
+                    "string:org.freedesktop.Secret.Collection", "string:Locked",
+                ],
+                environment: environment
+            ).text.contains("boolean false")
+        }
     }
 
     private func askBus(_ method: String, _ arguments: String...) throws -> Ending {
