@@ -34,6 +34,8 @@ struct EnforcementDaemon: Sendable {
     var proxyLimits: ProxyLimits?
     /// How the organization is followed.
     var organizationPace = OrganizationKeeper.Pace()
+    /// How the organization is told what was refused.
+    var reportPace = RefusalReporter.Pace()
     /// The service manager.
     var notifier = ServiceNotifier(socketPath: nil)
     /// How often the service manager wants a sign of life.
@@ -75,6 +77,23 @@ struct EnforcementDaemon: Sendable {
             logger: logger,
             group: group
         )
+        let reporter = RefusalReporter(
+            paths,
+            logger: logger,
+            pace: reportPace,
+            target: { await watcher.organization.reportTarget },
+            status: {
+                var points: [DecisionRecord.Point] = []
+                // Every command of Docker begins with a question, so an engine with the plugin has asked soon.
+                if plugin.counts.lastRequestAt != nil { points.append(.authorizationPlugin) }
+                if proxyServer != nil, proxyProblem == nil { points.append(.egressProxy) }
+                return RefusalReporter.Status(
+                    policyVersion: watcher.policy.snapshot.inForce.policy?.version ?? 0,
+                    engineVersion: plugin.engineVersion?.description,
+                    enforcementPoints: points
+                )
+            }
+        )
         logger.notice(
             "listening",
             metadata: [
@@ -92,6 +111,7 @@ struct EnforcementDaemon: Sendable {
                 tasks.addTask { await follow(orders, watcher, proxy) }
                 tasks.addTask { await watcher.run() }
                 tasks.addTask { await watcher.organization.run() }
+                tasks.addTask { await reporter.run() }
                 tasks.addTask { for await _ in watcher.policy.changes { proxy.reconsider() } }
                 tasks.addTask {
                     try await controlServer.run()

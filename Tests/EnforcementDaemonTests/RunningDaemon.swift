@@ -39,6 +39,7 @@ struct RunningDaemon: Sendable {
         pluginLimits: PluginLimits = Self.patientPlugin,
         controlLimits: ControlServer.Limits = Self.patientControl,
         pace: OrganizationKeeper.Pace = OrganizationKeeper.Pace(),
+        reportPace: RefusalReporter.Pace = RefusalReporter.Pace(),
         preparing: (InstallationPaths) throws -> Void = { _ in },
         _ body: @Sendable @escaping (RunningDaemon) async throws -> Void
     ) async throws {
@@ -59,7 +60,8 @@ struct RunningDaemon: Sendable {
                 logger: logger,
                 pluginLimits: pluginLimits,
                 controlLimits: controlLimits,
-                organizationPace: pace
+                organizationPace: pace,
+                reportPace: reportPace
             )
             let running = RunningDaemon(paths: paths, orders: continuation)
             try await withThrowingTaskGroup(of: Void.self) { tasks in

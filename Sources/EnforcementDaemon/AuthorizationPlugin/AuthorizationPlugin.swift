@@ -57,6 +57,9 @@ final class AuthorizationPlugin: Sendable {
         engine.withLock { $0 = version }
     }
 
+    /// The version of the engine, if it is known.
+    var engineVersion: EngineVersion? { engine.withLock { $0 } }
+
     /// Records a decision that the engine is answered with.
     func record(_ decision: AuthorizationDecision) {
         counters.withLock {

@@ -5,9 +5,12 @@ import RegistryAccess
 /// The engine does not say it when it asks. It says it in the `Server` header of its answers, which it shows to its
 /// plugins afterwards (moby, `daemon/server/middleware/version.go`); every `docker` command begins with a call to
 /// `/_ping`, so the version is known before it matters.
-struct EngineVersion: Hashable, Sendable {
+struct EngineVersion: Hashable, Sendable, CustomStringConvertible {
     let major: Int
     let minor: Int
+
+    /// For example `28.2`.
+    var description: String { "\(major).\(minor)" }
 
     /// Whether the engine takes HTTP/2 on its socket (moby, `daemon/command/httphandler.go`, from 29.2 on).
     var servesHTTP2: Bool { (major, minor) >= (29, 2) }

@@ -35,6 +35,15 @@ struct OrganizationFiles: Hashable, Sendable {
 
     /// Forgets everything: what was kept is of another organization.
     func clear() {
+        Self.removeFiles(in: reports)
+        Self.removeFiles(in: directory)
+    }
+
+    /// Where reports wait for the server.
+    var reports: String { "\(directory)/reports" }
+
+    /// Removes the files of a directory, and no directory in it.
+    static func removeFiles(in directory: String) {
         for name in (try? Files.names(in: directory)) ?? [] { unlink("\(directory)/\(name)") }
     }
 

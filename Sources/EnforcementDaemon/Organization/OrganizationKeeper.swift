@@ -320,6 +320,12 @@ actor OrganizationKeeper {
     /// The organization that the machine belongs to.
     var organization: String? { state?.enrollment.organization }
 
+    /// To whom the machine belongs, and by what it tells the server something, once it is registered there.
+    var reportTarget: RefusalReporter.Target? {
+        guard let client, let organization else { return nil }
+        return RefusalReporter.Target(organization: organization, client: client, device: device)
+    }
+
     /// Who is signed in, and by what they stay so.
     var session: OrganizationFiles.Session? { try? OrganizationFiles(paths).session }
 

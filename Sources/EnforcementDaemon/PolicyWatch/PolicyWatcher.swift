@@ -92,11 +92,12 @@ actor PolicyWatcher {
         if installed != packs { installed.announce(to: logger) }
         packs = installed
         await organization.follow(enrollment.enrollment, packs: installed.packs)
+        // Whoever wants it asked gets that, also if another reading has begun meanwhile.
+        if always { await organization.refresh() }
         guard reading == readings else { return }
         switch enrollment {
         case .enrolled:
             contentHash = nil
-            if always { await organization.refresh() }
             return
         case .faulty(let problem):
             contentHash = nil

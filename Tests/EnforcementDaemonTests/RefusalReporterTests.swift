@@ -1,0 +1,421 @@
+@testable import EnforcementDaemon
+import Foundation
+import Glibc
+import LocalInstallation
+import Logging
+import OrganizationClient
+import RegistryAccess
+import SignedPolicy
+import Synchronization
+import TestSupport
+import Testing
+
+/// What the organization's server hears of what a machine refused.
+struct RefusalReporterTests {
+    /// The part of the server that takes reports; it keeps what comes twice once, as the real one does.
+    private final class Server: Sendable {
+        struct State {
+            var reply = OrganizationWeb.Reply.answer(204, [])
+            /// Whether what came is kept, whatever is answered.
+            var takes = true
+            /// Every batch that came, with repetitions.
+            var batches: [String] = []
+            /// What is kept, in the order in which it came.
+            var kept: [(batch: String, refusals: [String], status: JSONValue)] = []
+        }
+
+        let state = Mutex(State())
+        let client: OrganizationClient
+
+        init(on web: OrganizationWeb) throws {
+            client = OrganizationClient(server: try ServerURL(web.url), organization: "acme")
+            web.reply(to: "/v1/organizations/acme/devices/d1234567890/reports") { [self] request in
+                let body = try? StrictJSON.parse(Array(request.body.utf8))
+                guard let body, let batch = body.value(named: "batch")?.text,
+                    request.headers["authorization"] == "Bearer ramd_one"
+                else { return .json("{}", 500) }
+                return state.withLock { state in
+                    state.batches.append(batch)
+                    if state.takes, !state.kept.contains(where: { $0.batch == batch }) {
+                        let refusals = body.value(named: "refusals")?.elements ?? []
+                        state.kept.append(
+                            (
+                                batch, refusals.compactMap { $0.value(named: "id")?.text },
+                                body.value(named: "status") ?? .null
+                            )
+                        )
+                    }
+                    return state.reply
+                }
+            }
+        }
+
+        /// What is refused with from now on.
+        func answers(_ status: Int, _ code: String = "unavailable") {
+            state.withLock { state in
+                state.takes = (200..<300).contains(status)
+                state.reply = state.takes ? .answer(status, []) : .json(#"{"code":"\#(code)"}"#, status)
+            }
+        }
+
+        var refusals: [String] { state.withLock { $0.kept.flatMap(\.refusals) } }
+        var sizes: [Int] { state.withLock { $0.kept.map(\.refusals.count) } }
+        var batches: [String] { state.withLock { $0.batches } }
+        /// How many refusals the machine has said to be lost.
+        var lost: Int {
+            state.withLock { state in
+                state.kept.flatMap { $0.status.value(named: "findings")?.elements ?? [] }
+                    .reduce(0) { $0 + (ReportFiles.number($1, "lost") ?? 0) }
+            }
+        }
+    }
+
+    /// A machine of which only the decision log, the files and the clock are there.
+    private final class Machine: Sendable {
+        let paths: InstallationPaths
+        let server: Server
+        let seconds = Mutex<Int64>(0)
+        let organization = Mutex<String?>("acme")
+        let isRegistered = Mutex(true)
+        let policyVersion = Mutex(3)
+        private let written = Mutex(0)
+
+        init(_ paths: InstallationPaths, _ server: Server) {
+            self.paths = paths
+            self.server = server
+        }
+
+        /// A docker-ramd that has just started.
+        func reporter(_ pace: RefusalReporter.Pace = RefusalReporter.Pace()) -> RefusalReporter {
+            var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            logger.logLevel = .critical
+            return RefusalReporter(
+                paths,
+                logger: logger,
+                pace: pace,
+                target: { [self] in
+                    let device = OrganizationClient.Device(id: "d1234567890", secret: Token("ramd_one"))
+                    return organization.withLock { $0 }.map { organization in
+                        RefusalReporter.Target(
+                            organization: organization,
+                            client: server.client,
+                            device: isRegistered.withLock { $0 } ? device : nil
+                        )
+                    }
+                },
+                status: { [self] in
+                    RefusalReporter.Status(
+                        policyVersion: policyVersion.withLock { $0 },
+                        engineVersion: "29.7",
+                        enforcementPoints: [.authorizationPlugin]
+                    )
+                },
+                reading: { [self] in
+                    let seconds = seconds.withLock { $0 }
+                    return TrustedClock.Reading(wall: .now() + seconds, boot: "boot", sinceBoot: 1000 + seconds)
+                }
+            )
+        }
+
+        func pass(_ more: Int64) { seconds.withLock { $0 += more } }
+
+        /// Writes lines into the decision log.
+        func decide(_ count: Int, verdict: String = "deny", organization: String = "acme") throws {
+            let settings = DaemonSettings.DecisionLog()
+            var file = RotatingFile(path: paths.decisionLog, maximumBytes: 100_000, files: settings.files)
+            defer { file.close() }
+            for _ in 0..<count {
+                try file.append(line(verdict: verdict, organization: organization))
+            }
+        }
+
+        private func line(verdict: String, organization: String) -> String {
+            let number = written.withLock { number in
+                defer { number += 1 }
+                return number
+            }
+            let digits = String(format: "%06d", number)
+            let time = String(format: "2026-11-23T13:45:%02d.%03dZ", number / 1000, number % 1000)
+            return #"{"id":"\#(digits)","time":"\#(time)","point":"authorization-plugin","action":"pull","#
+                + #""registry":"quay.io","image":"quay.io/secret/x","verdict":"\#(verdict)","reason":"not-listed","#
+                + #""rule":null,"policyVersion":3,"organization":"\#(organization)","obstacle":null,"user":1000}"#
+        }
+
+        static func names(_ range: Range<Int>) -> [String] { range.map { String(format: "%06d", $0) } }
+
+        /// The reports that wait.
+        var waiting: [String] {
+            ((try? Files.names(in: "\(paths.organizationDirectory)/reports")) ?? []).filter { $0 != "progress" }
+        }
+    }
+
+    private func withMachine(_ body: (Machine, Server) async throws -> Void) async throws {
+        try await OrganizationWeb.with { web in
+            try await withTemporaryDirectory { root in
+                let paths = InstallationPaths(root: root)
+                try OrganizationFiles(paths).prepare()
+                let server = try Server(on: web)
+                do {
+                    try await body(Machine(paths, server), server)
+                } catch {
+                    await server.client.shutdown()
+                    throw error
+                }
+                await server.client.shutdown()
+            }
+        }
+    }
+
+    @Test
+    func `what is refused is told once and in order, and nothing else is`() async throws {
+        try await withMachine { machine, server in
+            try machine.decide(5)
+            let reporter = machine.reporter()
+            await reporter.turn()
+            // Before the machine belonged to the organization.
+            #expect(server.refusals.isEmpty && server.sizes == [0])
+            try machine.decide(3)
+            try machine.decide(2, verdict: "allow")
+            try machine.decide(2, verdict: "would-deny")
+            try machine.decide(2, organization: "other")
+            for _ in 0..<3 { await reporter.turn() }
+            #expect(server.refusals == Machine.names(5..<8) + Machine.names(10..<12))
+            #expect(server.sizes == [0, 5] && machine.waiting.isEmpty)
+            let status = server.state.withLock { $0.kept[1].status.text() }
+            #expect(
+                status == #"{"policyVersion":3,"engineVersion":"29.7","productVersion":"\#(ProductVersion.text)","#
+                    + #""enforcementPoints":["authorization-plugin"],"findings":[]}"#
+            )
+            let mode = try Files.status("\(machine.paths.organizationDirectory)/reports/progress").mode
+            #expect(mode & 0o777 == 0o600)
+        }
+    }
+
+    @Test
+    func `a machine that is silent for long or has another policy is heard of`() async throws {
+        try await withMachine { machine, server in
+            let reporter = machine.reporter()
+            for (pass, version, reports) in [(0, 3, 1), (5, 3, 1), (5, 4, 2), (5, 4, 2), (894, 4, 2), (6, 4, 3)] {
+                machine.pass(Int64(pass))
+                machine.policyVersion.withLock { $0 = version }
+                await reporter.turn()
+                #expect(server.sizes.count == reports, "after \(pass) seconds with policy \(version)")
+            }
+        }
+    }
+
+    @Test(arguments: [503, 401, 404])
+    func `a server that is away gets everything when it is back`(_ status: Int) async throws {
+        try await withMachine { machine, server in
+            let reporter = machine.reporter()
+            await reporter.turn()
+            server.answers(status)
+            for _ in 0..<4 {
+                try machine.decide(10)
+                await reporter.turn()
+            }
+            // With pauses: only the first one was sent.
+            #expect(server.batches.count == 2 && machine.waiting.count == 4)
+            server.answers(204)
+            machine.pass(3600)
+            await machine.reporter().turn()
+            #expect(server.refusals == Machine.names(0..<40) && server.lost == 0)
+            #expect(machine.waiting.isEmpty)
+        }
+    }
+
+    @Test
+    func `after an answer that did not come the same report comes again, and is kept once`() async throws {
+        try await withMachine { machine, server in
+            await machine.reporter().turn()
+            try machine.decide(4)
+            server.state.withLock { $0.reply = .raw { _ in } }
+            await machine.reporter().turn()
+            server.answers(204)
+            try machine.decide(4)
+            await machine.reporter().turn()
+            let batches = server.batches
+            #expect(batches.count >= 4 && Set(batches).count < batches.count)
+            #expect(server.refusals == Machine.names(0..<8))
+        }
+    }
+
+    @Test
+    func `a report that was written by who was killed before it counted is no second one`() async throws {
+        try await withMachine { machine, server in
+            await machine.reporter().turn()
+            let files = "\(machine.paths.organizationDirectory)/reports"
+            let progress = try Files.read("\(files)/progress", atMost: 1 << 16).bytes
+            server.answers(503)
+            try machine.decide(4)
+            await machine.reporter().turn()
+            #expect(machine.waiting.count == 1)
+            // As it was between the two files, with what a write leaves half done.
+            try Files.replace("\(files)/progress", with: progress, mode: 0o600)
+            try Files.replace("\(files)/\(machine.waiting[0]).123", with: [0x7B], mode: 0o600)
+            try machine.decide(1)
+            server.answers(204)
+            await machine.reporter().turn()
+            #expect(server.refusals == Machine.names(0..<5) && machine.waiting.isEmpty)
+        }
+    }
+
+    @Test(arguments: [400, 413, 422])
+    func `a report that the server finds malformed is dropped, and the next one says so`(_ status: Int) async throws {
+        try await withMachine { machine, server in
+            let reporter = machine.reporter()
+            await reporter.turn()
+            server.answers(status, "malformed")
+            try machine.decide(7)
+            await reporter.turn()
+            #expect(machine.waiting.isEmpty && server.refusals.isEmpty)
+            server.answers(204)
+            try machine.decide(1)
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(7..<8) && server.lost == 7)
+        }
+    }
+
+    @Test
+    func `a report holds so many refusals at most, over the files of the log`() async throws {
+        try await withMachine { machine, server in
+            let reporter = machine.reporter()
+            await reporter.turn()
+            // More than one file of the log.
+            try machine.decide(1250)
+            let files = try Files.names(in: Files.directory(of: machine.paths.decisionLog))
+            #expect(files.contains("decisions.jsonl.2"))
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(0..<1250))
+            #expect(server.sizes == [0, 1000, 250])
+        }
+    }
+
+    @Test
+    func `of what waits too long or is too much the oldest goes, and the server hears how much`() async throws {
+        try await withMachine { machine, server in
+            var pace = RefusalReporter.Pace()
+            pace.mostRefusals = 10
+            pace.mostBytes = 8000
+            await machine.reporter(pace).turn()
+            server.answers(503)
+            try machine.decide(100)
+            await machine.reporter(pace).turn()
+            let left = machine.waiting.count * 10
+            #expect((10..<100).contains(left))
+            server.answers(204)
+            try machine.decide(1)
+            await machine.reporter(pace).turn()
+            #expect(server.refusals == Machine.names((100 - left)..<101) && server.lost == 100 - left)
+            // A day later.
+            server.answers(503)
+            try machine.decide(3)
+            let reporter = machine.reporter(pace)
+            await reporter.turn()
+            machine.pass(86_500)
+            server.answers(204)
+            await reporter.turn()
+            #expect(server.refusals.last == "000100" && server.lost == 100 - left + 3)
+        }
+    }
+
+    @Test
+    func `a log that was removed is read from its new beginning, and nothing older again`() async throws {
+        try await withMachine { machine, server in
+            let reporter = machine.reporter()
+            await reporter.turn()
+            try machine.decide(700)
+            await reporter.turn()
+            #expect(unlink(machine.paths.decisionLog) == 0)
+            await reporter.turn()
+            try machine.decide(5)
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(0..<705))
+        }
+    }
+
+    @Test
+    func `who belongs to nobody or is not registered tells nothing`() async throws {
+        try await withMachine { machine, server in
+            machine.organization.withLock { $0 = nil }
+            let reporter = machine.reporter()
+            try machine.decide(2)
+            await reporter.turn()
+            #expect(!FileManager.default.fileExists(atPath: "\(machine.paths.organizationDirectory)/reports"))
+            machine.organization.withLock { $0 = "acme" }
+            machine.isRegistered.withLock { $0 = false }
+            await reporter.turn()
+            try machine.decide(2)
+            await reporter.turn()
+            #expect(server.batches.isEmpty)
+            machine.isRegistered.withLock { $0 = true }
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(2..<4))
+        }
+    }
+
+    @Test
+    func `another organization hears nothing of what the one before was to hear`() async throws {
+        try await withMachine { machine, server in
+            let reporter = machine.reporter()
+            await reporter.turn()
+            server.answers(503)
+            try machine.decide(2)
+            await reporter.turn()
+            #expect(machine.waiting.count == 1)
+            server.answers(204)
+            machine.organization.withLock { $0 = "other" }
+            machine.pass(3600)
+            await reporter.turn()
+            try machine.decide(1, organization: "other")
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(2..<3))
+            OrganizationFiles(machine.paths).clear()
+            let left = try Files.names(in: "\(machine.paths.organizationDirectory)/reports")
+            #expect(left.isEmpty)
+        }
+    }
+
+    @Test
+    func `docker-ramd tells what it refuses`() async throws {
+        try await OrganizationWeb.with { web in
+            let organization = SignedOrganization()
+            try web.publishRoot(organization)
+            try web.publish(organization, version: 3)
+            let server = try Server(on: web)
+            web.reply(
+                to: "/v1/organizations/acme/devices",
+                .json(#"{"device":"d1234567890","secret":"ramd_one"}"#, 201)
+            )
+            web.reply(
+                to: "/v1/organizations/acme/devices/d1234567890/changes",
+                .json(#"{"cursor":"c1","session":"none"}"#)
+            )
+            var pace = OrganizationKeeper.Pace()
+            pace.tick = .milliseconds(50)
+            pace.waiting = 1
+            var reportPace = RefusalReporter.Pace()
+            reportPace.tick = .milliseconds(50)
+            try await RunningDaemon.with(
+                policy: nil,
+                pace: pace,
+                reportPace: reportPace,
+                preparing: { try web.enroll($0, organization) }
+            ) { (daemon) async throws in
+                // The first report, so that the decision log is followed.
+                #expect(await eventually { !server.batches.isEmpty })
+                let isInForce = try await eventually { try await daemon.status().policy.policyVersion == 3 }
+                #expect(isInForce)
+                let isAllowed = try await daemon.isAllowed("POST", "/images/create?fromImage=quay.io/acme/x")
+                #expect(isAllowed == false)
+                #expect(await eventually { server.refusals.count == 1 })
+                let status = server.state.withLock { $0.kept.last?.status }
+                #expect(ReportFiles.number(status ?? .null, "policyVersion") == 3)
+                #expect(
+                    status?.value(named: "enforcementPoints") == .texts(["authorization-plugin", "egress-proxy"])
+                )
+            }
+            await server.client.shutdown()
+        }
+    }
+}
