@@ -4,8 +4,9 @@ import Glibc
 ///
 /// A store writes its item and then removes the others of the same server. Two at once could remove each other's.
 enum StoreLock {
-    /// How long to wait for the others, in milliseconds.
-    private static let patience = 3000
+    /// How long to wait for the others, in milliseconds: on a busy machine thirty of them take some seconds, and whoever
+    /// goes on without the lock may lose what another has just stored.
+    private static let patience = 10_000
 
     /// Does something while no other helper of this person does such a thing.
     ///
