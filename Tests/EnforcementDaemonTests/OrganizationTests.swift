@@ -102,12 +102,20 @@ struct OrganizationTests {
 
     @Test
     func `a policy ends when its time is over, and the refusal says why nothing newer came`() async throws {
-        // Freshness holds for an hour at least, and this one was made almost an hour ago.
-        try await withMachine { daemon, web, organization in
-            try web.publish(organization, version: 4, issued: .now() + -3590, lifetime: 3600)
-            daemon.orders.yield(.reload)
-            #expect(try await Self.becomes(daemon) { $0.policyVersion == 4 || $0.state == .expired })
+        let passed = Mutex<Int64>(0)
+        var pace = Self.pace
+        pace.reading = {
+            let reading = TrustedClock.Reading.ofThisMachine()
+            let seconds = passed.withLock { $0 }
+            return TrustedClock.Reading(
+                wall: reading.wall + seconds,
+                boot: reading.boot,
+                sinceBoot: reading.sinceBoot + seconds
+            )
+        }
+        try await withMachine(pace: pace) { daemon, web, organization in
             web.reply(to: "/documents/freshness.json", .answer(500, []))
+            passed.withLock { $0 = 2 * SignedOrganization.day }
             #expect(try await Self.becomes(daemon) { $0.state == .expired })
             #expect(try await daemon.isAllowed("POST", Self.ghcr) == false)
             #expect(try await daemon.isAllowed("GET", "/containers/json") == true)
@@ -121,7 +129,7 @@ struct OrganizationTests {
                 PolicyInForce.load(daemon.paths).verdict(on: AccessRequest(.pull, .dockerHub)).reason == .policyExpired
             )
             // And it is in force again as soon as there is something newer.
-            try web.publish(organization, version: 5)
+            try web.publish(organization, version: 5, issued: .now() + 2 * SignedOrganization.day)
             daemon.orders.yield(.reload)
             #expect(try await Self.reaches(daemon, 5))
         }

@@ -21,13 +21,15 @@ actor OrganizationKeeper {
         var waiting = 50
         /// What an exchange with the server may not exceed.
         var limits = OrganizationClient.Limits()
+        /// What the clocks say.
+        var reading: @Sendable () -> TrustedClock.Reading = TrustedClock.Reading.ofThisMachine
     }
 
     private let paths: InstallationPaths
     private let current: CurrentPolicy
     private let logger: Logger
     private let pace: Pace
-    private let reading: @Sendable () -> TrustedClock.Reading
+    private var reading: @Sendable () -> TrustedClock.Reading { pace.reading }
 
     private var state: OrganizationState?
     private var client: OrganizationClient?
@@ -58,19 +60,16 @@ actor OrganizationKeeper {
     ///   - current: where the policy in force goes.
     ///   - logger: where the words go.
     ///   - pace: how to go about it.
-    ///   - reading: what the clocks say.
     init(
         _ paths: InstallationPaths,
         _ current: CurrentPolicy,
         logger: Logger,
-        pace: Pace = Pace(),
-        reading: @escaping @Sendable () -> TrustedClock.Reading = TrustedClock.Reading.ofThisMachine
+        pace: Pace = Pace()
     ) {
         self.paths = paths
         self.current = current
         self.logger = logger
         self.pace = pace
-        self.reading = reading
         executor = Self.thread.next().executor
     }
 
