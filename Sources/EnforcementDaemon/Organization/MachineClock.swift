@@ -18,8 +18,10 @@ extension TrustedClock.Reading {
 enum HostName {
     /// What the kernel says; at most 64 characters, all printable ASCII.
     static var ofThisMachine: String {
-        let bytes = (try? Files.read("/proc/sys/kernel/hostname", atMost: 256).bytes) ?? []
-        let name = bytes.prefix { $0 > 0x20 }.prefix(64).map { (0x21...0x7E).contains($0) ? $0 : UInt8(ascii: "-") }
+        var text = [CChar](repeating: 0, count: 256)
+        gethostname(&text, text.count - 1)
+        let bytes = text.map(UInt8.init(bitPattern:)).prefix { $0 > 0x20 }.prefix(64)
+        let name = bytes.map { (0x21...0x7E).contains($0) ? $0 : UInt8(ascii: "-") }
         return name.isEmpty ? "unnamed" : String(decoding: name, as: UTF8.self)
     }
 }
