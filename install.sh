@@ -368,6 +368,7 @@ have_programs() {
     fi
     if has dpkg-query; then
         need_packages libsecret-1-dev zlib1g-dev pkg-config
+        case $programs in *docker-ram-server*) need_packages libsqlite3-dev ;; esac
     elif ! { has pkg-config && pkg-config --exists libsecret-1; }; then
         fail "the headers of libsecret are missing" "install pkg-config and your system's libsecret-1 development package"
     fi
