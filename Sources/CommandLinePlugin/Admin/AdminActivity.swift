@@ -14,8 +14,7 @@ struct AdminActivity: AdminCommand {
             """
     )
 
-    @Option(help: ArgumentHelp("Only since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
-    var since: String?
+    @OptionGroup var since: SinceOption
 
     @Option(help: ArgumentHelp("How many at most", valueName: "int"))
     var limit = 50
@@ -29,15 +28,10 @@ struct AdminActivity: AdminCommand {
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
-    func validate() throws {
-        try AdminLimit.check(limit)
-        if let since, Timestamp.start(of: since, now: 0) == nil {
-            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
-        }
-    }
+    func validate() throws { try AdminLimit.check(limit) }
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let query = [("action", action), ("actor", actor), ("from", since.flatMap { context.instant(since: $0) })]
+        let query = [("action", action), ("actor", actor), ("from", context.start(since))]
         let list = AdminList(
             elements: try server.list("activity", query: query, page: "before", limit: limit),
             columns: [
@@ -61,8 +55,7 @@ struct AdminReportList: AdminCommand {
         discussion: "Example: docker ram admin report list --since 24h --registry ghcr.io"
     )
 
-    @Option(help: ArgumentHelp("Only since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
-    var since: String?
+    @OptionGroup var since: SinceOption
 
     @Option(help: ArgumentHelp("How many at most", valueName: "int"))
     var limit = 50
@@ -79,17 +72,12 @@ struct AdminReportList: AdminCommand {
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
-    func validate() throws {
-        try AdminLimit.check(limit)
-        if let since, Timestamp.start(of: since, now: 0) == nil {
-            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
-        }
-    }
+    func validate() throws { try AdminLimit.check(limit) }
 
     func run(at server: AdminServer, in context: CommandContext) throws {
         let query = [
             ("registry", registry), ("device", device), ("user", user),
-            ("from", since.flatMap { context.instant(since: $0) }),
+            ("from", context.start(since)),
         ]
         let list = AdminList(
             elements: try server.list("reports", query: query, page: "before", limit: limit),
@@ -104,8 +92,8 @@ struct AdminReportList: AdminCommand {
 }
 
 extension CommandContext {
-    /// The moment that somebody means by `30m` or a date, as the server reads it.
-    fileprivate func instant(since text: String) -> String? {
-        Timestamp.start(of: text, now: now()).map { Instant(seconds: Int64($0)).description }
+    /// The moment that is meant, as the server reads it.
+    fileprivate func start(_ since: SinceOption) -> String? {
+        since.start(now: now()).map { Instant(seconds: Int64($0)).description }
     }
 }

@@ -72,6 +72,41 @@ struct AdminTeamDelete: AdminCommand {
     }
 }
 
+/// A member and a team, of the commands that put one into the other.
+struct AdminTeamMember: ParsableArguments {
+    @Argument(help: "The team")
+    var team: String
+
+    @Argument(help: "The member")
+    var user: String
+
+    /// Asks the server, and shows what is true then.
+    ///
+    /// - Parameters:
+    ///   - method: `PUT` puts the member into the team, `DELETE` takes it out.
+    ///   - state: what is true then, between the member and the team.
+    ///   - server: the server.
+    ///   - context: what to show it on.
+    ///   - format: how.
+    /// - Throws: what the server has against it.
+    func change(
+        _ method: AdminServer.Request.Method,
+        _ state: String,
+        at server: AdminServer,
+        in context: CommandContext,
+        as format: OutputFormat
+    ) throws {
+        _ = try server.ask(method, "teams", team, "members", user)
+        context.show(
+            AdminDone(
+                "\(user) \(state) team \(team).",
+                [JSONMember("team", .string(team)), JSONMember("name", .string(user))]
+            ),
+            as: format
+        )
+    }
+}
+
 /// `docker ram admin team add`.
 struct AdminTeamAdd: AdminCommand {
     static let configuration = CommandConfiguration(
@@ -80,24 +115,12 @@ struct AdminTeamAdd: AdminCommand {
         discussion: "Example: docker ram admin team add backend bob"
     )
 
-    @Argument(help: "The team")
-    var team: String
-
-    @Argument(help: "The member")
-    var user: String
-
+    @OptionGroup var member: AdminTeamMember
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        _ = try server.ask(.put, "teams", team, "members", user)
-        context.show(
-            AdminDone(
-                "\(user) is in team \(team).",
-                [JSONMember("team", .string(team)), JSONMember("name", .string(user))]
-            ),
-            as: common.format
-        )
+        try member.change(.put, "is in", at: server, in: context, as: common.format)
     }
 }
 
@@ -109,23 +132,11 @@ struct AdminTeamRemove: AdminCommand {
         discussion: "Example: docker ram admin team remove backend bob"
     )
 
-    @Argument(help: "The team")
-    var team: String
-
-    @Argument(help: "The member")
-    var user: String
-
+    @OptionGroup var member: AdminTeamMember
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        _ = try server.ask(.delete, "teams", team, "members", user)
-        context.show(
-            AdminDone(
-                "\(user) is not in team \(team).",
-                [JSONMember("team", .string(team)), JSONMember("name", .string(user))]
-            ),
-            as: common.format
-        )
+        try member.change(.delete, "is not in", at: server, in: context, as: common.format)
     }
 }

@@ -24,8 +24,7 @@ struct Log: PluginCommand {
     @Flag(help: "Count by registry what was denied, or would be when enforced")
     var summary = false
 
-    @Option(help: ArgumentHelp("Only decisions since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
-    var since: String?
+    @OptionGroup var since: SinceOption
 
     @Option(help: ArgumentHelp("How many decisions at most", valueName: "int"))
     var limit = 50
@@ -34,16 +33,13 @@ struct Log: PluginCommand {
 
     func validate() throws {
         guard (0...100_000).contains(limit) else { throw ValidationError("--limit is a number from 0 to 100000") }
-        guard !follow || !summary && since == nil else {
+        guard !follow || !summary && since.since == nil else {
             throw ValidationError("--follow goes with neither --summary nor --since")
-        }
-        if let since, Timestamp.start(of: since, now: 0) == nil {
-            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
         }
     }
 
     func run(in context: CommandContext) throws {
-        let start = since.flatMap { Timestamp.start(of: $0, now: context.now()) }.map(Timestamp.text)
+        let start = since.start(now: context.now()).map(Timestamp.text)
         if follow { return try followLog(context) }
         if summary {
             var summary = LogSummary(policy: context.policyInForce, since: start)
