@@ -119,6 +119,17 @@ struct AdminTests {
             ),
             ("report list --registry ghcr.io --limit 3", ["GET reports?registry=ghcr.io&limit=3"], ""),
             ("key create policy", ["POST keys"], #"{"kind":"policy"}"#),
+            ("sso show", ["GET single-sign-on"], ""),
+            (
+                "sso set https://login.acme.test --client-id ram --keep-secret --domain acme.test,Acme.example",
+                ["PUT single-sign-on"],
+                #"{"issuer":"https://login.acme.test","clientID":"ram","membership":"domain","#
+                    + #""domains":["acme.test","acme.example"]}"#
+            ),
+            ("sso remove", ["DELETE single-sign-on"], ""),
+            ("sso links", ["GET single-sign-on/identities"], ""),
+            ("sso link bob 42", ["PUT single-sign-on/identities/bob"], #"{"subject":"42"}"#),
+            ("sso unlink bob", ["DELETE single-sign-on/identities/bob"], ""),
         ]
     )
     func wire(command: String, expected: [String], body: String) async throws {
@@ -135,6 +146,57 @@ struct AdminTests {
             let json = await Self.run(machine, words + ["--format", "json"], extra: Self.environment(server))
             #expect(json.code == 0)
             #expect((try? StrictJSON.parse(Array(json.output.utf8))) != nil, "\(json.output)")
+        }
+    }
+
+    @Test
+    func `the client secret comes from standard input, and is shown to nobody`() async throws {
+        try await Self.with { request in
+            let body =
+                #"{"issuer":"https://login.acme.test","clientID":"ram","scopes":["openid","email"],"#
+                + #""membership":"invited","domains":[],"redirectAddress":"https://ram.acme.test/x"}"#
+            return request.method == "PUT" ? Reply(body: body) : Reply(status: 404)
+        } _: { machine, server in
+            let words = ["sso", "set", "https://login.acme.test", "--client-id", "ram"]
+            let outcome = await Self.run(
+                machine,
+                words + ["--client-secret-stdin"],
+                extra: Self.environment(server),
+                input: "top-secret\nmore\n"
+            )
+            #expect(
+                outcome.output == """
+                    issuer            https://login.acme.test
+                    client            ram
+                    scopes            openid, email
+                    who is let in     invited
+                    domains           -
+                    redirect address  https://ram.acme.test/x
+
+                    """,
+                "\(outcome)"
+            )
+            #expect(outcome.errors.contains("must send browsers back to https://ram.acme.test/x"))
+            #expect(!outcome.errors.contains("top-secret"))
+            #expect(
+                server.requests.map(\.body) == [
+                    #"{"issuer":"https://login.acme.test","clientID":"ram","clientSecret":"top-secret"}"#
+                ]
+            )
+            let nothing = await Self.run(
+                machine,
+                words + ["--client-secret-stdin"],
+                extra: Self.environment(server),
+                input: ""
+            )
+            #expect(nothing.code == 1 && nothing.errors.contains("there is no client secret on standard input"))
+            let both = await Self.run(
+                machine,
+                words + ["--client-secret-stdin", "--keep-secret"],
+                extra: Self.environment(server)
+            )
+            #expect(both.code != 0 && both.errors.contains("exclude each other"))
+            #expect(server.requests.count == 1)
         }
     }
 

@@ -37,6 +37,7 @@ struct AccountsServer {
     static func with(
         now: Instant = Instant(seconds: 1_795_614_310),
         keys: String = "/nonexistent",
+        providers: ProviderConnection = ProviderConnection(),
         _ body: @Sendable (AccountsServer) async throws -> Void
     )
         async throws
@@ -52,6 +53,7 @@ struct AccountsServer {
             passwords: Passwords(cost: 4),
             now: { clock.now }
         )
+        services.providers = Providers(connection: providers, now: { clock.now })
         services.signTicket = { try Envelope(signing: $0.payload, as: .ticket, with: organization.keys(.ticket)) }
         // A line for each of thousands of requests is nothing that anybody reads.
         let silent = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }

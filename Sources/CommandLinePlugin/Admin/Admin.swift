@@ -9,6 +9,7 @@ struct AdminCommands: ParsableCommand {
             AdminLogin.self, AdminLogout.self, AdminActivity.self, AdminPolicyCommands.self,
             AdminRegistryCommands.self, AdminMemberCommands.self, AdminTeamCommands.self, AdminSessionCommands.self,
             AdminTokenCommands.self, AdminDeviceCommands.self, AdminReportCommands.self, AdminKeyCommands.self,
+            AdminSingleSignOnCommands.self,
         ]
     )
 }
@@ -112,6 +113,18 @@ struct AdminKeyCommands: ParsableCommand {
         subcommands: [
             AdminKeyInit.self, AdminKeySign.self, AdminKeyList.self, AdminKeyCreate.self, AdminKeyPrepare.self,
             AdminKeyPublish.self,
+        ]
+    )
+}
+
+/// `docker ram admin sso`.
+struct AdminSingleSignOnCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sso",
+        abstract: "Sign-in at the organization's own provider (OpenID Connect)",
+        subcommands: [
+            AdminSingleSignOnShow.self, AdminSingleSignOnSet.self, AdminSingleSignOnRemove.self,
+            AdminSingleSignOnLinks.self, AdminSingleSignOnLink.self, AdminSingleSignOnUnlink.self,
         ]
     )
 }

@@ -69,7 +69,7 @@ extension Store {
         return (token, invitation)
     }
 
-    private static func invitation(_ token: OpaqueToken, at now: Instant, _ database: Database) throws -> Invitation? {
+    static func invitation(_ token: OpaqueToken, at now: Instant, _ database: Database) throws -> Invitation? {
         try Row.fetchOne(
             database,
             sql: "SELECT * FROM invitation WHERE digest = ? AND expires > ?",

@@ -28,8 +28,11 @@ extension Store {
             return try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT user.name, user.email, membership.role, membership.created FROM membership
-                    JOIN user ON user.name = membership.user WHERE membership.organization = ? ORDER BY user.name
+                    SELECT user.name, membership.role, membership.created, coalesce(user.email, (
+                        SELECT email FROM identity WHERE identity.organization = membership.organization
+                            AND identity.user = membership.user ORDER BY created DESC
+                    )) AS email
+                    FROM membership JOIN user ON user.name = membership.user WHERE membership.organization = ? ORDER BY user.name
                     """,
                 arguments: [organization]
             ).compactMap { row in

@@ -23,6 +23,10 @@ struct Activity: Sendable {
         case tokenReused = "session.token_reused"
         case signInSlowed = "session.sign_in_slowed"
         case passwordChanged = "user.password.change"
+        case singleSignOnSet = "single_sign_on.set"
+        case singleSignOnRemoved = "single_sign_on.remove"
+        case identityLinked = "single_sign_on.link"
+        case identityUnlinked = "single_sign_on.unlink"
     }
 
     /// What was done.

@@ -19,6 +19,8 @@ struct Services: Sendable {
     let limits: RateLimits
     /// What makes and serves signed documents.
     let publisher: Publisher
+    /// The providers that organizations sign in at.
+    var providers: Providers
     /// Signs a ticket with the key of its organization.
     var signTicket: @Sendable (TicketDocument) async throws -> Envelope
     /// Whether somebody is signed in on a device.
@@ -45,6 +47,7 @@ struct Services: Sendable {
         self.now = now
         changes = ChangeFeed()
         limits = RateLimits(now: now)
+        providers = Providers(now: now)
         publisher = Publisher(
             store: store,
             keys: keys,
@@ -69,6 +72,7 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
     router.add(middleware: Authentication(services: services))
     router.addSignInRoutes(services)
     router.addActivationRoutes(services)
+    router.addSingleSignOnRoutes(services)
     router.addAccountRoutes(services)
     router.addDocumentRoutes(services)
     router.addKeyRoutes(services)

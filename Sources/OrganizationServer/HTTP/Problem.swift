@@ -22,6 +22,7 @@ struct Problem: Error, HTTPResponseError {
         case changedMeanwhile = "changed_meanwhile"
         case locksOut = "locks_out"
         case enrollmentRefused = "enrollment_refused"
+        case providerFault = "provider_fault"
     }
 
     /// Nobody in particular asks for what only some may have.

@@ -22,11 +22,13 @@ actor RateLimits {
         case wrongToken
         /// Invitations that are shown, from one address.
         case invitation
+        /// Sign-ins at a provider that are begun from one address.
+        case singleSignOn
 
         fileprivate var size: Double {
             switch self {
             case .passwordOfAccount, .codeInBrowser: 5
-            case .passwordFromAddress, .codeFromAddress: 20
+            case .passwordFromAddress, .codeFromAddress, .singleSignOn: 20
             case .passwordInARow, .deviceAuthorization, .invitation: 10
             case .wrongToken: 100
             }

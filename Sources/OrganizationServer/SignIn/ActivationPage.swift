@@ -9,6 +9,7 @@ extension Router<ServerContext> {
         let page = Activation(services: services)
         get("activate") { request, _ in page.form(try request.queryValue("user_code"), request) }
         post("activate") { request, context in try await page.ask(request, context) }
+        post("activate/single-sign-on") { request, context in try await page.goToProvider(request, context) }
         post("activate/decision") { request, context in try await page.decide(request, context) }
         get("activate.css") { _, _ in
             Response(
@@ -24,34 +25,27 @@ extension Router<ServerContext> {
 ///
 /// A form is taken only from a page of ours in the browser that it was given to: its `Origin` is the server's, and its
 /// field `form` is the digest of a cookie that other sites can neither read nor set.
-private struct Activation: Sendable {
+struct Activation: Sendable {
     let services: Services
 
     private var isSecure: Bool { services.settings.publicAddress.isSecure }
     private var cookieName: String { isSecure ? "__Host-ram_activate" : "ram_activate" }
 
     /// The first page.
-    func form(_ userCode: String?, _ request: Request) -> Response {
+    fileprivate func form(_ userCode: String?, _ request: Request) -> Response {
         // The code of the address is shown and not taken: the person has to compare it with the machine's.
         let code = userCode.flatMap(DeviceAuthorization.userCode).map(DeviceAuthorization.shown) ?? ""
         return first(code: code, fault: nil, browser: browser(of: request))
     }
 
     /// The second page, for whoever has signed in.
-    func ask(_ request: Request, _ context: ServerContext) async throws -> Response {
+    fileprivate func ask(_ request: Request, _ context: ServerContext) async throws -> Response {
         let (fields, browser) = try await trustedForm(request, context)
         func again(_ fault: String) -> Response {
             first(code: fields["user_code"] ?? "", fault: fault, browser: browser)
         }
         do {
-            try await services.limits.take(.codeFromAddress, context.address)
-            try await services.limits.check(.codeInBrowser, browser.digest)
-            guard let code = fields["user_code"].flatMap(DeviceAuthorization.userCode),
-                try await services.store.isWaiting(code, at: services.now())
-            else {
-                await services.limits.spend(.codeInBrowser, browser.digest)
-                return again("There is no such code, or it is too old. Look at the machine again.")
-            }
+            guard let (code, _) = try await waiting(fields, browser, context) else { return again(Self.noCode) }
             guard let name = fields["name"], let password = fields["password"],
                 let user = try await services.user(
                     named: name,
@@ -59,25 +53,86 @@ private struct Activation: Sendable {
                     from: context.address
                 )
             else { return again("The name or the password is wrong.") }
-            let confirmation = OpaqueToken(.form)
-            let question = try await services.store.ask(
-                about: code,
-                user,
-                confirmation: confirmation,
-                at: services.now()
-            )
-            guard let question else { return again("The code is too old. Begin again on the machine.") }
-            return answer(ActivationHTML.question(question, user, browser.digest, confirmation.secret), browser)
+            return try await question(about: code, user, browser)
+                ?? again("The code is too old. Begin again on the machine.")
         } catch let problem as Problem where problem.code == .tooManyRequests || problem.code == .busy {
-            var response = again("This was tried too often. Wait a little, then try again.")
-            response.status = problem.status
-            response.headers.append(contentsOf: problem.headers)
-            return response
+            return tooOften(problem, again)
         }
     }
 
+    private static let noCode = "There is no such code, or it is too old. Look at the machine again."
+
+    /// The code that somebody has typed, and the organization that its machine belongs to.
+    private func waiting(_ fields: [String: String], _ browser: OpaqueToken, _ context: ServerContext) async throws
+        -> (code: String, organization: String)?
+    {
+        try await services.limits.take(.codeFromAddress, context.address)
+        try await services.limits.check(.codeInBrowser, browser.digest)
+        if let code = fields["user_code"].flatMap(DeviceAuthorization.userCode),
+            let organization = try await services.store.organization(waitingWith: code, at: services.now())
+        {
+            return (code, organization)
+        }
+        await services.limits.spend(.codeInBrowser, browser.digest)
+        return nil
+    }
+
+    /// The second page: asks somebody who has signed in about a machine.
+    ///
+    /// - Parameters:
+    ///   - code: the code that they have typed.
+    ///   - user: who they are.
+    ///   - browser: their browser.
+    /// - Returns: the page; `nil` if the code is not good any more.
+    /// - Throws: what SQLite says.
+    func question(about code: String, _ user: String, _ browser: OpaqueToken = OpaqueToken(.form)) async throws
+        -> Response?
+    {
+        let confirmation = OpaqueToken(.form)
+        let question = try await services.store.ask(
+            about: code,
+            user,
+            confirmation: confirmation,
+            at: services.now()
+        )
+        return question.map {
+            answer(ActivationHTML.question($0, user, browser.digest, confirmation.secret), browser)
+        }
+    }
+
+    /// Sends the person to the provider of the organization that the machine belongs to.
+    fileprivate func goToProvider(_ request: Request, _ context: ServerContext) async throws -> Response {
+        let (fields, browser) = try await trustedForm(request, context)
+        func again(_ fault: String) -> Response {
+            first(code: fields["user_code"] ?? "", fault: fault, browser: browser)
+        }
+        do {
+            guard let (code, organization) = try await waiting(fields, browser, context) else {
+                return again(Self.noCode)
+            }
+            return try await SingleSignOnPages(services: services).begin(
+                .activation(userCode: code),
+                in: organization,
+                fromForm: true,
+                request,
+                context
+            )
+        } catch let fault as SingleSignOnFault {
+            return again(SingleSignOnHTML.sentence(fault))
+        } catch let problem as Problem where problem.code == .tooManyRequests {
+            return tooOften(problem, again)
+        }
+    }
+
+    private func tooOften(_ problem: Problem, _ again: (String) -> Response) -> Response {
+        var response = again("This was tried too often. Wait a little, then try again.")
+        response.status = problem.status
+        response.headers.append(contentsOf: problem.headers)
+        return response
+    }
+
     /// The last page.
-    func decide(_ request: Request, _ context: ServerContext) async throws -> Response {
+    fileprivate func decide(_ request: Request, _ context: ServerContext) async throws -> Response {
         let (fields, browser) = try await trustedForm(request, context)
         let decision = fields["decision"]
         guard let confirmation = fields["confirmation"].flatMap({ OpaqueToken($0) }), confirmation.kind == .form,
@@ -136,7 +191,8 @@ private struct Activation: Sendable {
         return (fields, browser)
     }
 
-    private func isOurs(_ headers: HTTPFields) -> Bool {
+    /// Whether a form comes from a page of ours.
+    func isOurs(_ headers: HTTPFields) -> Bool {
         if let site = HTTPField.Name("Sec-Fetch-Site"), let value = headers[site],
             value != "same-origin", value != "none"
         {
@@ -182,7 +238,8 @@ enum ActivationHTML {
             <input id="name" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required></p>
             <p><label for="password">Your password</label>
             <input id="password" name="password" type="password" autocomplete="current-password" required></p>
-            <p><button type="submit">Sign in</button></p>
+            <p><button type="submit">Sign in</button>
+            <button type="submit" formaction="/activate/single-sign-on" formnovalidate>Use single sign-on</button></p>
             </form>
             """
         )
@@ -232,7 +289,8 @@ enum ActivationHTML {
 
         """
 
-    private static func page(_ title: String, _ body: String) -> String {
+    /// A page.
+    static func page(_ title: String, _ body: String) -> String {
         """
         <!DOCTYPE html>
         <html lang="en">

@@ -94,23 +94,23 @@ extension Store {
         return (deviceCode, userCode)
     }
 
-    /// Whether a code is good and waits for somebody.
+    /// The organization of a machine whose code is good and waits for somebody.
     ///
     /// - Parameters:
     ///   - userCode: the code.
     ///   - now: the time.
-    /// - Returns: whether it is.
+    /// - Returns: the organization, perhaps one that is not there; `nil` if nobody waits with this code.
     /// - Throws: what SQLite says.
-    func isWaiting(_ userCode: String, at now: Instant) async throws -> Bool {
+    func organization(waitingWith userCode: String, at now: Instant) async throws -> String? {
         try await database.read { database in
-            try Bool.fetchOne(
+            try String.fetchOne(
                 database,
                 sql: """
-                    SELECT EXISTS (SELECT 1 FROM deviceAuthorization
-                        WHERE userCode = ? AND expires > ? AND decision IS NULL)
+                    SELECT organization FROM deviceAuthorization
+                    WHERE userCode = ? AND expires > ? AND decision IS NULL
                     """,
                 arguments: [userCode, now.seconds]
-            ) ?? false
+            )
         }
     }
 

@@ -76,20 +76,20 @@ extension Store {
     /// - Parameters:
     ///   - name: what they are called.
     ///   - email: their e-mail address.
-    ///   - password: their password.
+    ///   - password: their password; `nil` for who signs in elsewhere only.
     ///   - now: the time.
     ///   - database: where the transaction is.
     /// - Throws: what SQLite says, also if there is somebody of this name.
     static func insertUser(
         _ name: String,
         email: String?,
-        _ password: PasswordHash,
+        _ password: PasswordHash?,
         at now: Instant,
         _ database: Database
     ) throws {
         try database.execute(
             sql: "INSERT INTO user (name, email, password, created) VALUES (?, ?, ?, ?)",
-            arguments: [name, email, password.phc, now.seconds]
+            arguments: [name, email, password?.phc, now.seconds]
         )
     }
 

@@ -1,0 +1,142 @@
+import Crypto
+import RegistryAccess
+import SignedPolicy
+
+/// What a provider says of who has signed in there (OpenID Connect Core 1.0, section 2), after everything was checked.
+struct IDToken: Hashable, Sendable {
+    /// By what the provider knows the person; never used again for another.
+    let subject: String
+    /// The e-mail address.
+    let email: String?
+    /// Whether the provider says that the address is theirs.
+    let isEmailVerified: Bool
+    /// What they like to be called.
+    let preferredName: String?
+
+    /// What a token has to fit to.
+    struct Expectation: Sendable {
+        let issuer: String
+        let clientID: String
+        let nonce: String
+        /// The access token that came along.
+        let accessToken: String?
+        let now: Instant
+    }
+
+    /// How much clocks may differ, in seconds.
+    private static let leeway: Int64 = 60
+    /// How old a token may be, in seconds: no sign-in takes longer.
+    private static let oldest: Int64 = 600
+
+    /// Checks a token.
+    ///
+    /// - Parameters:
+    ///   - token: the token, as it came.
+    ///   - expectation: what it has to fit to.
+    ///   - key: finds a key of the provider by its name.
+    /// - Throws: ``SingleSignOnFault``.
+    init(
+        _ token: String,
+        for expectation: Expectation,
+        key: (String) async throws(SingleSignOnFault) -> ProviderKey
+    ) async throws(SingleSignOnFault) {
+        let parts = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        guard parts.count == 3, let header = Self.decode(parts[0]), let payload = Self.decode(parts[1]),
+            Self.decode(parts[2]) != nil
+        else { throw .faultyToken("it has not got three parts in Base64") }
+        let algorithm = try await Self.checkSignature(token, try Self.object(header, "its header"), key)
+        let claims = try Self.object(payload, "its claims")
+        try Self.checkAudience(claims, expectation)
+        try Self.checkTimes(claims, expectation.now)
+        guard let nonce = claims.value(named: "nonce")?.text, nonce.utf8.elementsEqual(expectation.nonce.utf8) else {
+            throw .nonce
+        }
+        if let hash = claims.value(named: "at_hash") {
+            guard let accessToken = expectation.accessToken,
+                hash.text == Self.leftHalfOfHash(accessToken, algorithm)
+            else { throw .accessTokenHash }
+        }
+        guard let subject = claims.value(named: "sub")?.text, Names.isLabel(subject, longest: 255) else {
+            throw .faultyToken("\"sub\" is missing, or has more than 255 bytes")
+        }
+        self.subject = subject
+        let email = claims.value(named: "email")?.text
+        self.email = email.flatMap { Names.isLabel($0, longest: 254) && $0.contains("@") ? $0 : nil }
+        isEmailVerified = claims.value(named: "email_verified") == .bool(true)
+        preferredName = claims.value(named: "preferred_username")?.text
+    }
+
+    private static func checkSignature(
+        _ token: String,
+        _ header: JSONValue,
+        _ key: (String) async throws(SingleSignOnFault) -> ProviderKey
+    ) async throws(SingleSignOnFault) -> TokenAlgorithm {
+        let name = header.value(named: "alg")?.text ?? ""
+        guard let algorithm = TokenAlgorithm.allCases.first(where: { $0.rawValue.utf8.elementsEqual(name.utf8) })
+        else { throw .algorithm(String(name.prefix(40))) }
+        // What must be understood is not (RFC 7515, section 4.1.11).
+        guard header.value(named: "crit") == nil else { throw .faultyToken("its header has \"crit\"") }
+        guard let id = header.value(named: "kid")?.text else { throw .unknownKey }
+        try await key(id).verify(token, signed: algorithm)
+        return algorithm
+    }
+
+    private static func checkAudience(_ claims: JSONValue, _ expectation: Expectation) throws(SingleSignOnFault) {
+        guard let issuer = claims.value(named: "iss")?.text, issuer.utf8.elementsEqual(expectation.issuer.utf8) else {
+            throw .issuer
+        }
+        func isUs(_ value: JSONValue?) -> Bool {
+            value?.text.map { $0.utf8.elementsEqual(expectation.clientID.utf8) } ?? false
+        }
+        let audience = claims.value(named: "aud")
+        let audiences = audience?.elements ?? audience.map { [$0] } ?? []
+        guard audiences.contains(where: isUs) else { throw .audience }
+        let party = claims.value(named: "azp")
+        guard party == nil && audiences.count == 1 || isUs(party) else { throw .authorizedParty }
+    }
+
+    private static func checkTimes(_ claims: JSONValue, _ now: Instant) throws(SingleSignOnFault) {
+        func seconds(_ name: String) throws(SingleSignOnFault) -> Int64? {
+            guard let value = claims.value(named: name) else { return nil }
+            guard case .number(let text) = value, let number = Double(text), abs(number) < 1e11 else {
+                throw .faultyToken("\"\(name)\" is no time")
+            }
+            return Int64(number)
+        }
+        guard let expires = try seconds("exp"), expires > now.seconds - leeway else { throw .expired }
+        if let start = try seconds("nbf"), start > now.seconds + leeway { throw .notYetValid }
+        guard let issued = try seconds("iat"), issued <= now.seconds + leeway,
+            issued >= now.seconds - oldest - leeway
+        else { throw .issued }
+    }
+
+    /// Section 3.1.3.6: the hash is that of the signature's algorithm, of Ed25519 SHA-512.
+    private static func leftHalfOfHash(_ accessToken: String, _ algorithm: TokenAlgorithm) -> String {
+        let bytes = Array(accessToken.utf8)
+        let hash = algorithm == .eddsa ? Array(SHA512.hash(data: bytes)) : Array(SHA256.hash(data: bytes))
+        return base64URL(Array(hash.prefix(hash.count / 2)))
+    }
+
+    /// Base64 for addresses, without padding (RFC 7515, section 2).
+    ///
+    /// - Parameter bytes: what to write.
+    /// - Returns: the text.
+    static func base64URL(_ bytes: [UInt8]) -> String {
+        StrictBase64.encode(bytes).replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+    }
+
+    private static func decode(_ part: Substring.UTF8View) -> [UInt8]? {
+        guard !part.isEmpty, !part.contains(where: { $0 == 43 || $0 == 47 || $0 == 61 }) else { return nil }
+        var bytes = part.map { $0 == 45 ? 43 : $0 == 95 ? 47 : $0 }
+        bytes += [UInt8](repeating: 61, count: (4 - bytes.count % 4) % 4)
+        return StrictBase64.decode(bytes)
+    }
+
+    private static func object(_ bytes: [UInt8], _ what: String) throws(SingleSignOnFault) -> JSONValue {
+        do throws(SingleSignOnFault) {
+            return try ProviderDocument.object(bytes)
+        } catch {
+            throw .faultyToken("\(what) cannot be read")
+        }
+    }
+}
