@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs docker-ram: for all users (as root), for one developer (--user), or not at all (--demo, --dry-run).
+# Installs docker-ram: for all users (as root), for one developer (--user), or not at all (--demo, --dry-run); or the server
+# that an organization keeps its policy on (--organization-server).
 # Everything that is put on the machine is written down with its checksum, and --uninstall takes back exactly that.
 set -eu
 umask 022
@@ -13,9 +14,13 @@ this machine.
 
   --user            install the Docker CLI plugin and the credential helper for
                     you alone, without root
-  --uninstall       take everything back (with --user: what --user installed)
+  --organization-server
+                    install docker-ram-server instead, on which an organization
+                    keeps its policy
+  --uninstall       take everything back (with --user: what --user installed;
+                    with --organization-server: the server, but not its data)
   --purge           with --uninstall: remove /etc/docker-ram too, the policy
-                    included
+                    included; with --organization-server: all of its data
   --demo            show on a private engine, without touching this machine's
                     Docker, what docker-ram does
   --dry-run         say what would be done, and do nothing
@@ -69,6 +74,7 @@ server='' organization='' fingerprint='' certificate_authority='' require_sign_i
 while [ $# -gt 0 ]; do
     case $1 in
         --user) mode=user ;;
+        --organization-server) mode=organization ;;
         --demo) mode=demo ;;
         --uninstall) uninstall=yes ;;
         --purge) purge=yes ;;
@@ -100,8 +106,12 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ $purge = no ] || [ $uninstall = yes ] || wrong_usage "--purge goes with --uninstall"
-[ $purge = no ] || [ $mode = system ] || wrong_usage "--purge goes with an installation for all users"
-[ -z "$root" ] || [ $mode = system ] || wrong_usage "--root goes with an installation for all users"
+case $mode in
+    user | demo)
+        [ $purge = no ] || wrong_usage "--purge goes with an installation for all users"
+        [ -z "$root" ] || wrong_usage "--root goes with an installation for all users"
+        ;;
+esac
 [ $restart_docker = no ] || { [ $mode = system ] && [ -z "$root" ]; } ||
     wrong_usage "--restart-docker goes with an installation for all users of this machine"
 if [ -n "$server$organization$fingerprint$certificate_authority" ] || [ $require_sign_in = yes ]; then
@@ -188,7 +198,7 @@ write_down() {
 # Refuses a root whose links lead out of it: what is meant for an image would go to the machine itself.
 stay_under_root() {
     [ -n "$root" ] || return 0
-    for place in /etc/docker /etc/docker-ram /etc/sysusers.d $units /usr/local/bin /usr/local/lib/docker/cli-plugins \
+    for place in /etc/docker /etc/docker-ram /etc/default /etc/sysusers.d $units /usr/local/bin /usr/local/lib/docker/cli-plugins \
         $libexec /usr/local/share /var/lib; do
         while [ ! -d "$root$place" ] && [ ! -L "$root$place" ]; do place=$(dirname "$place"); done
         case $(cd -- "$root$place" 2>/dev/null && pwd -P)/ in
@@ -383,7 +393,9 @@ have_programs() {
     done
 }
 build() {
-    set -- swift build --package-path "$source_directory" -c release --static-swift-stdlib --disable-local-rpath --product "$1"
+    # Without the names of functions, which only a debugger reads, programs are a third to a half as long.
+    set -- swift build --package-path "$source_directory" -c release --static-swift-stdlib --disable-local-rpath \
+        -Xlinker -s --product "$1"
     # What a person's own checkout builds belongs to that person, and often only that person finds the toolchain.
     if is_root && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ] &&
         [ "$(stat -c %U "$source_directory")" = "$SUDO_USER" ]; then
@@ -427,6 +439,7 @@ run_as() {
     fi
 }
 
+# Makes $account; what systemd-sysusers reads about it is in place already.
 make_account() {
     if [ -n "$root" ] && [ ! -f "$root/etc/passwd" ]; then
         say "skipped    account $account: there is no $root/etc/passwd"
@@ -438,12 +451,28 @@ make_account() {
     fi
     write_down account "$account"
     if has systemd-sysusers; then
-        act systemd-sysusers --root="${root:-/}" "$root/etc/sysusers.d/docker-ram.conf"
+        act systemd-sysusers --root="${root:-/}" "$root/etc/sysusers.d/$account.conf"
     else
         act useradd --prefix "${root:-/}" --system --user-group --no-create-home \
-            --home-dir /var/lib/docker-ram --shell /usr/sbin/nologin "$account"
+            --home-dir "/var/lib/$account" --shell /usr/sbin/nologin "$account"
     fi
     did "made       account $account"
+}
+
+# Makes a directory $account's own.
+give_to_account() {
+    if [ $dry_run = no ] && grep -q "^$account:" "$root/etc/passwd" 2>/dev/null; then
+        chown "$(awk -F : -v n=$account '$1 == n { print $3 ":" $4 }' "$root/etc/passwd")" "$root$1"
+    fi
+}
+
+remove_account() {
+    grep -q "^$account:" "$root/etc/passwd" 2>/dev/null || return 0
+    act userdel --prefix "${root:-/}" "$account"
+    if [ $dry_run = no ] && grep -q "^$account:" "$root/etc/group"; then
+        groupdel --prefix "${root:-/}" "$account"
+    fi
+    did "removed    account $account"
 }
 
 install_for_all() {
@@ -478,9 +507,7 @@ install_for_all() {
     make_account
     make_directory /etc/docker-ram
     make_directory /var/lib/docker-ram
-    if [ $dry_run = no ] && grep -q "^$account:" "$root/etc/passwd" 2>/dev/null; then
-        chown "$(awk -F : -v n=$account '$1 == n { print $3 ":" $4 }' "$root/etc/passwd")" "$root/var/lib/docker-ram"
-    fi
+    give_to_account /var/lib/docker-ram
 
     if systemd_runs; then
         act systemctl daemon-reload
@@ -643,13 +670,7 @@ uninstall_for_all() {
     had_account=no
     if recorded account "$account"; then had_account=yes; fi
     take_back_files
-    if [ $had_account = yes ] && grep -q "^$account:" "$root/etc/passwd" 2>/dev/null; then
-        act userdel --prefix "${root:-/}" "$account"
-        if [ $dry_run = no ] && grep -q "^$account:" "$root/etc/group"; then
-            groupdel --prefix "${root:-/}" "$account"
-        fi
-        did "removed    account $account"
-    fi
+    [ $had_account = no ] || remove_account
     if systemd_runs; then
         act systemctl daemon-reload
         if [ $dry_run = no ]; then
@@ -658,6 +679,103 @@ uninstall_for_all() {
     fi
     if [ $dry_run = no ] && [ -d "$root/etc/docker-ram" ] && [ -n "$(ls -A "$root/etc/docker-ram")" ]; then
         say "kept       $root/etc/docker-ram, which an administrator wrote (--purge removes it)"
+    fi
+    step "done"
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The server of an organization
+
+server_data=/var/lib/docker-ram-server
+
+server_paths() {
+    is_root || fail "only root can do this" "run: sudo ./install.sh --organization-server"
+    account=docker-ram-server
+    undo_directory=$root/var/lib/docker-ram-server-undo record=$root/var/lib/docker-ram-server-undo/installed
+    stay_under_root
+}
+server_is_made() { [ -e "$root$server_data/server.sqlite" ]; }
+
+install_organization_server() {
+    server_paths
+    programs=docker-ram-server wanted_programs=docker-ram-server
+    have_programs
+    # Built programs have it from the package with its headers.
+    if [ -n "$prebuilt" ] && [ -z "$root" ] && has dpkg-query; then need_packages libsqlite3-0; fi
+    step "installing the organization's server under ${root:-/}"
+    if [ $dry_run = yes ] && [ ! -f "$binaries/docker-ram-server" ]; then
+        say "would put  $root/usr/local/bin/docker-ram-server"
+    else
+        put_file "$binaries/docker-ram-server" 0755 /usr/local/bin/docker-ram-server
+    fi
+    put_file "$metadata/systemd/docker-ram-server.sysusers.conf" 0644 /etc/sysusers.d/docker-ram-server.conf
+    # What an administrator has written there stays, also from before an --uninstall.
+    if [ ! -e "$root/etc/default/docker-ram-server" ] || recorded file /etc/default/docker-ram-server; then
+        put_file "$metadata/systemd/docker-ram-server.default" 0644 /etc/default/docker-ram-server
+    else
+        say "found      $root/etc/default/docker-ram-server"
+    fi
+    put_file "$metadata/systemd/docker-ram-server.service" 0644 $units/docker-ram-server.service
+    # systemd leaves it alone as long as no organization is made.
+    put_link ../docker-ram-server.service $units/multi-user.target.wants/docker-ram-server.service
+    make_account
+    make_directory $server_data
+    give_to_account $server_data
+    act chmod 0700 "$root$server_data"
+    if systemd_runs; then
+        act systemctl daemon-reload
+        if server_is_made; then act systemctl restart docker-ram-server.service; fi
+    fi
+    step "done"
+    [ $dry_run = no ] || return 0
+    if [ -n "$root" ]; then say "Nothing was started: this is not the machine itself."; fi
+    if ! server_is_made; then
+        say "Make the first organization and its owner, whose password it asks for:"
+        say "    sudo -u $account docker-ram-server init --data $server_data \\"
+        say "        --organization NAME --owner NAME --contact ADDRESS --public-url https://HOST"
+        say "Say in /etc/default/docker-ram-server where it listens and who does TLS, and start it:"
+    elif [ -z "$root" ] && systemd_runs; then
+        return 0
+    else
+        say "Start it:"
+    fi
+    if [ -n "$root" ] || systemd_runs; then
+        say "    sudo systemctl start docker-ram-server"
+    else
+        say "    sudo -u $account docker-ram-server serve --data $server_data --listen HOST:PORT ..."
+    fi
+}
+
+uninstall_organization_server() {
+    server_paths
+    [ -f "$record" ] || {
+        say "No server is installed under ${root:-/}."
+        return 0
+    }
+    step "uninstalling the organization's server from ${root:-/}"
+    if systemd_runs && [ -e $units/docker-ram-server.service ]; then
+        act systemctl stop docker-ram-server.service ||
+            fail "docker-ram-server could not be stopped, so nothing was removed"
+    fi
+    had_account=no had_directory=no
+    if recorded account "$account"; then had_account=yes; fi
+    if recorded directory $server_data; then had_directory=yes; fi
+    if [ $purge = yes ]; then
+        if [ -d "$root$server_data" ]; then
+            act find "$root$server_data" -mindepth 1 -delete
+            did "removed    what was in $root$server_data"
+        fi
+        act rm -f "$root/etc/default/docker-ram-server"
+    fi
+    take_back_files
+    if systemd_runs; then act systemctl daemon-reload; fi
+    if [ -n "$(ls -A "$root$server_data" 2>/dev/null)" ] && [ $purge = no ]; then
+        # Nobody else gets what belongs to the account; a later --purge takes both.
+        [ $had_directory = no ] || write_down directory $server_data
+        [ $had_account = no ] || write_down account "$account"
+        say "kept       $root$server_data and the account $account: organizations and their keys (--purge removes both)"
+    elif [ $had_account = yes ]; then
+        remove_account
     fi
     step "done"
 }
@@ -1012,6 +1130,8 @@ demo_organization() {
 case $mode-$uninstall in
     system-no) install_for_all ;;
     system-yes) uninstall_for_all ;;
+    organization-no) install_organization_server ;;
+    organization-yes) uninstall_organization_server ;;
     user-no) install_for_one ;;
     user-yes) uninstall_for_one ;;
     demo-*) demo ;;

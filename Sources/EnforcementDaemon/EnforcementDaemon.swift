@@ -48,7 +48,7 @@ struct EnforcementDaemon: Sendable {
     func run(orders: AsyncStream<Order>) async throws {
         let startedAt = UTCTime.now()
         let group = MultiThreadedEventLoopGroup.singleton
-        let watcher = PolicyWatcher(paths, logger: logger, pace: organizationPace)
+        let watcher = PolicyWatcher(paths, logger: logger, pace: organizationPace, settings: settings.egressProxy)
         await watcher.begin()
         let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
         let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
@@ -90,7 +90,8 @@ struct EnforcementDaemon: Sendable {
                 return RefusalReporter.Status(
                     policyVersion: watcher.policy.snapshot.inForce.policy?.version ?? 0,
                     engineVersion: plugin.engineVersion?.description,
-                    enforcementPoints: points
+                    enforcementPoints: points,
+                    findings: DoctorFinding.read(paths)
                 )
             }
         )

@@ -46,6 +46,8 @@ public struct InstallationPaths: Hashable, Sendable {
     public var organizationDirectory: String { "\(stateDirectory)/organization" }
     /// What the organization has in force on this machine, as docker-ramd says; every program goes by it.
     public var organizationPolicy: String { "\(stateDirectory)/in-force.json" }
+    /// What root's `docker ram doctor` found wrong the last time.
+    public var doctorFindings: String { "\(stateDirectory)/doctor.json" }
     /// The secret without which the egress proxy serves nobody; docker-ramd's and root's alone.
     public var proxySecret: String { "\(stateDirectory)/proxy-secret" }
     /// The secret by which the egress proxy knows BuildKit containers: docker-ramd's, root's, and that of everybody who

@@ -52,7 +52,7 @@ extension OrganizationClient {
         let time = name.kind == .policy ? limits.policy : limits.exchange
         let answer: Answer
         do throws(ServerFault) {
-            answer = try await exchange(request, atMost: name.kind.longest, within: time)
+            answer = try await exchange(request, by: toDocuments, atMost: name.kind.longest, within: time)
         } catch {
             // Some servers explain it.
             if case .refused(404, _) = error { throw .notFound }

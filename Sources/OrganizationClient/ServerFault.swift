@@ -62,17 +62,29 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Says what a library says in our own words, as far as it is known.
-    init(unexplained error: any Error) {
+    ///
+    /// - Parameters:
+    ///   - error: what the library says.
+    ///   - proxy: through which proxy the exchange went, if through one.
+    init(unexplained error: any Error, through proxy: OrganizationClient.Proxy?) {
+        let place = proxy.map { "the proxy \($0.address)" } ?? "the server"
         switch error {
         case let error as HTTPClientError where error == .connectTimeout:
-            self = .unreachable("the server does not answer")
+            self = .unreachable("\(place) does not answer")
+        case let error as HTTPClientError where error == .httpProxyHandshakeTimeout:
+            self = .unreachable("\(place) opens no tunnel in time")
+        case let error as HTTPClientError where error == .proxyAuthenticationRequired:
+            self = .unreachable("\(place) does not accept the user and the secret (407)")
+        // Some proxies answer like this also where user and secret are wrong.
+        case let error as HTTPClientError where error == .invalidProxyResponse:
+            self = .unreachable("\(place) opens no tunnel to the server")
         case let error as HTTPClientError where error == .remoteConnectionClosed: self = .cutOff
         case let error as HTTPParserError where error == .invalidEOFState: self = .cutOff
         case is CancellationError: self = .unreachable("the exchange was ended")
         case let error as HTTPClientError: self = .unreachable("the exchange failed: \(error.shortDescription)")
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
             self = .unreachable("the server's certificate or TLS is not accepted: \(Self.firstLine(error))")
-        default: self = .unreachable("the server cannot be reached: \(Self.firstLine(error))")
+        default: self = .unreachable("\(place) cannot be reached: \(Self.firstLine(error))")
         }
     }
 

@@ -229,6 +229,80 @@ extension EndToEnd {
             }
         }
 
+        @Test("the organization's server is installed and taken back; its data stays, unless it is purged")
+        func organizationServer() async throws {
+            try await withScratchRoot { root in
+                let before = try await contents(of: root)
+                let server = ["--organization-server", "--root", root]
+                let programs = URL(fileURLWithPath: try Programs.path("docker-ram-server"))
+                let options = server + ["--prebuilt", programs.deletingLastPathComponent().path]
+                try await install(options + ["--dry-run"]).expecting(0)
+                #expect(try await contents(of: root) == before, "a dry run changes nothing")
+
+                let first = try await install(options).expecting(0)
+                #expect(first.output.contains("sudo -u docker-ram-server docker-ram-server init"), "\(first)")
+                let installed = try await contents(of: root)
+                for path in [
+                    "usr/local/bin/docker-ram-server -rwxr-xr-x",
+                    "etc/systemd/system/docker-ram-server.service -rw-r--r--",
+                    "etc/default/docker-ram-server -rw-r--r--", "var/lib/docker-ram-server drwx------",
+                    "etc/systemd/system/multi-user.target.wants/docker-ram-server.service ",
+                ] {
+                    #expect(installed.contains("./\(path)"), "\(path)")
+                }
+                #expect(!installed.contains("docker-ramd"), "nothing of a developer's machine")
+                let again = try await install(options).expecting(0)
+                #expect(!again.output.contains("installed  "), "\(again)")
+                #expect(try await contents(of: root) == installed, "a second run changes nothing")
+                try await install(server + ["--uninstall", "--dry-run"]).expecting(0)
+                #expect(try await contents(of: root) == installed, "a dry run changes nothing")
+
+                let settings = "\(root)/etc/default/docker-ram-server"
+                try "OPTIONS=--behind-proxy\n".write(toFile: settings, atomically: true, encoding: .utf8)
+
+                // An organization is made: it stays, and its account with it, until it is purged.
+                let data = "\(root)/var/lib/docker-ram-server"
+                let initialize = ["init", "--data", data, "--organization", "acme", "--owner", "alice"]
+                try await runProgram(
+                    ["\(root)/usr/local/bin/docker-ram-server"] + initialize
+                        + ["--password-stdin", "--public-url", "https://ram.acme.test"],
+                    input: "correct horse battery\n"
+                ).expecting(0)
+                #expect(FileManager.default.fileExists(atPath: "\(data)/acme-root.key"))
+                let kept = try await install(server + ["--uninstall"]).expecting(0)
+                #expect(kept.output.contains("kept       \(data) and the account docker-ram-server"), "\(kept)")
+                #expect(FileManager.default.fileExists(atPath: "\(data)/server.sqlite"))
+                #expect(!FileManager.default.fileExists(atPath: "\(root)/usr/local/bin/docker-ram-server"))
+                let ready = try await install(options).expecting(0)
+                #expect(!ready.output.contains("docker-ram-server init"), "\(ready)")
+                #expect(try String(contentsOfFile: settings, encoding: .utf8) == "OPTIONS=--behind-proxy\n")
+                try await install(server + ["--uninstall", "--purge"]).expecting(0)
+                #expect(try await contents(of: root) == before)
+            }
+        }
+
+        @Test("systemd takes the units, and they are closed as far as they say", arguments: [true, false])
+        func units(ofServer isServer: Bool) async throws {
+            try await withScratchRoot { root in
+                let options =
+                    (isServer ? ["--organization-server"] : []) + ["--root", root, "--prebuilt", try programs()]
+                try await install(options).expecting(0)
+                let unit = isServer ? "docker-ram-server.service" : "docker-ramd.service"
+                let script = """
+                    mkdir -p "$1/usr/lib/systemd/system"
+                    cp -a /lib/systemd/system/*.target /lib/systemd/system/*.slice "$1/usr/lib/systemd/system/"
+                    systemd-analyze verify --man=no --root="$1" "$2"
+                    """
+                let verified = try await runProgram(["sh", "-euc", script, "sh", root, unit]).expecting(0)
+                #expect(verified.said.isEmpty, "\(verified)")
+                let rated = try await runProgram([
+                    "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=16",
+                    "\(root)/etc/systemd/system/\(unit)",
+                ])
+                #expect(rated.status == 0, "\(rated)")
+            }
+        }
+
         @Test("the demo does what it says and leaves nothing")
         func demo() async throws {
             let ended = try await runProgram(
@@ -249,6 +323,11 @@ extension EndToEnd {
             arguments: [
                 ["--frobnicate"], ["--root"], ["--purge"], ["--user", "--root", "/tmp"], ["--demo", "--dry-run"],
                 ["--restart-docker", "--root", "/tmp"], ["--restart-docker", "--user"],
+                ["--organization-server", "--restart-docker"],
+                [
+                    "--organization-server", "--server", "https://a.test", "--organization", "acme", "--fingerprint",
+                    "x",
+                ],
             ]
         )
         func wrongOptions(arguments: [String]) async throws {

@@ -37,7 +37,7 @@ public final class OtherProxy: Sendable {
     ///   - kind: which one.
     ///   - directory: an existing directory in which it keeps everything.
     ///   - network: where it is.
-    ///   - address: the IPv4 address on which it listens.
+    ///   - address: the IPv4 address on which it listens; where that is not loopback it also goes out from there.
     ///   - port: the port on which it listens.
     ///   - password: what the user `corporate` has to say, if anything.
     ///   - isQuiet: whether it keeps no record of connections, as for a measurement.
@@ -56,12 +56,14 @@ public final class OtherProxy: Sendable {
     ) async throws -> Result {
         let directory = "\(directory)/\(kind)"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        let isOnLoopback = address.hasPrefix("127.")
         let configuration: String
         let start: [String]
         switch kind {
         case .squid:
             configuration = """
                 http_port \(address):\(port)
+                \(isOnLoopback ? "" : "tcp_outgoing_address \(address)")
                 \(try await squidAccess(password: password, in: directory))
                 cache deny all
                 pid_filename \(directory)/pid
@@ -78,6 +80,7 @@ public final class OtherProxy: Sendable {
             configuration = """
                 Listen \(address)
                 Port \(port)
+                \(isOnLoopback ? "" : "Bind \(address)")
                 MaxClients 19000
                 Timeout 3600
                 LogFile "\(directory)/log"

@@ -43,6 +43,8 @@ public final class PrivateNetwork: Sendable {
         public static let stranger = Host("stranger.test", "10.77.0.9")
         /// A registry without TLS.
         public static let plain = Host("plain.acme.test", "10.77.0.10")
+        /// The server of the organization.
+        public static let server = Host("ram.acme.test", "10.77.0.11")
         /// A name that leads to loopback.
         public static let inside = Host("inside.acme.test", "127.0.0.1")
         /// A name that leads to where cloud machines keep their secrets.
@@ -51,7 +53,8 @@ public final class PrivateNetwork: Sendable {
 
     /// All hosts.
     public static let hosts: [Host] = [
-        .registry, .auth, .blobs, .files, .mirror, .front, .corporateProxy, .stranger, .plain, .inside, .metadata,
+        .registry, .auth, .blobs, .files, .mirror, .front, .corporateProxy, .stranger, .plain, .server, .inside,
+        .metadata,
     ]
 
     /// Where its files are.

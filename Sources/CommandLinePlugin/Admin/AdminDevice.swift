@@ -20,6 +20,15 @@ struct AdminDeviceList: AdminCommand {
                 .init("DEVICE", "device"), .init("NAME", "name"), .init("STATE", "state"), .init("SESSION", "session"),
                 .init("POLICY") { $0.value(named: "status")?.shown("policyVersion") ?? "-" },
                 .init("ENGINE") { $0.value(named: "status")?.shown("engineVersion") ?? "-" },
+                .init("POINTS") { device in
+                    let points = device.value(named: "status")?.value(named: "enforcementPoints")?.elements ?? []
+                    return points.isEmpty ? "-" : points.compactMap(\.text).joined(separator: " ")
+                },
+                .init("FINDINGS") { device in
+                    let findings = device.value(named: "status")?.value(named: "findings")?.elements ?? []
+                    let checks = findings.compactMap { $0.value(named: "check")?.text }
+                    return checks.isEmpty ? "-" : checks.joined(separator: " ")
+                },
                 .init("LAST SEEN", "lastSeen"),
             ],
             nothing: "there is no machine"

@@ -47,10 +47,11 @@ struct AdminMemberJoin: PluginCommand {
                 JSONMember("password", .string(password)),
             ]).text().utf8
         )
-        let client = OrganizationClient(
-            server: address,
+        let client = try OrganizationClient.ofDeveloper(
+            address,
             organization: "",
-            certificateAuthority: certificateAuthority
+            certificateAuthority: certificateAuthority,
+            context
         )
         defer { waitFor { await client.shutdown() } }
         let sent = request

@@ -65,10 +65,11 @@ struct AdminLogin: PluginCommand {
         let authority = try certificateAuthority.map(Self.authority) ?? known?.certificateAuthority
         let wanted = organization ?? known?.organization
         if let wanted { try AdminServer.check(organization: wanted) }
-        let client = OrganizationClient(
-            server: address,
+        let client = try OrganizationClient.ofDeveloper(
+            address,
             organization: wanted ?? "",
-            certificateAuthority: authority
+            certificateAuthority: authority,
+            context
         )
         defer { waitFor { await client.shutdown() } }
         let session = try signIn(client, hasOrganization: wanted != nil, context)
@@ -229,11 +230,13 @@ extension AdminRecord {
     /// Ends the session that was there before.
     fileprivate func end(_ refreshToken: Token, isForgotten: Bool, _ context: CommandContext) {
         if isForgotten { _ = try? AdminSession(self, context).forget() }
-        let client = OrganizationClient(
-            server: server,
+        let client = try? OrganizationClient.ofDeveloper(
+            server,
             organization: organization,
-            certificateAuthority: certificateAuthority
+            certificateAuthority: certificateAuthority,
+            context
         )
+        guard let client else { return }
         defer { waitFor { await client.shutdown() } }
         AdminLogin.end(refreshToken, client)
     }
@@ -261,10 +264,11 @@ struct AdminLogout: PluginCommand {
         let path = try AdminRecord.path(context)
         guard unlink(path) == 0 || errno == ENOENT else { throw FileError("remove \"\(path)\"", code: errno) }
         if let kept {
-            let client = OrganizationClient(
-                server: record.server,
+            let client = try OrganizationClient.ofDeveloper(
+                record.server,
                 organization: record.organization,
-                certificateAuthority: record.certificateAuthority
+                certificateAuthority: record.certificateAuthority,
+                context
             )
             defer { waitFor { await client.shutdown() } }
             do throws(ServerFault) {

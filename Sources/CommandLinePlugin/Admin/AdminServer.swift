@@ -85,10 +85,11 @@ struct AdminServer: Sendable {
             )
         }
         // At last: a client that is there has to be shut down.
-        client = OrganizationClient(
-            server: server,
+        client = try OrganizationClient.ofDeveloper(
+            server,
             organization: organization,
-            certificateAuthority: options.certificateAuthority ?? known?.certificateAuthority
+            certificateAuthority: options.certificateAuthority ?? known?.certificateAuthority,
+            context
         )
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import LocalInstallation
 import RegistryAccess
 
@@ -8,7 +9,8 @@ struct Doctor: PluginCommand {
         commandName: "doctor",
         abstract: "Find what makes enforcement leak or break, and how to mend it",
         discussion: """
-            Exits with 1 if something is wrong. What only root can see is said to be unknown: run it with sudo too.
+            Exits with 1 if something is wrong. What only root can see is said to be unknown: run it with sudo too. \
+            Where the machine belongs to an organization, what root's doctor finds goes into the machine's reports.
 
             Example: docker ram doctor --format json
             """
@@ -20,7 +22,23 @@ struct Doctor: PluginCommand {
         let facts = MachineFacts(of: context)
         let report = DoctorReport(findings: MachineCheck.all.map { Finding($0, facts) })
         context.show(report, as: common.format)
+        if geteuid() == 0, facts.enrollment != nil { tell(report.findings.filter(\.isProblem), context) }
         if report.findings.contains(where: \.isProblem) { throw ProblemsFound() }
+    }
+}
+
+extension Doctor {
+    /// Leaves what is wrong for docker-ramd, which tells the organization.
+    private func tell(_ problems: [Finding], _ context: CommandContext) {
+        let findings = problems.map { finding in
+            let detail = finding.outcome.details.joined(separator: "; ")
+            return DoctorFinding(check: finding.id, status: finding.status.rawValue, detail: detail)
+        }
+        do throws(FileError) {
+            try DoctorFinding.write(findings, context.paths)
+        } catch {
+            context.note("note: the organization is not told: \(error)")
+        }
     }
 }
 

@@ -14,6 +14,9 @@ struct Enroll: PluginCommand {
             The fingerprint is that of the organization's root key; an owner tells it to you by another way than the \
             server. Nothing is written unless the server's documents are signed by that key.
 
+            Where the only way out is a company's proxy, name it in "egressProxy": {"upstream": ...} of \
+            /etc/docker-ram/daemon.json first; "docker ram engine enable" takes over the engine's.
+
             Example: docker ram enroll https://ram.acme.test --organization acme --fingerprint sha256:4f53cda1...
             Undo it: docker ram enroll --remove
             """
@@ -67,7 +70,7 @@ struct Enroll: PluginCommand {
 
     private func join(in context: CommandContext) throws {
         let enrollment = try enrollment()
-        let rootVersion = try checkedRoot(of: enrollment)
+        let rootVersion = try checkedRoot(of: enrollment, in: context)
         let paths = context.paths
         try Files.makeDirectory(Files.directory(of: paths.enrollment))
         // First, so that nobody uses registries in between who has to sign in.
@@ -125,17 +128,24 @@ struct Enroll: PluginCommand {
     }
 
     /// The version of the root document with which trust begins.
-    private func checkedRoot(of enrollment: Enrollment) throws -> Int {
+    private func checkedRoot(of enrollment: Enrollment, in context: CommandContext) throws -> Int {
         guard let pinned = KeyID(fingerprint: enrollment.fingerprint) else {
             throw Failure("\"\(enrollment.fingerprint)\" is no fingerprint")
         }
         if let file = enrollment.certificateAuthority { _ = try Files.read(file, atMost: 16 << 20) }
+        let settings = try settings(context)
+        let names = EngineProxySettings(environment: context.environment)
+        let hint =
+            settings.upstream == nil && names.httpsProxy != nil
+            ? "docker-ramd does not read HTTPS_PROXY; name the proxy in \"egressProxy\": {\"upstream\": ...} of "
+                + context.paths.daemonSettings : nil
         return try waiting {
             let client = OrganizationClient(
                 server: enrollment.server,
                 organization: enrollment.organization,
                 documents: enrollment.documents,
-                certificateAuthority: enrollment.certificateAuthority
+                certificateAuthority: enrollment.certificateAuthority,
+                proxy: settings.proxy
             )
             let result: Result<Int, OrganizationClient.FirstRootFault>
             do throws(OrganizationClient.FirstRootFault) {
@@ -147,12 +157,25 @@ struct Enroll: PluginCommand {
             do throws(OrganizationClient.FirstRootFault) {
                 return try result.get()
             } catch {
-                throw Self.failure(error, enrollment)
+                throw Self.failure(error, enrollment, hint)
             }
         }
     }
 
-    private static func failure(_ fault: OrganizationClient.FirstRootFault, _ enrollment: Enrollment) -> Failure {
+    /// The settings of docker-ramd, which has to get there the same way.
+    private func settings(_ context: CommandContext) throws(Failure) -> DaemonSettings.EgressProxy {
+        do throws(InvalidDaemonSettings) {
+            return try DaemonSettings(context.paths).egressProxy
+        } catch {
+            throw Failure("\(error)", hints: geteuid() == 0 ? [] : ["run it as root: sudo docker ram enroll ..."])
+        }
+    }
+
+    private static func failure(
+        _ fault: OrganizationClient.FirstRootFault,
+        _ enrollment: Enrollment,
+        _ proxyHint: String?
+    ) -> Failure {
         let place = enrollment.documents ?? enrollment.server
         switch fault {
         case .rejection(.notPinned):
@@ -174,7 +197,7 @@ struct Enroll: PluginCommand {
         case .server(let fault):
             return Failure(
                 "\(place): \(fault); nothing was changed",
-                hints: ["see whether this machine reaches \(place.target.authority)"]
+                hints: [proxyHint ?? "see whether this machine reaches \(place.target.authority)"]
             )
         }
     }

@@ -29,6 +29,7 @@ actor OrganizationKeeper {
     private let current: CurrentPolicy
     private let logger: Logger
     private let pace: Pace
+    private let settings: DaemonSettings.EgressProxy
     private var reading: @Sendable () -> TrustedClock.Reading { pace.reading }
 
     private var state: OrganizationState?
@@ -60,16 +61,19 @@ actor OrganizationKeeper {
     ///   - current: where the policy in force goes.
     ///   - logger: where the words go.
     ///   - pace: how to go about it.
+    ///   - settings: they say which proxy leads out.
     init(
         _ paths: InstallationPaths,
         _ current: CurrentPolicy,
         logger: Logger,
-        pace: Pace = Pace()
+        pace: Pace = Pace(),
+        settings: DaemonSettings.EgressProxy = DaemonSettings.EgressProxy()
     ) {
         self.paths = paths
         self.current = current
         self.logger = logger
         self.pace = pace
+        self.settings = settings
         executor = Self.thread.next().executor
     }
 
@@ -95,12 +99,23 @@ actor OrganizationKeeper {
                 organization: enrollment.organization,
                 documents: enrollment.documents,
                 certificateAuthority: enrollment.certificateAuthority,
-                limits: pace.limits
+                limits: pace.limits,
+                proxy: proxy
             )
         }
         if let fault = state?.fault { logger.error("what was kept is fetched anew", metadata: ["error": "\(fault)"]) }
         publish()
         await old?.shutdown()
+    }
+
+    /// The proxy that leads to a web server of the organization: the one that the engine's own requests go through.
+    private func proxy(to place: ServerURL) -> OrganizationClient.Proxy? {
+        guard let upstream = settings.upstream, !settings.isDirect(place.target.address) else { return nil }
+        return OrganizationClient.Proxy(
+            host: upstream.host,
+            port: upstream.port,
+            credentials: upstream.credentials.map { Token($0.text) }
+        )
     }
 
     /// Asks the server as soon as possible.

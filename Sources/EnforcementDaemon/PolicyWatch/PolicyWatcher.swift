@@ -27,6 +27,7 @@ actor PolicyWatcher {
         _ paths: InstallationPaths,
         logger: Logger,
         pace: OrganizationKeeper.Pace = OrganizationKeeper.Pace(),
+        settings: DaemonSettings.EgressProxy = DaemonSettings.EgressProxy(),
         now: @escaping @Sendable () -> UTCTime = UTCTime.now
     ) {
         self.paths = paths
@@ -39,7 +40,7 @@ actor PolicyWatcher {
         guard enrollment == .none else {
             let starting = PolicyInForce.unavailable("docker-ramd is starting")
             current = CurrentPolicy(PolicySnapshot(inForce: starting, loadedAt: time))
-            organization = OrganizationKeeper(paths, current, logger: logger, pace: pace)
+            organization = OrganizationKeeper(paths, current, logger: logger, pace: pace, settings: settings)
             packs.announce(to: logger)
             return
         }
@@ -54,7 +55,7 @@ actor PolicyWatcher {
             let inForce = PolicyInForce.load(paths)
             current = CurrentPolicy(PolicySnapshot(inForce: inForce, loadedAt: time, problem: problem))
         }
-        organization = OrganizationKeeper(paths, current, logger: logger, pace: pace)
+        organization = OrganizationKeeper(paths, current, logger: logger, pace: pace, settings: settings)
         current.snapshot.announce(to: logger)
         packs.announce(to: logger)
     }

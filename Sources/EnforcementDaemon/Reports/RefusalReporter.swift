@@ -40,6 +40,8 @@ actor RefusalReporter {
         var engineVersion: String?
         /// Where it is decided.
         var enforcementPoints: [DecisionRecord.Point]
+        /// What is wrong with the machine.
+        var findings: [DoctorFinding] = []
 
         /// The status as reports have it.
         ///
@@ -51,7 +53,7 @@ actor RefusalReporter {
             members.append(JSONMember("productVersion", .string(ProductVersion.text)))
             members.append(JSONMember("enforcementPoints", .texts(enforcementPoints.map(\.rawValue))))
             let finding = [JSONMember("check", .string("reports")), JSONMember("lost", .integer(lost))]
-            members.append(JSONMember("findings", .array(lost > 0 ? [.object(finding)] : [])))
+            members.append(JSONMember("findings", .array(findings.map(\.json) + (lost > 0 ? [.object(finding)] : []))))
             return .object(members)
         }
     }

@@ -33,7 +33,7 @@ struct Init: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where the organization's root key is written. (default: ORGANIZATION-root.key in this directory)",
+            "Where the organization's root key is written. (default: ORGANIZATION-root.key in the data directory)",
             valueName: "file"
         )
     )
@@ -85,7 +85,7 @@ struct Init: AsyncParsableCommand {
                     now: .now,
                     documents: FirstDocuments(
                         rootKey: rootPublicKey.flatMap(Self.key).map(FirstDocuments.RootKey.elsewhere)
-                            ?? .new(file: rootKey ?? "\(organization)-root.key")
+                            ?? .new(file: rootKey ?? "\(directory.path)/\(organization)-root.key")
                     )
                 )
                 let store = try Store(path: directory.database)

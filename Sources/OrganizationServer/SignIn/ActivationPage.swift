@@ -281,7 +281,7 @@ enum ActivationHTML {
         label { display: block; font-weight: 600 }
         input:not([type=hidden]) { box-sizing: border-box; width: 100%; padding: .5rem; font: inherit }
         #user_code { font-family: monospace; letter-spacing: .1em }
-        button { padding: .5rem 1rem; font: inherit; cursor: pointer }
+        button { padding: .5rem 1rem; margin: 0 .5rem .5rem 0; font: inherit; cursor: pointer }
         dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem }
         dt { font-weight: 600 }
         dd { margin: 0; overflow-wrap: anywhere }
