@@ -162,7 +162,7 @@ struct AdminTests {
                 machine,
                 words + ["--client-secret-stdin"],
                 extra: Self.environment(server),
-                input: "top-secret\nmore\n"
+                input: "top-secret"
             )
             #expect(
                 outcome.output == """
@@ -170,7 +170,6 @@ struct AdminTests {
                     client            ram
                     scopes            openid, email
                     who is let in     invited
-                    domains           -
                     redirect address  https://ram.acme.test/x
 
                     """,

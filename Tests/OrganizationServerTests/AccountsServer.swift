@@ -37,7 +37,8 @@ struct AccountsServer {
     static func with(
         now: Instant = Instant(seconds: 1_795_614_310),
         keys: String = "/nonexistent",
-        providers: ProviderConnection = ProviderConnection(),
+        // How busy the machine of the tests is decides nothing.
+        providers: ProviderConnection = ProviderConnection(time: .seconds(3600)),
         _ body: @Sendable (AccountsServer) async throws -> Void
     )
         async throws

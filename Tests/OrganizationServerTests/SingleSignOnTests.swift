@@ -59,7 +59,7 @@ private struct Setting: Sendable {
     /// Makes them, with `acme` and the people in it.
     static func with(
         _ people: [String: Role] = ["owner": .owner],
-        connection: ProviderConnection = ProviderConnection(),
+        connection: ProviderConnection = ProviderConnection(time: .seconds(3600)),
         isSet: Bool = true,
         _ body: @escaping @Sendable (Setting) async throws -> Void
     ) async throws {
@@ -107,7 +107,7 @@ private struct Setting: Sendable {
 
     /// Goes to the provider and comes back.
     func comeBack(_ browser: inout Browser, _ address: String) async throws -> Answer {
-        let back = try await provider.authorize(address)
+        let back = try provider.authorize(address)
         #expect(back.hasPrefix("\(AccountsServer.publicURL)/single-sign-on/callback?"))
         return try await browser.open(String(back.dropFirst(AccountsServer.publicURL.count)), fromElsewhere: true)
     }
@@ -389,7 +389,7 @@ struct SingleSignOnTests {
             let (server, provider) = (setting.server, setting.provider)
             func begin(_ browser: inout Browser) async throws -> String {
                 let begun = try await browser.open("/single-sign-on/acme")
-                let back = try await provider.authorize(try #require(begun.headers[.location]))
+                let back = try provider.authorize(try #require(begun.headers[.location]))
                 return String(back.dropFirst(AccountsServer.publicURL.count))
             }
             var (browser, other, blank) = (Browser(server), Browser(server), Browser(server))
@@ -454,7 +454,7 @@ struct SingleSignOnTests {
                 return (code, try #require(path.firstMatch(of: #/state=([^&]+)/#)).1)
             }
             let first = try #require(try await browser.open("/single-sign-on/acme").headers[.location])
-            let used = try parts(try await setting.provider.authorize(first))
+            let used = try parts(try setting.provider.authorize(first))
             let issuer = FormFields.escaped(setting.provider.issuer)
             func callback(_ code: Substring, _ state: Substring) -> String {
                 "/single-sign-on/callback?code=\(code)&state=\(state)&iss=\(issuer)"
@@ -462,9 +462,9 @@ struct SingleSignOnTests {
             #expect(try await browser.open(callback(used.code, used.state)).text.contains("You belong to acme"))
             for isUsed in [true, false] {
                 let next = try #require(try await browser.open("/single-sign-on/acme").headers[.location])
-                let fresh = try parts(try await setting.provider.authorize(next))
+                let fresh = try parts(try setting.provider.authorize(next))
                 let again = try #require(try await browser.open("/single-sign-on/acme").headers[.location])
-                let state = try parts(try await setting.provider.authorize(again)).state
+                let state = try parts(try setting.provider.authorize(again)).state
                 // The code of another sign-in has another challenge.
                 let answer = try await browser.open(callback(isUsed ? used.code : fresh.code, state))
                 #expect(answer.status == 400 && answer.text.contains("invalid_grant"), "\(answer)")
@@ -474,23 +474,16 @@ struct SingleSignOnTests {
 
     // MARK: - A provider in trouble
 
-    private static let shortTime = ProviderConnection(time: .seconds(5))
-
     @Test(
         arguments: ["token", "keys"],
         [
-            (TestProvider.Trouble.slow, "took longer than"), (.endless, "took longer than"),
-            (.tooLong, "sent more than 65536 bytes"), (.redirecting, "sends elsewhere, and nobody follows"),
-            (.broken, "answered with status 500"), (.noJSON, "cannot be understood"),
+            (TestProvider.Trouble.tooLong, "sent more than 65536 bytes"),
+            (.redirecting, "sends elsewhere, and nobody follows"), (.broken, "answered with status 500"),
+            (.noJSON, "cannot be understood"),
         ]
     )
-    func `a provider in trouble is said to be, and holds nobody up`(
-        path: String,
-        trouble: (TestProvider.Trouble, String)
-    ) async throws {
-        let connection = trouble.0 == .slow || trouble.0 == .endless ? Self.shortTime : ProviderConnection()
-        // The settings are made while it is well, with all the time in the world.
-        try await Setting.with(connection: ProviderConnection(time: connection.time)) { setting in
+    func `a provider in trouble is said to be`(path: String, trouble: (TestProvider.Trouble, String)) async throws {
+        try await Setting.with { setting in
             setting.provider.conduct { $0.troubles[path] = trouble.0 }
             let answer = try await setting.join()
             #expect(answer.status == 502 && answer.text.contains(trouble.1), "\(answer)")
@@ -498,17 +491,63 @@ struct SingleSignOnTests {
         }
     }
 
+    @Test(arguments: [TestProvider.Trouble.slow, .endless])
+    func `a provider that never comes to an end holds nobody up`(trouble: TestProvider.Trouble) async throws {
+        let discovery = ".well-known/openid-configuration"
+        let time = Duration.seconds(1)
+        try await Setting.with(connection: ProviderConnection(time: time), isSet: false) { setting in
+            let provider = setting.provider
+            provider.conduct { conduct in
+                for path in [discovery, "token", "keys"] { conduct.troubles[path] = trouble }
+            }
+            let connection = ProviderConnection(time: time)
+            await #expect(throws: SingleSignOnFault.tooSlow(time)) {
+                try await connection.fetch("\(provider.issuer)/keys")
+            }
+            await #expect(throws: SingleSignOnFault.tooSlow(time)) {
+                try await connection.send([], to: "\(provider.issuer)/token", authorization: nil)
+            }
+            let answer = try await setting.set()
+            #expect(answer["detail"] == "the provider took longer than 1 seconds", "\(answer)")
+            #expect(try await setting.server.count("singleSignOn") == 0)
+        }
+    }
+
+    @Test
+    func `an answer that does not end is cut where it is too long`() async throws {
+        try await Setting.with(isSet: false) { setting in
+            setting.provider.conduct { $0.troubles["keys"] = .endless }
+            let connection = ProviderConnection(mostBytes: 5, time: .seconds(3600))
+            await #expect(throws: SingleSignOnFault.tooLong(limit: 5)) {
+                try await connection.fetch("\(setting.provider.issuer)/keys")
+            }
+        }
+    }
+
+    @Test
+    func `a provider that is not there is said not to be`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make("acme", ["owner": .owner])
+            let answer = try await server.send(
+                .put,
+                "/v1/organizations/acme/single-sign-on",
+                as: try await server.signIn("owner"),
+                body: #"{"issuer":"http://127.0.0.1:1","clientID":"x","clientSecret":"y"}"#
+            )
+            #expect(answer.status == 422 && answer["code"] == "provider_fault", "\(answer)")
+            #expect(answer["detail"]?.hasPrefix("the provider cannot be reached: ") ?? false, "\(answer)")
+        }
+    }
+
     @Test(
         "what is wrong with a provider is said when it is set, and nothing is kept",
         arguments: [
-            (TestProvider.Trouble.slow, "took longer than"), (.endless, "took longer than"),
-            (.tooLong, "sent more than 65536 bytes"), (.redirecting, "sends elsewhere"),
+            (TestProvider.Trouble.tooLong, "sent more than 65536 bytes"), (.redirecting, "sends elsewhere"),
             (.broken, "answered with status 500"), (.noJSON, "cannot be understood"),
         ]
     )
     func discovery(trouble: TestProvider.Trouble, words: String) async throws {
-        let isSlow = trouble == .slow || trouble == .endless
-        try await Setting.with(connection: isSlow ? Self.shortTime : ProviderConnection(), isSet: false) { setting in
+        try await Setting.with(isSet: false) { setting in
             setting.provider.conduct { $0.troubles[".well-known/openid-configuration"] = trouble }
             let answer = try await setting.set()
             #expect(answer.status == 422 && answer["code"] == "provider_fault", "\(answer)")

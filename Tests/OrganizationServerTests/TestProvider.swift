@@ -3,6 +3,7 @@ import CryptoExtras
 import Foundation
 import HTTPTypes
 import Hummingbird
+import HummingbirdCore
 import HummingbirdTesting
 import Logging
 import RegistryAccess
@@ -69,14 +70,12 @@ final class TestProvider: Sendable {
         let nonce: String
         let challenge: String
         let redirect: String
-        let client: String
     }
 
     private struct State {
         var conduct = Conduct()
         var codes: [String: Code] = [:]
         var asked: [String: Int] = [:]
-        var forms: [[String: String]] = []
     }
 
     static let clientID = "docker ram"
@@ -87,13 +86,11 @@ final class TestProvider: Sendable {
 
     private let state = Mutex(State())
     private let now: @Sendable () -> Instant
-    private let client: any TestClientProtocol
     let issuer: String
 
-    private init(_ client: any TestClientProtocol, _ now: @escaping @Sendable () -> Instant) throws {
-        self.client = client
+    private init(port: Int, _ now: @escaping @Sendable () -> Instant) {
         self.now = now
-        issuer = "http://localhost:\(try #require(client.port))"
+        issuer = "http://localhost:\(port)"
     }
 
     /// Changes what it does.
@@ -109,7 +106,7 @@ final class TestProvider: Sendable {
     ) async throws {
         let provider = Mutex<TestProvider?>(nil)
         let router = Router(context: BasicRequestContext.self)
-        for path in [".well-known/openid-configuration", "authorize", "token", "keys"] {
+        for path in [".well-known/openid-configuration", "token", "keys", "elsewhere"] {
             router.on("\(path)", method: path == "token" ? .post : .get) { request, _ in
                 let provider = try provider.withLock { try #require($0) }
                 return try await provider.answer(path, request)
@@ -117,18 +114,27 @@ final class TestProvider: Sendable {
         }
         let silent = Logger(label: "provider") { _ in SwiftLogNoOpLogHandler() }
         try await Application(router: router, logger: silent).test(.live) { client in
-            let made = try TestProvider(client, now)
+            let made = TestProvider(port: try #require(client.port), now)
             provider.withLock { $0 = made }
             try await body(made)
         }
     }
 
     /// Signs the account in, and says where its browser is sent back to.
-    func authorize(_ address: String) async throws -> String {
+    func authorize(_ address: String) throws -> String {
         #expect(address.hasPrefix("\(issuer)/authorize?"))
-        let answer = try await client.execute(uri: String(address.dropFirst(issuer.count)), method: .get)
-        #expect(answer.status == .seeOther, "\(String(buffer: answer.body))")
-        return try #require(answer.headers[.location])
+        let query = URI(address).queryParameters
+        func value(_ name: String) throws -> String { try #require(query[name[...]].map(String.init), "\(name)") }
+        #expect(try value("response_type") == "code")
+        #expect(try value("code_challenge_method") == "S256")
+        #expect(try value("client_id") == Self.clientID)
+        #expect(try value("realm") == "acme")
+        #expect(try value("scope").split(separator: " ").contains("openid"))
+        let (redirect, code) = (try value("redirect_uri"), UUID().uuidString)
+        #expect(redirect == "\(AccountsServer.publicURL)/single-sign-on/callback")
+        let kept = Code(nonce: try value("nonce"), challenge: try value("code_challenge"), redirect: redirect)
+        state.withLock { $0.codes[code] = kept }
+        return "\(redirect)?" + FormFields.text([("code", code), ("state", try value("state")), ("iss", issuer)])
     }
 
     // MARK: - What it answers
@@ -159,7 +165,6 @@ final class TestProvider: Sendable {
         case nil: break
         }
         switch path {
-        case "authorize": return try authorize(request)
         case "token": return try await token(request, conduct)
         case "keys": return Self.json(.object([JSONMember("keys", .array(try conduct.keys.map(Self.publicKey)))]))
         default: return Self.json(discovery(conduct))
@@ -178,28 +183,6 @@ final class TestProvider: Sendable {
         ]
         conduct.discovery(&members)
         return Self.object(members)
-    }
-
-    private func authorize(_ request: Request) throws -> Response {
-        func query(_ name: String) throws -> String {
-            try #require(request.uri.queryParameters[name[...]].map(String.init), "\(name)")
-        }
-        #expect(try query("response_type") == "code")
-        #expect(try query("code_challenge_method") == "S256")
-        #expect(try query("client_id") == Self.clientID)
-        #expect(try query("realm") == "acme")
-        #expect(try query("scope").split(separator: " ").contains("openid"))
-        let (redirect, code) = (try query("redirect_uri"), UUID().uuidString)
-        #expect(redirect == "\(AccountsServer.publicURL)/single-sign-on/callback")
-        let kept = Code(
-            nonce: try query("nonce"),
-            challenge: try query("code_challenge"),
-            redirect: redirect,
-            client: try query("client_id")
-        )
-        state.withLock { $0.codes[code] = kept }
-        let back = FormFields.text([("code", code), ("state", try query("state")), ("iss", issuer)])
-        return Response(status: .seeOther, headers: [.location: "\(redirect)?\(back)"])
     }
 
     private func token(_ request: Request, _ conduct: Conduct) async throws -> Response {

@@ -207,6 +207,7 @@ private struct SingleSignOnResult: CommandResult {
             ("issuer", "issuer"), ("client", "clientID"), ("scopes", "scopes"), ("who is let in", "membership"),
             ("domains", "domains"), ("redirect address", "redirectAddress"),
         ]
-        return TerminalText.table(lines.map { [$0, TerminalText.printable(json.shown($1))] }).joined(separator: "\n")
+        let rows = lines.map { [$0, TerminalText.printable(json.shown($1))] }.filter { !$0[1].isEmpty }
+        return TerminalText.table(rows).joined(separator: "\n")
     }
 }

@@ -42,7 +42,7 @@ struct IDToken: Hashable, Sendable {
     ) async throws(SingleSignOnFault) {
         let parts = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count == 3, let header = Self.decode(parts[0]), let payload = Self.decode(parts[1]),
-            Self.decode(parts[2]) != nil
+            parts[2].isEmpty || Self.decode(parts[2]) != nil
         else { throw .faultyToken("it has not got three parts in Base64") }
         let algorithm = try await Self.checkSignature(token, try Self.object(header, "its header"), key)
         let claims = try Self.object(payload, "its claims")

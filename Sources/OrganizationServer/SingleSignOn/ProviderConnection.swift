@@ -52,7 +52,7 @@ struct ProviderConnection: Sendable {
         sent.headers.add(name: "User-Agent", value: "docker-ram-server")
         let (request, time) = (sent, time)
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
-        configuration.timeout.connect = .seconds(5)
+        configuration.timeout.connect = TimeAmount(time)
         configuration.httpVersion = .http1Only
         configuration.connectionPool.retryConnectionEstablishment = false
         let answer: Answer
