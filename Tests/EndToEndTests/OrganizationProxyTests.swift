@@ -106,7 +106,8 @@ extension EndToEnd {
                                     }
                                     try await Self.ram(daemon, network, enroll).expecting(0)
                                     try await waitUntil("the organization's policy is there") {
-                                        try await ram("status").output.contains("docker ram login")
+                                        try await ram("status", "--format", "json").output
+                                            .contains("\"sign-in-required\"")
                                     }
                                     try await ram(
                                         "login",
@@ -124,9 +125,9 @@ extension EndToEnd {
                             // Gone again: the policy stays, and the status says what is away.
                             try await waitUntil("the status says that the proxy is away") {
                                 if let process = daemon.process { kill(process, SIGHUP) }
-                                let status = try await ram("status").output
+                                let status = try await ram("status", "--format", "json").output
                                 return status.contains("\(Self.proxy)cannot be reached: ")
-                                    && status.contains("enforced")
+                                    && status.contains("\"enforce\"")
                             }
                             #expect(!daemon.log.contains("s3c"), "\(daemon.log)")
                         }
