@@ -53,10 +53,16 @@ private struct Activation: Sendable {
                 return again("There is no such code, or it is too old. Look at the machine again.")
             }
             guard let name = fields["name"], let password = fields["password"],
-                let user = try await services.user(
-                    named: name,
-                    password: Password(password),
-                    from: context.address
+                let user = try await services.metrics.counting(
+                    .activation,
+                    isGood: { $0 != nil },
+                    {
+                        try await services.user(
+                            named: name,
+                            password: Password(password),
+                            from: context.address
+                        )
+                    }
                 )
             else { return again("The name or the password is wrong.") }
             let confirmation = OpaqueToken(.form)
