@@ -1,4 +1,4 @@
-import LocalInstallation
+import RegistryAccess
 
 /// The words of Docker's credential helper protocol.
 ///

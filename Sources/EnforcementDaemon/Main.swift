@@ -1,5 +1,5 @@
 import ArgumentParser
-import LocalInstallation
+import RegistryAccess
 
 @main
 struct Main: AsyncParsableCommand {

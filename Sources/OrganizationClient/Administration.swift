@@ -115,22 +115,49 @@ extension OrganizationClient {
         _ request: AdministrationRequest,
         showing token: Token?
     ) async throws(AdministrationFault) -> AdministrationAnswer {
+        // A policy may be long, and so may be what the server needs to sign it.
+        let isPolicy = request.path.contains("policy")
+        let longest = isPolicy ? AccessPolicy.longestDocument : 16 << 20
+        let time = isPolicy ? limits.policy : limits.exchange
+        let answer = try await send(request, showing: token, as: "application/json", atMost: longest, within: time)
+        return try Self.read(answer, atMost: longest)
+    }
+
+    /// The longest export that is taken, in bytes.
+    public static let longestExport = 1 << 30
+
+    /// Fetches something that is no document but a text as it is: an export.
+    ///
+    /// - Parameters:
+    ///   - request: what is wanted.
+    ///   - token: by which whoever wants it is known.
+    /// - Returns: the text.
+    /// - Throws: ``AdministrationFault``.
+    public func export(_ request: AdministrationRequest, showing token: Token?) async throws(AdministrationFault)
+        -> [UInt8]
+    {
+        try await send(request, showing: token, as: "*/*", atMost: Self.longestExport, within: limits.policy).body
+    }
+
+    private func send(
+        _ request: AdministrationRequest,
+        showing token: Token?,
+        as mediaType: String,
+        atMost longest: Int,
+        within time: Duration
+    ) async throws(AdministrationFault) -> Answer {
         let path = request.path.map(Self.percentEncoded).joined(separator: "/")
         let query = request.query.map { "\(Self.percentEncoded($0.name))=\(Self.percentEncoded($0.value))" }
         let url = "\(server)/v1/\(path)" + (query.isEmpty ? "" : "?\(query.joined(separator: "&"))")
         var sent = HTTPClientRequest(url: url)
         sent.method = HTTPMethod(rawValue: request.method.rawValue)
         if let token { sent.headers.add(name: "Authorization", value: "Bearer \(token.text)") }
-        sent.headers.add(name: "Accept", value: "application/json")
+        sent.headers.add(name: "Accept", value: mediaType)
         if let version = request.version { sent.headers.add(name: "If-Match", value: "\"\(version)\"") }
         if let body = request.body {
             sent.headers.add(name: "Content-Type", value: "application/json")
             sent.body = .bytes(ByteBuffer(bytes: body))
         }
-        // A policy may be long, and so may be what the server needs to sign it.
-        let isPolicy = request.path.contains("policy")
-        let time = isPolicy ? limits.policy : limits.exchange
-        let longest = isPolicy ? AccessPolicy.longestDocument : 16 << 20
         let answer: Answer
         do throws(ServerFault) {
             answer = try await self.answer(to: sent, atMost: longest, within: time)
@@ -138,7 +165,7 @@ extension OrganizationClient {
             throw .unanswered(error)
         }
         switch answer.status {
-        case 200...204: return try Self.read(answer, atMost: longest)
+        case 200...204: return answer
         case 300...399: throw .unanswered(.redirect)
         default:
             if let problem = ServerProblem(status: answer.status, body: answer.body) { throw .refused(problem) }

@@ -10,6 +10,11 @@ public enum DocumentKind: String, Sendable, CaseIterable {
     case freshness
     /// Who is signed in on a device, and until when that holds.
     case ticket
+    /// How far an organization's activity goes; signed by the keys of freshness, and read by no machine.
+    case activity
+
+    /// The kinds that a root document names keys for.
+    public static let roles: [DocumentKind] = [.root, .policy, .freshness, .ticket]
 
     /// What the signature binds the payload to, so that no document passes for one of another kind.
     public var payloadType: String { "application/vnd.docker-ram.\(rawValue).v1+json" }

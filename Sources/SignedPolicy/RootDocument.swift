@@ -87,7 +87,7 @@ public struct RootDocument: Hashable, Sendable {
                     keys[key.id] = key
                 }
             default:
-                try scanner.object(of: DocumentKind.allCases.map(\.rawValue)) {
+                try scanner.object(of: DocumentKind.roles.map(\.rawValue)) {
                     (name, scanner) throws(InvalidJSON) in
                     guard let kind = DocumentKind(rawValue: name) else { return }
                     var threshold = 0
@@ -104,7 +104,7 @@ public struct RootDocument: Hashable, Sendable {
             }
         }
         var read: [DocumentKind: Role] = [:]
-        for kind in DocumentKind.allCases {
+        for kind in DocumentKind.roles {
             guard let role = roles[kind], role.threshold >= 1, Set(role.keys).count == role.keys.count,
                 role.keys.count >= role.threshold
             else { throw .malformed("the role \"\(kind.rawValue)\" is missing, or more keys must sign than there are") }
@@ -136,7 +136,7 @@ public struct RootDocument: Hashable, Sendable {
             JSONMember(
                 "roles",
                 .object(
-                    DocumentKind.allCases.map { kind in
+                    DocumentKind.roles.map { kind in
                         let role = role(for: kind)
                         return JSONMember(
                             kind.rawValue,

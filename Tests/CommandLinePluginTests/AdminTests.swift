@@ -221,6 +221,35 @@ struct AdminTests {
         }
     }
 
+    @Test(arguments: [
+        (["activity", "list", "--limit", "2"], "GET activity?limit=2"),
+        (["activity"], "GET activity?limit=50"),
+        (["activity", "export"], "GET activity?format=jsonl"),
+        (
+            ["activity", "export", "--as", "csv", "--action", "team", "--since", "2026-11-20"],
+            "GET activity?format=csv&action=team&from=2026-11-20T00%3A00%3A00Z"
+        ), (["activity", "export", "--format", "json"], "GET activity?limit=200"),
+    ])
+    func `the activity is listed, and exported as the server writes it`(words: [String], line: String) async throws {
+        let exported = words.contains("csv") ? "number,name\r\n1,a\u{1B}[31m\r\n" : "{\"name\":\"a\u{202E}\"}\n"
+        try await Self.with { request in
+            let isExport = request.target.contains("format=")
+            return Reply(body: isExport ? exported : #"{"activity":[{"name":"a"}],"next":null}"#)
+        } _: { machine, server in
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            #expect(
+                server.requests.map { $0.line.replacing("/v1/organizations/acme/", with: "") } == [line]
+            )
+            if line.contains("format=") {
+                // Nothing that a terminal would obey; else byte for byte.
+                let shown = exported.replacing("\u{1B}", with: "?").replacing("\u{202E}", with: "\\u202e")
+                #expect(outcome.output == shown)
+            }
+            #expect(outcome.output.contains("a"))
+        }
+    }
+
     // MARK: - The policy
 
     @Test(

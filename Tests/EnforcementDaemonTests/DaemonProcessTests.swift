@@ -2,6 +2,7 @@
 import Foundation
 import Glibc
 import LocalInstallation
+import RegistryAccess
 import Synchronization
 import TestSupport
 import Testing

@@ -39,6 +39,7 @@ struct AccountsServer {
         keys: String = "/nonexistent",
         // How busy the machine of the tests is decides nothing.
         providers: ProviderConnection = ProviderConnection(time: .seconds(3600)),
+        logger: Logger? = nil,
         _ body: @Sendable (AccountsServer) async throws -> Void
     )
         async throws
@@ -58,7 +59,8 @@ struct AccountsServer {
         services.signTicket = { try Envelope(signing: $0.payload, as: .ticket, with: organization.keys(.ticket)) }
         // A line for each of thousands of requests is nothing that anybody reads.
         let silent = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
-        try await Application(router: makeRouter(services), logger: silent).test(.router) { [services] client in
+        try await Application(router: makeRouter(services), logger: logger ?? silent).test(.router) {
+            [services] client in
             try await body(
                 AccountsServer(client: client, services: services, clock: clock, organization: organization)
             )

@@ -18,6 +18,8 @@ enum Access: Sendable {
     case members(Set<Role>, scope: Permission)
     /// The device that the path names.
     case device
+    /// Members in these roles of any organization; with an access token if it has this scope.
+    case server(Set<Role>, scope: Permission)
 }
 
 /// A route and who may use it.
@@ -35,6 +37,8 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     }
 
     var testDescription: String { route }
+
+    var isOpen: Bool { if case .open = access { true } else { false } }
 
     var method: HTTPRequest.Method? { route.split(separator: " ").first.flatMap { .init(String($0)) } }
 
@@ -58,6 +62,8 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     private static let accounts = [
         RouteRow("GET /healthz", .open),
         RouteRow("GET /readyz", .open),
+        RouteRow("GET /metrics", .server(owner, scope: .readMetrics)),
+        RouteRow("GET /v1/openapi.json", .open),
         RouteRow("POST /v1/token", .open),
         RouteRow("POST /v1/token/revoke", .open),
         RouteRow("POST /v1/device_authorization", .open),
@@ -179,7 +185,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
 }
 
 /// Who asks.
-private enum Who: Hashable, CaseIterable {
+enum Who: Hashable, CaseIterable {
     case owner, editor, auditor, member
     /// Who owns another organization and does not belong to this one.
     case stranger
@@ -208,6 +214,7 @@ private enum Who: Hashable, CaseIterable {
 
 struct RouteTests {
     static let device = "device0000000000000000001a"
+    private static let api = try? OpenAPI()
 
     @Test
     func `every route is in the table, once, and the table has no others`() async throws {
@@ -269,6 +276,9 @@ struct RouteTests {
         case (.members, .stranger), (.members, .tokenOfAnother): 404
         case (.members, .tokenWithoutScope): 403
         case (.members, .tokenWithScope): nil
+        case (.server, .stranger), (.server, .tokenOfAnother), (.server, .tokenWithScope): nil
+        case (.server, .tokenWithoutScope): 403
+        case (.server(let roles, _), _): who.role.map(roles.contains) ?? false ? nil : 403
         case (.members(let roles, _), _): who.role.map(roles.contains) ?? false ? nil : 403
         }
     }
@@ -280,12 +290,23 @@ struct RouteTests {
         }
     }
 
+    /// Asks, and holds the answer against the description of the route.
     private static func ask(_ server: AccountsServer, _ row: RouteRow, _ token: String?) async throws -> Answer {
-        try await server.send(try #require(row.method), row.path, as: token, body: row.body)
+        let answer = try await server.send(try #require(row.method), row.path, as: token, body: row.body)
+        // A token that is none is refused before the route is reached, which is said of no public route.
+        if api?.operations[row.route] != nil, !(answer.status == 401 && row.isOpen) {
+            try api?.check(
+                row.route,
+                status: answer.status,
+                mediaType: answer.headers[.contentType],
+                answer.text
+            )
+        }
+        return answer
     }
 
     /// Makes two organizations, everybody who asks, and what the paths name.
-    private static func prepare(_ server: AccountsServer, _ row: RouteRow) async throws -> [Who: String?] {
+    static func prepare(_ server: AccountsServer, _ row: RouteRow) async throws -> [Who: String?] {
         let people: [String: Role] = ["owner": .owner, "editor": .editor, "auditor": .auditor, "member": .member]
         try await server.make("acme", people)
         try await server.make("other", ["stranger": .owner, "owner": .owner])
@@ -293,6 +314,7 @@ struct RouteTests {
         try await RunningServer.begin("acme", server.services.publisher, SigningKey.generate())
         var scope = Permission.readPolicy
         if case .members(_, let wanted) = row.access { scope = wanted }
+        if case .server(_, let wanted) = row.access { scope = wanted }
         func token(_ name: String, _ scopes: Set<Permission>, _ organization: String) async throws -> String {
             try await server.services.store.makeAccessToken(
                 named: name,

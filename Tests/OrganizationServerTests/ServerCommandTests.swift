@@ -349,6 +349,92 @@ struct ServerCommandTests {
         }
     }
 
+    @Test
+    func `figures are for the server's own machine, and behind a proxy for who has a token`() async throws {
+        try await withTemporaryDirectory { directory in
+            let data = "\(directory)/data"
+            try await Self.make(in: data)
+            for (arguments, status) in [([], "200 OK"), (["--behind-proxy"], "401 Unauthorized")] {
+                try await Self.serving(data, arguments) { port, _ in
+                    for more in ["", "\r\nX-Forwarded-For: 127.0.0.1", "\r\nX-Forwarded-For: 192.0.2.1"] {
+                        let answer = try Self.ask(port, "GET /metrics HTTP/1.1\(more)")
+                        #expect(answer.hasPrefix("HTTP/1.1 \(status)"), "\(arguments) \(more) \(answer.prefix(200))")
+                        guard let body = answer.split(separator: "\r\n\r\n", maxSplits: 1).last, arguments.isEmpty
+                        else { continue }
+                        // A body of known length comes in one piece.
+                        #expect(try ReadMetrics(String(body))["docker_ram_organizations"] == 1)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    func `the log is lines of JSON if that is asked for`() async throws {
+        try await withTemporaryDirectory { directory in
+            let data = "\(directory)/data"
+            try await Self.make(in: data)
+            try await Self.serving(data, ["--log-format", "json"]) { port, program in
+                _ = try Self.ask(port, "GET /v1/me?token=ramp_secret HTTP/1.1")
+                program.send(SIGTERM)
+                #expect(try await program.status(within: .seconds(20)) == 0)
+                let entries = try program.errors.split(separator: "\n").map { try StrictJSON.parse(Array($0.utf8)) }
+                let messages = entries.compactMap { $0.value(named: "message")?.text }
+                #expect(messages.contains("listening") && messages.contains("stopped"), "\(messages)")
+                let answered = try #require(entries.first { $0.value(named: "message")?.text == "answered" })
+                #expect(answered.value(named: "address")?.text == "127.0.0.1")
+                #expect(answered.value(named: "status")?.text == "401")
+                #expect(!program.errors.contains("ramp_secret"))
+            }
+            try await Self.run("serve", "--data", data, "--log-format", "xml").expecting(64)
+        }
+    }
+
+    @Test
+    func `verify proves the activity, also while the server runs, and names the line that was changed`() async throws {
+        try await withTemporaryDirectory { directory in
+            let data = "\(directory)/data"
+            let kept = "\(directory)/checkpoints"
+            try await Self.make(in: data)
+            try await Self.serving(data) { port, _ in
+                let first = try await Self.run("verify", "--data", data, "--checkpoints", kept).expecting(0)
+                #expect(first.output.hasPrefix("acme: "), "\(first)")
+                #expect(try Self.signIn(port).contains("200 OK"))
+                let second = try await Self.run("verify", "--data", data, "--checkpoints", kept).expecting(0)
+                #expect(second.output != first.output)
+            }
+            #expect(try String(contentsOfFile: kept, encoding: .utf8).split(separator: "\n").count == 1)
+            let database = try DatabaseQueue(path: "\(data)/server.sqlite")
+            let last = try await database.write { database in
+                let last = try Int.fetchOne(database, sql: "SELECT max(number) FROM activity") ?? 0
+                try database.execute(
+                    sql: """
+                        DROP TRIGGER activityIsNotRemoved;
+                        DROP TRIGGER activityCheckpointIsNotRemoved;
+                        DELETE FROM activity WHERE number = \(last);
+                        DELETE FROM activityCheckpoint;
+                        UPDATE sqlite_sequence SET seq = \(last - 1) WHERE name = 'activity';
+                        """
+                )
+                return last
+            }
+            // Whoever can write to the whole directory leaves no trace in it, but what is elsewhere shows it.
+            let compared = try await Self.run("verify", "--data", data, "--checkpoints", kept).expecting(1)
+            #expect(compared.errors.contains("the activity of \"acme\": line \(last) does not fit"), "\(compared)")
+            try await database.write { database in
+                try database.execute(
+                    sql: """
+                        DROP TRIGGER activityIsNotChanged;
+                        UPDATE activity SET actor = 'mallory' WHERE number = 2;
+                        """
+                )
+            }
+            let changed = try await Self.run("verify", "--data", data).expecting(1)
+            #expect(changed.errors.contains("line 2 does not fit"), "\(changed)")
+            #expect(changed.output == "")
+        }
+    }
+
     @Test(
         arguments: [
             (#"{"version":1,"publicURL":"https://ram.acme.test","listen":"127.0.0.1:1","passwordCost":15}"#, nil),

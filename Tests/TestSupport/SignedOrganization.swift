@@ -7,7 +7,7 @@ public struct SignedOrganization: Sendable {
     public var name: String
     /// Its keys, by what they sign.
     public var keys: [DocumentKind: [SigningKey]] = Dictionary(
-        uniqueKeysWithValues: DocumentKind.allCases.map { ($0, [SigningKey.generate()]) }
+        uniqueKeysWithValues: DocumentKind.roles.map { ($0, [SigningKey.generate()]) }
     )
     /// When documents are made unless a test says otherwise.
     public static let start = Instant(seconds: 1_795_614_310)
@@ -43,7 +43,7 @@ public struct SignedOrganization: Sendable {
             version: version,
             expires: expires,
             roles: Dictionary(
-                uniqueKeysWithValues: DocumentKind.allCases.map { kind in
+                uniqueKeysWithValues: DocumentKind.roles.map { kind in
                     let keys = keys(kind).map(\.verificationKey)
                     return (kind, RootDocument.Role(threshold: kind == .root ? threshold : 1, keys))
                 }

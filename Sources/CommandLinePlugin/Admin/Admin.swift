@@ -6,11 +6,21 @@ struct AdminCommands: ParsableCommand {
         commandName: "admin",
         abstract: "Administer an organization at its server",
         subcommands: [
-            AdminLogin.self, AdminLogout.self, AdminActivity.self, AdminPolicyCommands.self,
+            AdminLogin.self, AdminLogout.self, AdminActivityCommands.self, AdminPolicyCommands.self,
             AdminRegistryCommands.self, AdminMemberCommands.self, AdminTeamCommands.self, AdminSessionCommands.self,
             AdminTokenCommands.self, AdminDeviceCommands.self, AdminReportCommands.self, AdminKeyCommands.self,
             AdminSingleSignOnCommands.self,
         ]
+    )
+}
+
+/// `docker ram admin activity`.
+struct AdminActivityCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "activity",
+        abstract: "Who changed what",
+        subcommands: [AdminActivity.self, AdminActivityExport.self],
+        defaultSubcommand: AdminActivity.self
     )
 }
 

@@ -2,10 +2,10 @@ import ArgumentParser
 import OrganizationClient
 import RegistryAccess
 
-/// `docker ram admin activity`.
+/// `docker ram admin activity list`, and `docker ram admin activity` alone.
 struct AdminActivity: AdminCommand {
     static let configuration = CommandConfiguration(
-        commandName: "activity",
+        commandName: "list",
         abstract: "Show who changed what, the newest first",
         discussion: """
             An action may be the beginning of several.
@@ -44,6 +44,65 @@ struct AdminActivity: AdminCommand {
             nothing: "nothing was done"
         )
         context.show(list, as: common.format)
+    }
+}
+
+/// `docker ram admin activity export`.
+struct AdminActivityExport: AdminCommand {
+    /// What the server writes.
+    enum Kind: String, ExpressibleByArgument, CaseIterable {
+        /// A table for spreadsheets; no cell of it is computed.
+        case csv
+        /// An object on each line.
+        case jsonl
+    }
+
+    static let configuration = CommandConfiguration(
+        commandName: "export",
+        abstract: "Write all of the activity, the newest first",
+        discussion: """
+            Example: docker ram admin activity export --as csv --since 30d >activity.csv
+            """
+    )
+
+    @Option(name: .customLong("as"), help: ArgumentHelp("What is written", valueName: "format"))
+    var kind = Kind.jsonl
+
+    @Option(help: ArgumentHelp("Only since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
+    var since: String?
+
+    @Option(help: ArgumentHelp("Only these actions", valueName: "name"))
+    var action: String?
+
+    @Option(help: ArgumentHelp("Only what this person did", valueName: "name"))
+    var actor: String?
+
+    @OptionGroup var admin: AdminOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        if let since, Timestamp.start(of: since, now: 0) == nil {
+            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
+        }
+    }
+
+    func run(at server: AdminServer, in context: CommandContext) throws {
+        let query = [
+            ("format", kind.rawValue), ("action", action), ("actor", actor),
+            ("from", since.flatMap { context.instant(since: $0) }),
+        ]
+        guard common.format == .text else {
+            let query = query.filter { $0.0 != "format" }
+            let elements = try server.list("activity", query: query, page: "before", limit: nil)
+            return context.show(AdminList(elements: elements, columns: [], nothing: ""), as: common.format)
+        }
+        let text = String(decoding: try server.export("activity", query: query), as: UTF8.self)
+        switch kind {
+        case .csv:
+            let lines = text.split(separator: "\r\n").map { TerminalText.printable(String($0)) }
+            context.output.write(lines.map { "\($0)\r\n" }.joined())
+        case .jsonl: context.output.write(TerminalText.escaped(json: text))
+        }
     }
 }
 

@@ -124,7 +124,7 @@ private struct SignedRoot: CommandResult {
             JSONMember(
                 "keys",
                 .object(
-                    DocumentKind.allCases.map { kind in
+                    DocumentKind.roles.map { kind in
                         JSONMember(kind.rawValue, .texts((root.roles[kind]?.keys ?? []).map(\.id.fingerprint)))
                     }
                 )
@@ -134,7 +134,7 @@ private struct SignedRoot: CommandResult {
     }
 
     func text(for context: CommandContext) -> String {
-        var rows = DocumentKind.allCases.flatMap { kind in
+        var rows = DocumentKind.roles.flatMap { kind in
             (root.roles[kind]?.keys ?? []).map { [kind.rawValue, $0.id.fingerprint] }
         }
         rows += envelope.signatures.map { ["signed by", $0.key.fingerprint] }

@@ -208,22 +208,46 @@ struct AdminServer: Sendable {
     /// - Returns: the answer.
     /// - Throws: `AdministrationFault`, or ``Failure`` if there is no session to send it with.
     func send(_ request: Request) throws -> Answer {
-        switch credentials {
-        case .accessToken(let token): return try send(request, token)
-        case .session(let session):
-            let token = try session.accessToken(client)
-            do {
-                return try send(request, token)
-            } catch AdministrationFault.refused(let problem) where problem.status == 401 {
-                return try send(request, session.accessToken(client, insteadOf: token))
+        let client = client
+        return try showing { token throws(AdministrationFault) in
+            try waitFor { () async throws(AdministrationFault) -> Answer in
+                try await client.administer(request, showing: token)
             }
         }
     }
 
-    private func send(_ request: Request, _ token: Token) throws(AdministrationFault) -> Answer {
+    /// Fetches something of the organization as it is.
+    ///
+    /// - Parameters:
+    ///   - path: the parts of the path below the organization's.
+    ///   - query: the parameters that are given.
+    /// - Returns: the text.
+    /// - Throws: ``Failure``.
+    func export(_ path: String..., query: [(String, String?)]) throws -> [UInt8] {
         let client = client
-        return try waitFor { () async throws(AdministrationFault) -> Answer in
-            try await client.administer(request, showing: token)
+        let request = request(.get, path, query: query)
+        do {
+            return try showing { token throws(AdministrationFault) in
+                try waitFor { () async throws(AdministrationFault) -> [UInt8] in
+                    try await client.export(request, showing: token)
+                }
+            }
+        } catch let fault as AdministrationFault {
+            throw failure(fault)
+        }
+    }
+
+    /// Does something with a token; if it is an access token that is not good any more, once more with the next one.
+    private func showing<Result>(_ send: (Token) throws(AdministrationFault) -> Result) throws -> Result {
+        switch credentials {
+        case .accessToken(let token): return try send(token)
+        case .session(let session):
+            let token = try session.accessToken(client)
+            do {
+                return try send(token)
+            } catch AdministrationFault.refused(let problem) where problem.status == 401 {
+                return try send(session.accessToken(client, insteadOf: token))
+            }
         }
     }
 

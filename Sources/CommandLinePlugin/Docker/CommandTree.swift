@@ -12,6 +12,8 @@ struct CommandTree: Sendable {
     let options: [Parameter]
     let operands: [Parameter]
     let subcommands: [CommandTree]
+    /// Which of them is meant if none is named.
+    let defaultSubcommand: String?
 
     /// An option or an operand.
     struct Parameter: Sendable {
@@ -47,6 +49,7 @@ struct CommandTree: Sendable {
             // Docker shows help everywhere and lists it nowhere.
             .filter { $0.name != "help" && $0.name != "h" }
             .sorted { $0.name < $1.name }
+        defaultSubcommand = json.value(named: "defaultSubcommand")?.text
         operands = arguments.filter { $0.value(named: "kind")?.text == "positional" }.map(Parameter.init)
         subcommands = (json.value(named: "subcommands")?.elements ?? [])
             .filter { $0.value(named: "commandName")?.text != "help" }
@@ -54,10 +57,20 @@ struct CommandTree: Sendable {
     }
 
     /// The command that words lead to, and the first word that is no command where one is needed.
-    func find(_ words: [String]) -> (command: CommandTree, unknown: String?) {
+    ///
+    /// - Parameters:
+    ///   - words: the words.
+    ///   - isRun: whether a command that is run if none is named is meant, where the words end before it.
+    /// - Returns: the command and the word.
+    func find(_ words: [String], isRun: Bool = false) -> (command: CommandTree, unknown: String?) {
+        if let meant = subcommands.first(where: { $0.name == defaultSubcommand }),
+            words.first.map({ $0.hasPrefix("-") && $0 != "--help" && $0 != "-h" }) ?? isRun
+        {
+            return meant.find(words, isRun: isRun)
+        }
         guard !subcommands.isEmpty, let word = words.first(where: { !$0.hasPrefix("-") }) else { return (self, nil) }
         guard let next = subcommands.first(where: { $0.name == word }) else { return (self, word) }
-        return next.find(Array(words[(words.firstIndex(of: word) ?? 0)...].dropFirst()))
+        return next.find(Array(words[(words.firstIndex(of: word) ?? 0)...].dropFirst()), isRun: isRun)
     }
 
     // MARK: - Help in Docker's form (docker/cli, `cli/cobra.go`)

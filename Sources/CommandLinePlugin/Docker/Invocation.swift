@@ -69,7 +69,7 @@ struct Invocation {
     }
 
     private func perform(_ arguments: [String], in context: CommandContext) -> Int32 {
-        let (command, unknown) = CommandTree.root.find(arguments)
+        let (command, unknown) = CommandTree.root.find(arguments, isRun: true)
         let options = arguments.prefix { $0 != "--" }
         if options.contains("--help") || options.contains("-h") {
             context.output.write(command.help())

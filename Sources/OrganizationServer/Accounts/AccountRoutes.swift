@@ -42,7 +42,10 @@ extension Router<ServerContext> {
             let texts = try await request.readTexts(["current", "new"], context)
             let current = Password(texts["current"] ?? "")
             let new = Password(texts["new"] ?? "")
-            if let weakness = new.weakness(for: person.name) { throw Problem(.badRequest, .badRequest, weakness) }
+            let words = services.settings.wordsNearPasswords + person.roles.keys.sorted()
+            if let weakness = new.weakness(for: person.name, near: words) {
+                throw Problem(.badRequest, .badRequest, weakness)
+            }
             guard try await services.user(named: person.name, password: current, from: context.address) == person.name
             else { throw Problem(.forbidden, .forbidden, "the current password is wrong") }
             let organizations = try await services.store.changePassword(
@@ -140,10 +143,15 @@ extension Router<ServerContext> {
                 hint: "ask for another"
             )
             guard let token = OpaqueToken(texts["invitation"] ?? ""), token.kind == .invitation,
-                try await services.store.invitation(showing: token, at: services.now()) != nil
+                let shown = try await services.store.invitation(showing: token, at: services.now())
             else { throw gone }
             let name = texts["name"] ?? ""
-            let newPassword = try await services.newPassword(name, Password(texts["password"] ?? ""), context.address)
+            let newPassword = try await services.newPassword(
+                name,
+                Password(texts["password"] ?? ""),
+                in: shown.organization,
+                context.address
+            )
             let invitation = try await conflicts(
                 "\"\(name)\" belongs to the organization already, or the name was taken"
             ) {
@@ -288,6 +296,7 @@ extension Router<ServerContext> {
                 by: person.name,
                 at: services.now()
             )
+            services.metrics.ended(count, .forced)
             await services.changes.notify(organization)
             return JSONAnswer(value: .object([JSONMember("ended", .integer(count))]))
         }
@@ -303,6 +312,7 @@ extension Router<ServerContext> {
                 by: person.name,
                 at: services.now()
             )
+            services.metrics.ended(count, .forced)
             await services.changes.notify(organization)
             return JSONAnswer(value: .object([JSONMember("ended", .integer(count))]))
         }
@@ -412,8 +422,12 @@ extension Problem {
 
 extension Services {
     /// The hash for somebody who joins, if they are new here; who is not has to know their password.
-    fileprivate func newPassword(_ name: String, _ password: Password, _ address: String) async throws -> PasswordHash?
-    {
+    fileprivate func newPassword(
+        _ name: String,
+        _ password: Password,
+        in organization: String,
+        _ address: String
+    ) async throws -> PasswordHash? {
         guard try await store.account(named: name) == nil else {
             guard try await user(named: name, password: password, from: address) == name else {
                 throw Problem(
@@ -428,7 +442,10 @@ extension Services {
         guard Names.isName(name) else {
             throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
         }
-        if let weakness = password.weakness(for: name) { throw Problem(.badRequest, .badRequest, weakness) }
+        let words = settings.wordsNearPasswords + [organization]
+        if let weakness = password.weakness(for: name, near: words) {
+            throw Problem(.badRequest, .badRequest, weakness)
+        }
         return try await passwords.hash(password)
     }
 }

@@ -18,7 +18,8 @@ enum Role: String, Codable, Sendable, CaseIterable {
         case .readPolicy: true
         case .readActivity, .readMachines, .readMembers: self != .member
         case .editPolicy: self == .owner || self == .editor
-        case .manageMembers, .manageTokens, .manageMachines, .endSessions, .manageSettings: self == .owner
+        case .manageMembers, .manageTokens, .manageMachines, .endSessions, .manageSettings, .readMetrics:
+            self == .owner
         }
     }
 }
@@ -45,4 +46,6 @@ enum Permission: String, Codable, Sendable, CaseIterable {
     case endSessions = "sessions:write"
     /// The organization's own settings and keys.
     case manageSettings = "settings:write"
+    /// The figures of the whole server, which name nobody.
+    case readMetrics = "metrics:read"
 }

@@ -72,7 +72,9 @@ struct Init: AsyncParsableCommand {
             guard let address = PublicAddress(publicURL) else { throw ExitCode.validationFailure }
             let settings = ServerSettings(publicAddress: address)
             let password = try readPassword()
-            if let weakness = password.weakness(for: owner) { throw DataDirectory.Fault(description: weakness) }
+            if let weakness = password.weakness(for: owner, near: settings.wordsNearPasswords + [organization]) {
+                throw DataDirectory.Fault(description: weakness)
+            }
             let directory = data.directory
             try directory.create()
             try directory.takeLock()

@@ -11,6 +11,8 @@ import ServiceLifecycle
 import SignedPolicy
 import UnixSignals
 
+extension LogFormat: ExpressibleByArgument {}
+
 /// `docker-ram-server serve`.
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -49,6 +51,11 @@ struct Serve: AsyncParsableCommand {
     )
     var logLevel = Logger.Level.info
 
+    @Option(
+        help: ArgumentHelp("How the log is written: text, or json with an object on each line.", valueName: "format")
+    )
+    var logFormat = LogFormat.text
+
     func validate() throws {
         guard (tlsCertificate == nil) == (tlsKey == nil) else {
             throw ValidationError("--tls-certificate and --tls-key go together")
@@ -67,7 +74,12 @@ struct Serve: AsyncParsableCommand {
         try await reporting {
             signal(SIGPIPE, SIG_IGN)
             let mostConnections = Self.mostConnections()
-            var logger = Logger(label: "docker-ram-server") { StreamLogHandler.standardError(label: $0) }
+            var logger = Logger(label: "docker-ram-server") { label in
+                switch logFormat {
+                case .text: StreamLogHandler.standardError(label: label)
+                case .json: JSONLog()
+                }
+            }
             logger.logLevel = logLevel
             let directory = data.directory
             try directory.check()

@@ -60,9 +60,21 @@ struct Activity: Sendable {
     ///   - database: where that transaction is.
     /// - Throws: what SQLite says.
     func record(in organization: String, at time: Instant, _ database: Database) throws {
+        let number = try ActivityChain.nextNumber(database)
+        let data = JSONValue.object(data).text()
+        let hash = ActivityChain.hash(
+            after: try ActivityChain.newestHash(of: organization, database),
+            number: number,
+            organization: organization,
+            time: time.seconds,
+            texts: [action, actor, name, data]
+        )
         try database.execute(
-            sql: "INSERT INTO activity (organization, time, action, actor, name, data) VALUES (?, ?, ?, ?, ?, ?)",
-            arguments: [organization, time.seconds, action, actor, name, JSONValue.object(data).text()]
+            sql: """
+                INSERT INTO activity (number, organization, time, action, actor, name, data, hash)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [number, organization, time.seconds, action, actor, name, data, hash]
         )
     }
 }

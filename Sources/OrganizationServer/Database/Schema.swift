@@ -9,6 +9,7 @@ enum Schema {
         for (name, sql) in [organizations] + accounts + policies + singleSignOn {
             migrator.registerMigration(name) { try $0.execute(sql: sql) }
         }
+        migrator.registerMigration(ActivityChain.migration.name, migrate: ActivityChain.migration.migrate)
         return migrator
     }
 

@@ -80,12 +80,26 @@ private func register(_ request: Request, _ context: ServerContext, _ services: 
             hint: "it begins with \"\(OpaqueToken.Kind.enrollment.rawValue)_\"; look whether all of it was copied"
         )
     }
-    let (id, secret) = try await services.store.addDevice(
-        named: name,
-        showing: enrollment,
-        to: organization,
-        at: services.now()
-    )
+    // Many machines of one office may show a token at once; without one, anybody may come.
+    if enrollment == nil, !context.isFromThisMachine(services.settings) {
+        try await services.limits.take(.registration, context.address)
+    }
+    let (id, secret): (String, OpaqueToken)
+    do {
+        (id, secret) = try await services.store.addDevice(
+            named: name,
+            showing: enrollment,
+            to: organization,
+            at: services.now()
+        )
+    } catch let problem as Problem {
+        services.metrics.happened(.devicesRefused)
+        if enrollment != nil, problem.code == .enrollmentRefused {
+            try await services.limits.take(.wrongToken, context.address)
+        }
+        throw problem
+    }
+    services.metrics.happened(.devicesRegistered)
     return JSONAnswer(
         value: .object([JSONMember("device", .string(id)), JSONMember("secret", .string(secret.secret))]),
         status: .created
@@ -166,7 +180,7 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
 
 extension Device {
     /// How a device does.
-    enum State: String {
+    enum State: String, CaseIterable {
         /// It has not said anything yet.
         case new
         /// It has the newest policy.

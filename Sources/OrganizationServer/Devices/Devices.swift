@@ -21,6 +21,9 @@ struct Device: Sendable {
     /// The policy that was in force there then.
     let policyVersion: Int?
 
+    /// After how many seconds a device that was never seen again may make room for others.
+    static let forgottenSeconds: Int64 = 30 * 86_400
+
     /// Not every poll is written down.
     static let lastSeenGrain: Int64 = 300
 
@@ -65,16 +68,16 @@ extension Store {
     ) async throws -> (id: String, secret: OpaqueToken) {
         let id = Device.makeID()
         let secret = OpaqueToken(.device)
-        try await database.write { database in
-            let setting = try String.fetchOne(
+        let full = try await database.write { database -> Problem? in
+            let row = try Row.fetchOne(
                 database,
-                sql: "SELECT enrollment FROM organization WHERE name = ?",
+                sql: "SELECT enrollment, maximumDevices FROM organization WHERE name = ?",
                 arguments: [organization]
             )
-            guard let setting else {
+            guard let row else {
                 throw Problem(.notFound, .notFound, "there is no organization of this name")
             }
-            if setting != "open" || enrollment != nil {
+            if row["enrollment"] != "open" || enrollment != nil {
                 let isGood = try Bool.fetchOne(
                     database,
                     sql: """
@@ -94,14 +97,80 @@ extension Store {
                     )
                 }
             }
+            if let problem = try Self.makeRoom(in: organization, for: row["maximumDevices"], at: now, database) {
+                // What is noted of it is kept.
+                return problem
+            }
             try database.execute(
                 sql: "INSERT INTO device (organization, id, name, digest, created, lastSeen) VALUES (?, ?, ?, ?, ?, ?)",
                 arguments: [organization, id, name, secret.digest, now.seconds, now.seconds]
             )
             try Activity(.deviceAdded, by: "device:\(id)", name: id, data: [JSONMember("device_name", .string(name))])
                 .record(in: organization, at: now, database)
+            return nil
         }
+        if let full { throw full }
         return (id, secret)
+    }
+
+    /// Refuses if there are as many devices as there may be, having forgotten those first that registered a month ago and
+    /// were never seen again.
+    private static func makeRoom(
+        in organization: String,
+        for most: Int,
+        at now: Instant,
+        _ database: Database
+    ) throws -> Problem? {
+        func count() throws -> Int {
+            try Int.fetchOne(
+                database,
+                sql: "SELECT count(*) FROM device WHERE organization = ?",
+                arguments: [organization]
+            ) ?? 0
+        }
+        guard try count() >= most else { return nil }
+        try database.execute(
+            sql: """
+                DELETE FROM device WHERE organization = ? AND created <= ? AND coalesce(lastSeen, created) = created
+                    AND NOT EXISTS (SELECT 1 FROM deviceStatus
+                        WHERE deviceStatus.organization = device.organization AND deviceStatus.device = device.id)
+                    AND NOT EXISTS (SELECT 1 FROM session
+                        WHERE session.organization = device.organization AND session.device = device.id)
+                """,
+            arguments: [organization, (now + -Device.forgottenSeconds).seconds]
+        )
+        let forgotten = database.changesCount
+        if forgotten > 0 {
+            try Activity(
+                .devicesForgotten,
+                by: "system",
+                name: organization,
+                data: [JSONMember("devices", .number("\(forgotten)"))]
+            ).record(in: organization, at: now, database)
+        }
+        guard try count() >= most else { return nil }
+        // The activity says so once a day: strangers may ask as often as they like.
+        try database.execute(
+            sql: """
+                UPDATE organization SET devicesFull = :now
+                WHERE name = :name AND (devicesFull IS NULL OR devicesFull <= :now - 86400)
+                """,
+            arguments: ["now": now.seconds, "name": organization]
+        )
+        if database.changesCount > 0 {
+            try Activity(
+                .devicesFull,
+                by: "system",
+                name: organization,
+                data: [JSONMember("maximum", .number("\(most)"))]
+            ).record(in: organization, at: now, database)
+        }
+        return Problem(
+            .forbidden,
+            .enrollmentRefused,
+            "\"\(organization)\" has \(most) devices, and may have no more",
+            hint: "an owner can take devices out that are not used any more, or set \"maximumDevices\" higher"
+        )
     }
 
     /// Takes a device out: its secret is good for nothing from then on.

@@ -146,6 +146,8 @@ extension Activity.PolicyAction {
         case .keyCreated: "Signing key created"
         case .deviceAdded: "Device registered"
         case .deviceRemoved: "Device removed"
+        case .devicesForgotten: "Devices never seen again forgotten"
+        case .devicesFull: "Limit of devices reached"
         case .enrollmentTokenCreated: "Enrollment token created"
         case .enrollmentTokenDeleted: "Enrollment token deleted"
         case .organizationSettingsUpdated: "Organization settings updated"

@@ -40,6 +40,16 @@ struct FreshnessRenewal: Sendable {
                 )
             }
             try await publisher.store.removeOldReports(at: publisher.now())
+            for checkpoint in try await publisher.makeDailyCheckpoints() {
+                // Whoever keeps the log elsewhere keeps this with it.
+                logger.notice(
+                    "signed how far the activity goes",
+                    metadata: [
+                        "organization": "\(checkpoint.organization)", "number": "\(checkpoint.number)",
+                        "hash": "sha256:\(checkpoint.hash)",
+                    ]
+                )
+            }
         } catch {
             logger.error("cannot look for what is to be renewed", metadata: ["error": "\(error)"])
         }

@@ -27,6 +27,7 @@ struct Publisher: Sendable {
     var serverAddress: RegistryAddress?
     /// What was made last, in memory.
     let served: ServedDocuments
+    private let metrics: Metrics
 
     /// A publisher.
     ///
@@ -35,18 +36,21 @@ struct Publisher: Sendable {
     ///   - keys: what signs.
     ///   - changes: who waits for changes.
     ///   - serverAddress: the server itself as machines reach it.
+    ///   - metrics: where versions of policies are counted.
     ///   - now: the time.
     init(
         store: Store,
         keys: SigningKeys,
         changes: ChangeFeed,
         serverAddress: RegistryAddress? = nil,
+        metrics: Metrics = Metrics(),
         now: @escaping @Sendable () -> Instant
     ) {
         self.store = store
         self.keys = keys
         self.changes = changes
         self.serverAddress = serverAddress
+        self.metrics = metrics
         self.now = now
         served = ServedDocuments(store: store)
     }
@@ -168,6 +172,7 @@ struct Publisher: Sendable {
                 )
             )
             if try await store.write(publication, keys: keys, at: now()) {
+                metrics.happened(action == .policyRolledBack ? .policiesRolledBack : .policiesSaved)
                 await announce(organization)
                 return Result(document: made.document, difference: difference.everybody, isNew: true)
             }
@@ -289,7 +294,7 @@ struct Publisher: Sendable {
     }
 
     /// What a machine makes of root documents, the first of which it is told to trust.
-    private func trust(_ roots: [[UInt8]], _ organization: String) throws -> TrustedDocuments {
+    func trust(_ roots: [[UInt8]], _ organization: String) throws -> TrustedDocuments {
         guard let first = roots.first else { throw Rejection.notPinned }
         let envelope = try Envelope(json: first, as: .root)
         let role = try RootDocument(payload: envelope.payload).roles[.root]

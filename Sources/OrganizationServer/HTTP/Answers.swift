@@ -6,8 +6,8 @@ import NIOCore
 
 /// Stands before every route: makes a problem of every error, sets the header fields that every answer has, and logs.
 ///
-/// What is logged of a request is its method, the pattern of its route and the status: neither its query nor its fields,
-/// where secrets are.
+/// What is logged of a request is its method, the pattern of its route, the status, and who asked: neither its path nor its
+/// query nor its fields, where secrets are.
 struct Answers: RouterMiddleware {
     let services: Services
 
@@ -30,12 +30,20 @@ struct Answers: RouterMiddleware {
             response = try problem(of: error, context).response(from: request, context: context)
         }
         addHeaders(to: &response)
+        if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = context.id.description }
         let duration = ContinuousClock.now - start
+        services.metrics.answered(
+            request.method.rawValue,
+            context.endpointPath,
+            response.status.code,
+            seconds: duration / .seconds(1)
+        )
         context.logger.info(
             "answered",
             metadata: [
-                "method": "\(request.method.rawValue)", "route": "\(context.endpointPath ?? "none")",
-                "status": "\(response.status.code)", "address": "\(context.address)",
+                "request": "\(context.id)", "method": "\(Metrics.method(request.method.rawValue))",
+                "route": "\(context.endpointPath ?? "none")", "status": "\(response.status.code)",
+                "address": "\(context.address)", "person": "\(context.asker.name ?? "-")",
                 "milliseconds": "\(duration / .milliseconds(1))",
             ]
         )
@@ -44,7 +52,11 @@ struct Answers: RouterMiddleware {
 
     private func problem(of error: any Error, _ context: ServerContext) -> Problem {
         switch error {
-        case let problem as Problem: return problem
+        case var problem as Problem:
+            if problem.status.code >= 500 {
+                problem.members.append(JSONMember("request", .string(context.id.description)))
+            }
+            return problem
         case let error as any HTTPResponseError:
             switch error.status {
             case .notFound: return Problem(.notFound, .notFound, "there is nothing here")
@@ -52,13 +64,15 @@ struct Answers: RouterMiddleware {
             default: return Problem(error.status, .badRequest, "the request is not in order")
             }
         default:
-            context.logger.error("cannot answer", metadata: ["error": "\(error)"])
-            return Problem(
+            context.logger.error("cannot answer", metadata: ["request": "\(context.id)", "error": "\(error)"])
+            var problem = Problem(
                 .internalServerError,
                 .internalFault,
                 "something went wrong on the server",
                 hint: "its log says what; look for \"\(context.id)\""
             )
+            problem.members = [JSONMember("request", .string(context.id.description))]
+            return problem
         }
     }
 

@@ -1,3 +1,4 @@
+import GRDB
 import Hummingbird
 import Logging
 import RegistryAccess
@@ -17,6 +18,8 @@ struct Services: Sendable {
     let passwords: Passwords
     /// How often things may be tried.
     let limits: RateLimits
+    /// What is counted while the server works.
+    let metrics: Metrics
     /// What makes and serves signed documents.
     let publisher: Publisher
     /// The providers that organizations sign in at.
@@ -46,15 +49,18 @@ struct Services: Sendable {
         self.passwords = passwords ?? Passwords(cost: settings.passwordCost)
         self.now = now
         changes = ChangeFeed()
-        limits = RateLimits(now: now)
+        metrics = Metrics()
+        limits = RateLimits(now: now, metrics: metrics)
         providers = Providers(now: now)
         publisher = Publisher(
             store: store,
             keys: keys,
             changes: changes,
             serverAddress: settings.publicAddress.registryAddress,
+            metrics: metrics,
             now: now
         )
+        store.database.add(transactionObserver: CommitTimes(metrics), extent: .databaseLifetime)
         signTicket = { [publisher] ticket in try await publisher.sign(ticket) }
         sessionState = { device, organization in
             try await store.sessionState(device: device, in: organization, at: now())
@@ -70,6 +76,8 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
     router.get("readyz") { _, context in try await readiness(services, context) }
     router.addRegistryCheck(services)
     router.add(middleware: Authentication(services: services))
+    router.addMetricsRoute(services)
+    router.addDescriptionRoute()
     router.addSignInRoutes(services)
     router.addActivationRoutes(services)
     router.addSingleSignOnRoutes(services)

@@ -20,6 +20,8 @@ enum ClientAddress {
         if bytes[..<10].allSatisfy({ $0 == 0 }), bytes[10] == 255, bytes[11] == 255 {
             return bytes[12...].map(String.init).joined(separator: ".")
         }
+        // Of this one there is one.
+        if bytes == [UInt8](repeating: 0, count: 15) + [1] { return "::1" }
         let groups = stride(from: 0, to: 8, by: 2).map { index in
             String(UInt16(bytes[index]) << 8 | UInt16(bytes[index + 1]), radix: 16)
         }

@@ -24,12 +24,14 @@ actor RateLimits {
         case invitation
         /// Sign-ins at a provider that are begun from one address.
         case singleSignOn
+        /// Devices that register without an enrollment token, from one address.
+        case registration
 
         fileprivate var size: Double {
             switch self {
             case .passwordOfAccount, .codeInBrowser: 5
             case .passwordFromAddress, .codeFromAddress, .singleSignOn: 20
-            case .passwordInARow, .deviceAuthorization, .invitation: 10
+            case .passwordInARow, .deviceAuthorization, .invitation, .registration: 10
             case .wrongToken: 100
             }
         }
@@ -56,14 +58,18 @@ actor RateLimits {
 
     private var buckets: [Key: Bucket] = [:]
     private let now: @Sendable () -> Instant
+    private let metrics: Metrics
     /// More than this many buckets are looked through for full ones.
     private static let manyBuckets = 50_000
 
     /// Full buckets.
     ///
-    /// - Parameter now: the time.
-    init(now: @escaping @Sendable () -> Instant) {
+    /// - Parameters:
+    ///   - now: the time.
+    ///   - metrics: where refusals are counted.
+    init(now: @escaping @Sendable () -> Instant, metrics: Metrics = Metrics()) {
         self.now = now
+        self.metrics = metrics
     }
 
     /// Takes one from a bucket, or refuses if it is empty.
@@ -86,6 +92,7 @@ actor RateLimits {
     func check(_ limit: Limit, _ subject: String) throws(Problem) {
         let bucket = bucket(limit, subject)
         guard bucket.content < 1 else { return }
+        metrics.limited(limit)
         let seconds =
             limit == .passwordInARow
             ? limit.fillSeconds - Double(now() - bucket.time)

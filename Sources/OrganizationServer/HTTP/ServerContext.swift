@@ -1,11 +1,16 @@
 import Hummingbird
 import NIOCore
+import Synchronization
 
 /// What the server knows of a request while it answers it.
 struct ServerContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     /// Who asks; `nil` if they showed nothing.
-    var caller: Caller?
+    var caller: Caller? {
+        didSet { asker.note(caller) }
+    }
+    /// The name of who asks, for the log; every copy of the context has the same one.
+    let asker = Asker()
     /// Where the request comes from: an address, an IPv6 one shortened to its network of 64 bits; `-` if that is unknown.
     var address: String
 
@@ -15,6 +20,32 @@ struct ServerContext: RequestContext {
     init(source: Source) {
         coreContext = .init(source: source)
         address = ClientAddress.shortened(source.channel.remoteAddress?.ipAddress)
+    }
+
+    /// The name of who asks, known to those who handed the context on before that was found out.
+    final class Asker: Sendable {
+        private let noted = Mutex<String?>(nil)
+
+        /// A person's name, or `device:` and a device's; `nil` is nobody in particular.
+        var name: String? { noted.withLock { $0 } }
+
+        fileprivate func note(_ caller: Caller?) {
+            let name: String? =
+                switch caller {
+                case .person(let person)?: person.name
+                case .device(_, let id)?: "device:\(id)"
+                case nil: nil
+                }
+            noted.withLock { $0 = name }
+        }
+    }
+
+    /// Whether the request comes from the server's own machine; behind a proxy every one may do so, and that says nothing.
+    ///
+    /// - Parameter settings: what the server's command line says.
+    /// - Returns: whether it is so for sure.
+    func isFromThisMachine(_ settings: ServerSettings) -> Bool {
+        !settings.isBehindProxy && PublicAddress.isLoopback(address)
     }
 
     /// The organization that the path names as `{organization}`, if the person who asks may do something there.

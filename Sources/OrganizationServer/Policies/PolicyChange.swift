@@ -16,6 +16,8 @@ extension Activity {
         case keyCreated = "registry_access.key_created"
         case deviceAdded = "device.add"
         case deviceRemoved = "device.remove"
+        case devicesForgotten = "device.forget"
+        case devicesFull = "device.limit_reached"
         case enrollmentTokenCreated = "enrollment_token.create"
         case enrollmentTokenDeleted = "enrollment_token.delete"
         case organizationSettingsUpdated = "settings.update"

@@ -144,5 +144,14 @@ extension Schema {
             CREATE INDEX reportBatchByAge ON reportBatch (organization, received);
             """
         ),
+        (
+            "most devices of an organization",
+            """
+            ALTER TABLE organization ADD COLUMN maximumDevices INTEGER NOT NULL DEFAULT 100000
+                CHECK (maximumDevices BETWEEN 1 AND 1000000);
+            -- When the activity last said that there are so many.
+            ALTER TABLE organization ADD COLUMN devicesFull INTEGER;
+            """
+        ),
     ]
 }

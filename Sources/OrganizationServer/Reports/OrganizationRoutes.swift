@@ -24,8 +24,9 @@ extension Router<ServerContext> {
             }
             return JSONAnswer(value: after.json)
         }
-        organization.get("activity") { request, context in
+        organization.get("activity") { request, context -> Response in
             let (_, organization) = try context.authorize(.readActivity)
+            let format = try ActivityFormat(of: request)
             let filter = ActivityFilter(
                 action: try request.queryValue("action"),
                 actor: try request.queryValue("actor"),
@@ -35,19 +36,23 @@ extension Router<ServerContext> {
                 before: try request.queryNumber("before"),
                 limit: try request.limit(most: 500)
             )
+            guard format == .json else {
+                let isLimited = try request.queryValue("limit") != nil
+                return format.export(of: organization, filter, isLimited: isLimited, services.store)
+            }
             let lines = try await services.store.activity(of: organization, filter)
             let next = lines.count == filter.limit ? lines.last?.number : nil
             return JSONAnswer(
                 value: .object([
                     JSONMember("activity", .array(lines.map(\.json))), JSONMember("next", .integer(next)),
                 ])
-            )
+            ).response(from: request, context: context)
         }
     }
 }
 
 extension KeptActivity {
-    fileprivate var json: JSONValue {
+    var json: JSONValue {
         .object([
             JSONMember("number", .number("\(number)")),
             JSONMember("time", .string(time.description)),
@@ -63,7 +68,7 @@ extension OrganizationSettings {
     /// The settings with those that an object names; `"contact": null` takes that out.
     fileprivate func changed(_ scanner: inout JSONScanner) throws(InvalidJSON) -> OrganizationSettings {
         var settings = self
-        let known = ["contact", "refreshSeconds", "validitySeconds", "reportDays", "enrollment"]
+        let known = ["contact", "refreshSeconds", "validitySeconds", "reportDays", "enrollment", "maximumDevices"]
         try scanner.object(of: known) { (key, scanner) throws(InvalidJSON) in
             _ = scanner.peek()
             let start = scanner.position
@@ -77,6 +82,7 @@ extension OrganizationSettings {
             case "refreshSeconds": settings.refreshSeconds = try number(60...86_400)
             case "validitySeconds": settings.validitySeconds = try number(3600...604_800)
             case "reportDays": settings.reportDays = try number(1...3650)
+            case "maximumDevices": settings.maximumDevices = try number(1...1_000_000)
             case "enrollment":
                 let text = try scanner.string()
                 guard text == "open" || text == "token" else {

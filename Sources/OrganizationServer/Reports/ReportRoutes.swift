@@ -14,6 +14,8 @@ extension Router<ServerContext> {
             guard try await services.store.keep(report, of: device, in: organization, at: services.now()) else {
                 throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
             }
+            services.metrics.happened(.reports)
+            services.metrics.happened(.refusals, report.refusals.count)
             return HTTPResponse.Status.noContent
         }
         organization.get("reports") { request, context in

@@ -16,6 +16,8 @@ struct OrganizationSettings: Hashable, Sendable {
     var reportDays: Int64
     /// Who may register a device: `open` is everyone, `token` who shows an enrollment token.
     var enrollment: String
+    /// How many devices there may be.
+    var maximumDevices: Int64
 
     /// The settings as answers have them.
     var json: JSONValue {
@@ -25,6 +27,7 @@ struct OrganizationSettings: Hashable, Sendable {
             JSONMember("validitySeconds", .number("\(validitySeconds)")),
             JSONMember("reportDays", .number("\(reportDays)")),
             JSONMember("enrollment", .string(enrollment)),
+            JSONMember("maximumDevices", .number("\(maximumDevices)")),
         ])
     }
 }
@@ -68,8 +71,8 @@ extension Store {
             try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT contact, refreshSeconds, validitySeconds, reportDays, enrollment FROM organization
-                    WHERE name = ?
+                    SELECT contact, refreshSeconds, validitySeconds, reportDays, enrollment, maximumDevices
+                    FROM organization WHERE name = ?
                     """,
                 arguments: [organization]
             ).map { row in
@@ -78,7 +81,8 @@ extension Store {
                     refreshSeconds: row["refreshSeconds"],
                     validitySeconds: row["validitySeconds"],
                     reportDays: row["reportDays"],
-                    enrollment: row["enrollment"]
+                    enrollment: row["enrollment"],
+                    maximumDevices: row["maximumDevices"]
                 )
             }
         }
@@ -100,11 +104,11 @@ extension Store {
             try database.execute(
                 sql: """
                     UPDATE organization SET contact = ?, refreshSeconds = ?, validitySeconds = ?, reportDays = ?,
-                        enrollment = ? WHERE name = ?
+                        enrollment = ?, maximumDevices = ? WHERE name = ?
                     """,
                 arguments: [
                     settings.contact, settings.refreshSeconds, settings.validitySeconds, settings.reportDays,
-                    settings.enrollment, organization,
+                    settings.enrollment, settings.maximumDevices, organization,
                 ]
             )
             try Activity(

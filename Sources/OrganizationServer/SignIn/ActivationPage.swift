@@ -47,10 +47,16 @@ struct Activation: Sendable {
         do {
             guard let (code, _) = try await waiting(fields, browser, context) else { return again(Self.noCode) }
             guard let name = fields["name"], let password = fields["password"],
-                let user = try await services.user(
-                    named: name,
-                    password: Password(password),
-                    from: context.address
+                let user = try await services.metrics.counting(
+                    .activation,
+                    isGood: { $0 != nil },
+                    {
+                        try await services.user(
+                            named: name,
+                            password: Password(password),
+                            from: context.address
+                        )
+                    }
                 )
             else { return again("The name or the password is wrong.") }
             return try await question(about: code, user, browser)

@@ -21,28 +21,14 @@ enum PasswordCost {
 
 /// A password as somebody typed it; it never shows in a message.
 struct Password: Sendable, CustomStringConvertible, CustomDebugStringConvertible {
-    fileprivate let bytes: [UInt8]
+    /// Its bytes, for the hash and the rules.
+    let bytes: [UInt8]
 
     /// A password, composed as Unicode composes it so that every keyboard gives the same bytes (RFC 8265).
     ///
     /// - Parameter text: what was typed.
     init(_ text: String) {
         bytes = Array(text.precomposedStringWithCanonicalMapping.utf8)
-    }
-
-    /// Why it is not good enough as a new password of somebody.
-    ///
-    /// - Parameter user: whose it would be.
-    /// - Returns: the reason; `nil` if it is good enough.
-    func weakness(for user: String) -> String? {
-        guard (12...256).contains(bytes.count) else { return "a password has 12 to 256 bytes" }
-        guard !bytes.contains(where: { $0 < 0x20 || $0 == 0x7F }) else { return "a password has no control characters" }
-        guard Set(bytes).count >= 5 else { return "a password has at least 5 different characters" }
-        let folded = String(decoding: bytes, as: UTF8.self).lowercased()
-        guard !folded.contains(user), !folded.contains("password") else {
-            return "a password holds neither the name of its owner nor the word itself"
-        }
-        return nil
     }
 
     /// Not the password.
@@ -108,6 +94,9 @@ actor Passwords {
     private let queue = DispatchQueue(label: "passwords", attributes: .concurrent)
     private var running = 0
     private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    /// How many are computed, and how many wait for it.
+    var load: (running: Int, waiting: Int) { (running, waiting.count) }
 
     static let mostRunning = 2
     static let mostWaiting = 16

@@ -17,7 +17,9 @@ extension Router<ServerContext> {
             }
             // A token that is none is as good as revoked (RFC 7009, section 2.2).
             if let token = OpaqueToken(token) {
-                _ = try await services.store.endSession(showing: token, at: services.now())
+                if try await services.store.endSession(showing: token, at: services.now()) != nil {
+                    services.metrics.ended(1, .signOut)
+                }
             }
             return HTTPResponse.Status.ok
         }
@@ -89,6 +91,19 @@ private struct Grants: Sendable {
 
     /// The answer of `/v1/token`.
     func answer(_ form: [String: String], from address: String) async throws -> JSONAnswer {
+        let kind: Metrics.SignIn? =
+            switch form["grant_type"] {
+            case "password": .password
+            case "refresh_token": .refreshToken
+            case "urn:ietf:params:oauth:grant-type:device_code": .deviceCode
+            case "urn:docker-ram:access-token": .accessToken
+            default: nil
+            }
+        guard let kind else { return try await issue(form, from: address) }
+        return try await services.metrics.counting(kind) { try await issue(form, from: address) }
+    }
+
+    private func issue(_ form: [String: String], from address: String) async throws -> JSONAnswer {
         let device = try await device(form)
         let organization = form["organization"]
         let issued: IssuedSession
@@ -131,6 +146,7 @@ private struct Grants: Sendable {
         case .invalidGrant: return GrantRefusal(.invalidGrant, "sign in again")
         case .notAMember: return notAMember(organization)
         case .reused(let organization):
+            services.metrics.ended(1, .reused)
             if let organization { await services.changes.notify(organization) }
             return GrantRefusal(.invalidGrant, "this token was used before, so its session has ended; sign in again")
         }
@@ -248,6 +264,12 @@ private struct Grants: Sendable {
 
     /// Who signs in with a program that was written for Docker: with a password, or an access token in its place.
     func hubPerson(_ name: String, _ secret: String, from address: String) async throws -> SignedInPerson? {
+        try await services.metrics.counting(.docker, isGood: { $0 != nil }) {
+            try await person(name, secret, from: address)
+        }
+    }
+
+    private func person(_ name: String, _ secret: String, from address: String) async throws -> SignedInPerson? {
         if let token = OpaqueToken(secret), token.kind == .personal {
             let shown = try await services.store.signedInPerson(showing: token, at: services.now())
             if shown == nil { try await services.limits.take(.wrongToken, address) }
