@@ -6,7 +6,7 @@ import GRDB
 enum Schema {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
-        for (name, sql) in [organizations] + accounts + policies {
+        for (name, sql) in [organizations] + accounts + policies + dashboard {
             migrator.registerMigration(name) { try $0.execute(sql: sql) }
         }
         return migrator
