@@ -108,7 +108,11 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Mustache", package: "swift-mustache"),
             ],
-            resources: [.embedInCode("HTTP/OpenAPI.json"), .embedInCode("SignIn/CommonPasswords.txt")],
+            resources: [
+                .embedInCode("Dashboard/Files"),
+                .embedInCode("HTTP/OpenAPI.json"),
+                .embedInCode("SignIn/CommonPasswords.txt"),
+            ],
             swiftSettings: settings
         ),
 

@@ -73,7 +73,7 @@ extension RegistryRule {
     /// Why the rule needs an acknowledgement that it lacks.
     ///
     /// A rule that denies may be as broad as it likes.
-    var unacknowledgedBroadPattern: String? {
+    package var unacknowledgedBroadPattern: String? {
         guard isAllowed, !isBroadAcknowledged else { return nil }
         if let reason = address.broadness { return "\"\(address)\" is too broad: \(reason)" }
         for pattern in supportHosts {

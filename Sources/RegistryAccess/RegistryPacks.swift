@@ -19,6 +19,9 @@ public struct RegistryPacks: Sendable, Hashable {
         let registries: [HostForm]
         /// What its clients contact.
         let hosts: [SupportHost]
+
+        /// The addresses of its registries, as far as they are the same for every customer.
+        package var registryAddresses: [String] { registries.filter(\.captures.isEmpty).map(\.text) }
     }
 
     /// A host that a pack opens.

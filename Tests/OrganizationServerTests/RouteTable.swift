@@ -20,6 +20,8 @@ enum Access: Sendable {
     case device
     /// Members in these roles of any organization; with an access token if it has this scope.
     case server(Set<Role>, scope: Permission)
+    /// Whoever is signed in with a browser; in these roles, if the path names an organization.
+    case page(Set<Role>?)
 }
 
 /// A route and who may use it.
@@ -29,11 +31,14 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     let access: Access
     /// A body that is in order.
     var body: String?
+    /// Fields of a form that are in order.
+    var fields: [String: String] = [:]
 
-    init(_ route: String, _ access: Access, body: String? = nil) {
+    init(_ route: String, _ access: Access, body: String? = nil, fields: [String: String] = [:]) {
         self.route = route
         self.access = access
         self.body = body
+        self.fields = fields
     }
 
     var testDescription: String { route }
@@ -57,7 +62,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     private static let owner: Set<Role> = [.owner]
 
     /// Every route of the server; a test fails if one is missing.
-    static let rows = accounts + policies
+    static let rows = accounts + policies + pages
 
     private static let accounts = [
         RouteRow("GET /healthz", .open),
@@ -184,6 +189,44 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     ]
 }
 
+extension RouteRow {
+    private static let page = "/organizations/{organization}"
+
+    fileprivate static let pages = [
+        RouteRow("GET /", .page(nil)),
+        RouteRow("GET /organizations", .page(nil)),
+        RouteRow("GET /assets/{name}", .open),
+        RouteRow("GET /sign-in", .open),
+        RouteRow("POST /sign-in", .open),
+        RouteRow("POST /sign-out", .open),
+        RouteRow("GET \(page)", .page(all)),
+        RouteRow("GET \(page)/registry-access", .page(all)),
+        RouteRow("POST \(page)/registry-access/switch", .page(editors), fields: ["mode": "audit"]),
+        RouteRow("POST \(page)/registry-access/allow", .page(editors)),
+        RouteRow("POST \(page)/registry-access/disallow", .page(editors)),
+        RouteRow("POST \(page)/registry-access/remove", .page(editors)),
+        RouteRow("GET \(page)/registry-access/add", .page(editors)),
+        RouteRow("POST \(page)/registry-access/add", .page(editors), fields: ["address": "ghcr.io", "pull": "on"]),
+        RouteRow("GET \(page)/registry-access/edit", .page(editors)),
+        RouteRow("POST \(page)/registry-access/edit", .page(editors), fields: ["address": "ghcr.io", "pull": "on"]),
+        RouteRow("GET \(page)/registry-access/review", .page(editors)),
+        RouteRow("POST \(page)/registry-access/save", .page(editors), fields: ["draft": "1", "policy": "1"]),
+        RouteRow("POST \(page)/registry-access/discard", .page(editors), fields: ["draft": "0"]),
+        RouteRow("POST \(page)/registry-access/update", .page(editors)),
+        RouteRow("GET \(page)/registry-access/settings", .page(all)),
+        RouteRow("POST \(page)/registry-access/settings", .page(editors), fields: ["contact": "platform"]),
+        RouteRow("POST \(page)/registry-access/times", .page(owner), fields: ["refresh": "5", "validity": "24"]),
+        RouteRow("GET \(page)/registry-access/history", .page(all)),
+        RouteRow("GET \(page)/registry-access/history/{version}", .page(all)),
+        RouteRow("POST \(page)/registry-access/history/{version}/roll-back", .page(editors), fields: ["policy": "1"]),
+        RouteRow("GET \(page)/activity", .page(readers)),
+        RouteRow("GET \(page)/devices", .page(readers)),
+        RouteRow("GET \(page)/devices/{device}", .page(readers)),
+        RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),
+        RouteRow("POST \(page)/devices/{device}/remove", .page(owner)),
+    ]
+}
+
 /// Who asks.
 enum Who: Hashable, CaseIterable {
     case owner, editor, auditor, member
@@ -266,6 +309,14 @@ struct RouteTests {
     private static func refusal(of who: Who, _ access: Access) -> Int? {
         switch (access, who) {
         case (.open, _): nil
+        case (.page, .forger): 401
+        case (.page, .nobody), (.page, .device), (.page, .tokenWithoutScope), (.page, .tokenWithScope),
+            (.page, .tokenOfAnother):
+            // No bearer token opens a page.
+            303
+        case (.page(nil), _): nil
+        case (.page, .stranger): 404
+        case (.page(let roles?), _): who.role.map(roles.contains) ?? false ? nil : 403
         case (_, .nobody), (_, .forger): 401
         case (.device, .device): nil
         case (.device, _), (_, .device): 401
@@ -292,6 +343,11 @@ struct RouteTests {
 
     /// Asks, and holds the answer against the description of the route.
     private static func ask(_ server: AccountsServer, _ row: RouteRow, _ token: String?) async throws -> Answer {
+        if let token, token.hasPrefix("ramb_") {
+            let browser = TestBrowser(server, token)
+            guard row.method == .post else { return try await browser.get(row.path) }
+            return try await browser.post(row.path, row.fields)
+        }
         let answer = try await server.send(try #require(row.method), row.path, as: token, body: row.body)
         // A token that is none is refused before the route is reached, which is said of no public route.
         if api?.operations[row.route] != nil, !(answer.status == 401 && row.isOpen) {
@@ -325,10 +381,14 @@ struct RouteTests {
                 expires: server.clock.now + 86_400
             ).secret
         }
+        func signIn(_ name: String, in organization: String = "acme") async throws -> String {
+            guard case .page = row.access else { return try await server.signIn(name, in: organization) }
+            return try await server.signInBrowser(name)
+        }
         return [
-            .owner: try await server.signIn("owner"), .editor: try await server.signIn("editor"),
-            .auditor: try await server.signIn("auditor"), .member: try await server.signIn("member"),
-            .stranger: try await server.signIn("stranger", in: "other"), .nobody: nil,
+            .owner: try await signIn("owner"), .editor: try await signIn("editor"),
+            .auditor: try await signIn("auditor"), .member: try await signIn("member"),
+            .stranger: try await signIn("stranger", in: "other"), .nobody: nil,
             .forger: OpaqueToken(.access).secret, .device: try await server.makeDevice(device).secret,
             .tokenWithoutScope: try await token("without", Set(Permission.allCases).subtracting([scope]), "acme"),
             .tokenWithScope: try await token("with", [scope, .readPolicy], "acme"),

@@ -191,7 +191,14 @@ extension Device {
         case silent
     }
 
-    fileprivate func state(newest: Int, patience: Int64, at now: Instant) -> State {
+    /// How it does.
+    ///
+    /// - Parameters:
+    ///   - newest: the newest version of the policy.
+    ///   - patience: how many seconds a policy holds without the server.
+    ///   - now: the time.
+    /// - Returns: the state.
+    func state(newest: Int, patience: Int64, at now: Instant) -> State {
         guard let lastSeen, now - lastSeen < patience + Self.lastSeenGrain else { return .silent }
         guard let policyVersion else { return .new }
         return policyVersion == newest ? .current : .behind

@@ -27,6 +27,18 @@ struct Device: Sendable {
     /// Not every poll is written down.
     static let lastSeenGrain: Int64 = 300
 
+    /// A device with its status as the database has them.
+    init(_ row: Row) {
+        let (lastSeen, time): (Int64?, Int64?) = (row["lastSeen"], row["time"])
+        id = row["id"]
+        name = row["name"]
+        created = Instant(seconds: row["created"])
+        self.lastSeen = lastSeen.map(Instant.init(seconds:))
+        status = row["document"]
+        statusTime = time.map(Instant.init(seconds:))
+        policyVersion = row["policyVersion"]
+    }
+
     /// A new name: 26 letters and digits, 130 random bits.
     static func makeID() -> String {
         let digits = Array("abcdefghijklmnopqrstuvwxyz234567")
@@ -250,18 +262,7 @@ extension Store {
                     WHERE device.organization = ? AND id > ? ORDER BY id LIMIT ?
                     """,
                 arguments: [organization, id ?? "", limit]
-            ).map { row in
-                let (lastSeen, time): (Int64?, Int64?) = (row["lastSeen"], row["time"])
-                return Device(
-                    id: row["id"],
-                    name: row["name"],
-                    created: Instant(seconds: row["created"]),
-                    lastSeen: lastSeen.map(Instant.init(seconds:)),
-                    status: row["document"],
-                    statusTime: time.map(Instant.init(seconds:)),
-                    policyVersion: row["policyVersion"]
-                )
-            }
+            ).map(Device.init)
         }
     }
 

@@ -214,20 +214,31 @@ struct Publisher: Sendable {
     }
 
     private func checkLockOut(_ document: PolicyDocument) throws(Problem) {
-        guard let serverAddress else { return }
         for team in [nil] + document.teams.keys.sorted().map(Optional.some) {
             let policy = document.policy(for: team.map { [$0] } ?? [])
-            let verdict = policy.verdict(onReaching: serverAddress)
-            guard verdict.reason == .deniedByRule else { continue }
-            let rule = verdict.rule.map { "\"\(policy.rules[$0].address)\"" } ?? "a rule"
-            let place = team.map { " of team \"\($0)\"" } ?? ""
+            guard let lockOut = lockOut(by: policy, ofTeam: team) else { continue }
             throw Problem(
                 .unprocessableContent,
                 .locksOut,
-                "\(rule)\(place) denies \"\(serverAddress)\", the server of the organization itself",
+                lockOut,
                 hint: "take it out or make it narrower; if it is meant, say \"acknowledgeLockOut\""
             )
         }
+    }
+
+    /// How a policy denies the organization's own server.
+    ///
+    /// - Parameters:
+    ///   - policy: the policy.
+    ///   - team: whose additions are in it.
+    /// - Returns: which rule does so; `nil` if none does.
+    func lockOut(by policy: AccessPolicy, ofTeam team: String? = nil) -> String? {
+        guard let serverAddress else { return nil }
+        let verdict = policy.verdict(onReaching: serverAddress)
+        guard verdict.reason == .deniedByRule else { return nil }
+        let rule = verdict.rule.map { "\"\(policy.rules[$0].address)\"" } ?? "a rule"
+        let place = team.map { " of team \"\($0)\"" } ?? ""
+        return "\(rule)\(place) denies \"\(serverAddress)\", the server of the organization itself"
     }
 
     // MARK: - Root documents and keys

@@ -27,7 +27,7 @@ struct Answers: RouterMiddleware {
         } catch let refusal as GrantRefusal {
             response = refusal.response(from: request, context: context)
         } catch {
-            response = try problem(of: error, context).response(from: request, context: context)
+            response = try Self.problem(of: error, context).response(from: request, context: context)
         }
         addHeaders(to: &response)
         if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = context.id.description }
@@ -50,7 +50,13 @@ struct Answers: RouterMiddleware {
         return response
     }
 
-    private func problem(of error: any Error, _ context: ServerContext) -> Problem {
+    /// What is said of an error.
+    ///
+    /// - Parameters:
+    ///   - error: the error; one that nobody foresaw is logged.
+    ///   - context: where it came up.
+    /// - Returns: the problem.
+    static func problem(of error: any Error, _ context: ServerContext) -> Problem {
         switch error {
         case var problem as Problem:
             if problem.status.code >= 500 {

@@ -89,6 +89,7 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
     router.addReportRoutes(services)
     router.addOrganizationRoutes(services)
     router.addDockerRoutes(services)
+    router.addDashboardRoutes(services)
     return router
 }
 

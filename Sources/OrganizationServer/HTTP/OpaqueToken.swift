@@ -23,6 +23,8 @@ struct OpaqueToken: Hashable, Sendable, CustomStringConvertible {
         case invitation = "rami"
         /// What binds a form of the sign-in page to the browser that it was given to.
         case form = "ramf"
+        /// By which a browser is known in which somebody signed in.
+        case browser = "ramb"
     }
 
     /// What it is good for.

@@ -117,14 +117,14 @@ private func rollBack(_ request: Request, _ context: ServerContext, _ services: 
     guard let version = options.numbers["version"],
         let document = try await services.store.policyDocument(version, of: organization)
     else { throw Problem(.notFound, .notFound, "\"version\" must name a version of the policy") }
-    let result = try await services.publisher.publish(
+    let result = try await services.publisher.rollBack(
+        to: document,
         in: organization,
         by: person.name,
-        comment: options.comment.isEmpty ? "as in version \(version)" : options.comment,
+        comment: options.comment,
         expecting: seen,
-        as: .policyRolledBack,
         acknowledgingLockOut: options.acknowledgesLockOut
-    ) { _ in PolicyContent(policy: document.policy, teams: document.teams) }
+    )
     return try result.answer()
 }
 
@@ -163,28 +163,15 @@ private func saveDraft(_ request: Request, _ context: ServerContext, _ services:
     let there = try await services.store.policyDraft(of: organization)
     guard let draft = there.draft else { throw noDraft(there.number) }
     guard draft.number == seenDraft else { throw draftChanged(there) }
-    let policy: AccessPolicy
-    do throws(InvalidPolicy) {
-        policy = try AccessPolicy(json: draft.document)
-    } catch {
-        throw Problem.faults("a policy", [error])
-    }
-    let result = try await services.publisher.publish(
-        in: organization,
-        by: person.name,
-        comment: options.comment,
-        expecting: seenPolicy,
-        acknowledgingLockOut: options.acknowledgesLockOut
-    ) { PolicyContent(policy: policy, teams: $0.teams) }
-    // Whoever has changed it since goes on with it.
-    _ = try await services.store.writeDraft(
-        nil,
+    let result = try await services.saveDraft(
         of: organization,
-        expecting: seenDraft,
-        basedOn: 0,
-        by: person.name,
-        at: services.now()
+        seen: seenDraft,
+        after: seenPolicy,
+        comment: options.comment,
+        acknowledgingLockOut: options.acknowledgesLockOut,
+        by: person.name
     )
+    guard let result else { throw draftChanged(try await services.store.policyDraft(of: organization)) }
     return try result.answer()
 }
 

@@ -116,6 +116,21 @@ extension Store {
         try await database.read { try Store.policyDraft(of: organization, $0) }
     }
 
+    /// The number of the draft of an organization, without reading it.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the number, also if the draft is gone; 0 if there never was one.
+    /// - Throws: what SQLite says.
+    func draftNumber(of organization: String) async throws -> Int {
+        try await database.read { database in
+            try Int.fetchOne(
+                database,
+                sql: "SELECT number FROM policyDraft WHERE organization = ?",
+                arguments: [organization]
+            ) ?? 0
+        }
+    }
+
     private static func policyDraft(
         of organization: String,
         _ database: Database
@@ -147,6 +162,7 @@ extension Store {
     ///   - organization: whose.
     ///   - number: the number of the draft that the author has seen.
     ///   - basedOn: the version of the policy that it builds on; not heeded where there is a draft that goes on.
+    ///   - movesBase: whether it builds on that version also if there is a draft that goes on.
     ///   - author: who changes it.
     ///   - now: the time.
     /// - Returns: its new number; `nil` if the number that the author has seen is not the newest: nothing was written.
@@ -156,6 +172,7 @@ extension Store {
         of organization: String,
         expecting number: Int,
         basedOn: Int,
+        movesBase: Bool = false,
         by author: String,
         at now: Instant
     ) async throws -> Int? {
@@ -170,8 +187,8 @@ extension Store {
                         basedOn = excluded.basedOn, author = excluded.author, time = excluded.time
                     """,
                 arguments: [
-                    organization, number + 1, document.map { Data($0) }, there.draft?.basedOn ?? basedOn, author,
-                    now.seconds,
+                    organization, number + 1, document.map { Data($0) },
+                    movesBase ? basedOn : there.draft?.basedOn ?? basedOn, author, now.seconds,
                 ]
             )
             return number + 1

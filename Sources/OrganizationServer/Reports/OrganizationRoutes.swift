@@ -16,12 +16,7 @@ extension Router<ServerContext> {
             let after = try await request.readJSON(atMost: 64 << 10, depth: 2) { (scanner) throws(InvalidJSON) in
                 try before.changed(&scanner)
             }
-            if after != before {
-                try await services.store.set(after, of: organization, by: person.name, at: services.now())
-                if after.refreshSeconds != before.refreshSeconds || after.validitySeconds != before.validitySeconds {
-                    try await services.publisher.renewFreshness(of: organization)
-                }
-            }
+            try await services.change(before, to: after, of: organization, by: person.name)
             return JSONAnswer(value: after.json)
         }
         organization.get("activity") { request, context -> Response in
@@ -47,6 +42,29 @@ extension Router<ServerContext> {
                     JSONMember("activity", .array(lines.map(\.json))), JSONMember("next", .integer(next)),
                 ])
             ).response(from: request, context: context)
+        }
+    }
+}
+
+extension Services {
+    /// Sets what an organization has for itself; machines learn of times at once.
+    ///
+    /// - Parameters:
+    ///   - before: what was.
+    ///   - after: what is to be.
+    ///   - organization: whose.
+    ///   - author: who does it.
+    /// - Throws: what SQLite says, or why nothing can be signed.
+    func change(
+        _ before: OrganizationSettings,
+        to after: OrganizationSettings,
+        of organization: String,
+        by author: String
+    ) async throws {
+        guard after != before else { return }
+        try await store.set(after, of: organization, by: author, at: now())
+        if after.refreshSeconds != before.refreshSeconds || after.validitySeconds != before.validitySeconds {
+            try await publisher.renewFreshness(of: organization)
         }
     }
 }

@@ -188,26 +188,13 @@ struct Activation: Sendable {
             "this form did not come from a page of this server",
             hint: "open \(services.settings.publicAddress)/activate and try again; the browser must accept cookies"
         )
-        guard isOurs(request.headers) else { throw refusal }
+        guard request.isFromPage(of: services.settings.publicAddress) else { throw refusal }
         let fields = try await request.readForm(context)
         let browser = browser(of: request)
         guard request.cookies[cookieName]?.value == browser.secret, fields["form"] == browser.digest else {
             throw refusal
         }
         return (fields, browser)
-    }
-
-    /// Whether a form comes from a page of ours.
-    func isOurs(_ headers: HTTPFields) -> Bool {
-        if let site = HTTPField.Name("Sec-Fetch-Site"), let value = headers[site],
-            value != "same-origin", value != "none"
-        {
-            return false
-        }
-        let ours = services.settings.publicAddress.description
-        if let origin = headers[.origin] { return origin == ours }
-        guard let referer = HTTPField.Name("Referer"), let value = headers[referer] else { return false }
-        return value.hasPrefix("\(ours)/")
     }
 
     private func first(code: String, fault: String?, browser: OpaqueToken) -> Response {

@@ -110,7 +110,7 @@ struct SingleSignOnPages: Sendable {
 
     /// Takes what a stranger says.
     fileprivate func introduce(_ request: Request, _ context: ServerContext) async throws -> Response {
-        guard Activation(services: services).isOurs(request.headers) else { throw Problem.foreignForm }
+        guard request.isFromPage(of: services.settings.publicAddress) else { throw Problem.foreignForm }
         let fields = try await request.readForm(context)
         guard let browser = browser(of: request), fields["form"] == browser.digest,
             let confirmation = fields["confirmation"].flatMap({ OpaqueToken($0) })

@@ -1,0 +1,325 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+
+extension Router<ServerContext> {
+    /// The pages for people in browsers.
+    ///
+    /// They go by the session in a cookie, as nothing else does, and heed no bearer token. Each page works without script.
+    func addDashboardRoutes(_ services: Services) {
+        let dashboard = Dashboard(services: services)
+        addSignInPages(dashboard)
+        addRegistryAccessPages(dashboard)
+        addReviewPages(dashboard)
+        addHistoryPages(dashboard)
+        addActivityPages(dashboard)
+        addDevicePages(dashboard)
+        addOverviewPage(dashboard)
+    }
+}
+
+/// What all pages share: who is there, forms that are ours, and how an answer is made.
+struct Dashboard: Sendable {
+    let services: Services
+    /// What is prepared in each organization.
+    let staged: StagedPolicies
+
+    init(services: Services) {
+        self.services = services
+        staged = StagedPolicies(services: services)
+    }
+
+    /// What a page shows.
+    struct Page {
+        /// The name of the template.
+        let template: String
+        let title: String
+        /// What the template names.
+        var content: [String: Any]
+        var status = HTTPResponse.Status.ok
+    }
+
+    /// What comes of a request.
+    enum Reply {
+        case page(Page)
+        /// Another page, which tells what was done.
+        case see(String, message: String? = nil)
+    }
+
+    /// A request of somebody who is signed in.
+    struct Visit: Sendable {
+        let request: Request
+        let context: ServerContext
+        let browser: BrowserSession
+        /// The organization that the path names; empty if it names none.
+        let organization: String
+        /// The fields of a form that are not empty.
+        var fields: [String: String] = [:]
+
+        var person: Person { browser.person }
+
+        /// Whether they may do something in the organization.
+        func may(_ permission: Permission) -> Bool { person.may(permission, in: organization) }
+
+        /// The address of a page of the organization.
+        func address(_ path: String = "") -> String {
+            path.isEmpty ? "/organizations/\(organization)" : "/organizations/\(organization)/\(path)"
+        }
+    }
+
+    typealias Handler = @Sendable (Visit) async throws -> Reply
+
+    // MARK: - Routes
+
+    /// Answers a page of an organization to members who may see it.
+    func get(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
+        router.get(RouterPath(Self.path(path))) { request, context in
+            try await answer(request, context, permission, body)
+        }
+    }
+
+    /// Takes a form of a page of an organization from members who may do it.
+    func post(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
+        router.post(RouterPath(Self.path(path))) { request, context in
+            try await answer(request, context, permission) { visit in try await body(try await trusted(visit)) }
+        }
+    }
+
+    private static func path(_ path: String) -> String {
+        "organizations/:organization" + (path.isEmpty ? "" : "/\(path)")
+    }
+
+    /// Answers whoever is signed in; sends others to sign in, and then back.
+    ///
+    /// - Parameters:
+    ///   - request: the request.
+    ///   - context: what is known of it.
+    ///   - permission: what is wanted in the organization that the path names; `nil`: the path names none.
+    ///   - body: what is done.
+    /// - Returns: the answer.
+    /// - Throws: what SQLite says of the session.
+    func answer(
+        _ request: Request,
+        _ context: ServerContext,
+        _ permission: Permission?,
+        _ body: Handler
+    ) async throws -> Response {
+        var context = context
+        context.caller = nil
+        guard let browser = try await session(of: request) else {
+            return see("/sign-in?to=\(Self.queryValue(returnAddress(of: request)))")
+        }
+        context.caller = .person(browser.person)
+        var visit = Visit(request: request, context: context, browser: browser, organization: "")
+        do {
+            if let permission {
+                let organization = try context.authorize(permission).organization
+                visit = Visit(request: request, context: context, browser: browser, organization: organization)
+            }
+            switch try await body(visit) {
+            case .page(let page): return render(page, visit)
+            case .see(let address, let message): return see(address, message: message)
+            }
+        } catch {
+            let problem = Answers.problem(of: error, context)
+            var response = render(Self.page(about: problem), visit)
+            response.headers.append(contentsOf: problem.headers)
+            return response
+        }
+    }
+
+    /// The page that a form came from, or that was asked for.
+    private func returnAddress(of request: Request) -> String {
+        guard request.method != .get else { return request.uri.string }
+        guard let name = HTTPField.Name("Referer"), let value = request.headers[name],
+            value.hasPrefix("\(services.settings.publicAddress)/")
+        else { return "/" }
+        return String(value.dropFirst(services.settings.publicAddress.description.count))
+    }
+
+    /// The session of the browser that asks.
+    func session(of request: Request) async throws -> BrowserSession? {
+        guard let token = token(of: request) else { return nil }
+        return try await services.store.browserSession(showing: token, at: services.now())
+    }
+
+    /// What the browser shows.
+    func token(of request: Request) -> OpaqueToken? {
+        guard let value = request.cookies[cookieName("session")]?.value, let token = OpaqueToken(value),
+            token.kind == .browser
+        else { return nil }
+        return token
+    }
+
+    // MARK: - Forms
+
+    /// The form of a request, if it came from a page of ours in this session.
+    private func trusted(_ visit: Visit) async throws -> Visit {
+        guard visit.request.isFromPage(of: services.settings.publicAddress) else { throw Problem.foreignForm }
+        var visit = visit
+        visit.fields = try await visit.request.readForm(visit.context)
+        guard visit.fields["form"] == visit.browser.formToken else { throw Problem.foreignForm }
+        return visit
+    }
+
+    /// Makes sure that whoever does something dangerous has shown lately who they are.
+    ///
+    /// - Parameter visit: a form with the field `password` if it was asked for.
+    /// - Returns: what is wrong; `nil` if all is well.
+    /// - Throws: ``Problem`` 429, or what SQLite says.
+    func confirm(_ visit: Visit) async throws -> String? {
+        guard !visit.browser.isConfirmed(at: services.now()) else { return nil }
+        guard let password = visit.fields["password"] else { return "Enter your password to go on." }
+        let user = try await services.user(
+            named: visit.person.name,
+            password: Password(password),
+            from: visit.context.address
+        )
+        guard user == visit.person.name else { return "The password is wrong." }
+        try await services.store.confirm(visit.browser, at: services.now())
+        return nil
+    }
+
+    // MARK: - Answers
+
+    /// A page as an answer.
+    func render(_ page: Page, _ visit: Visit) -> Response {
+        var content = page.content
+        let person = visit.person
+        content["title"] = page.title
+        content["viewer"] = person.name
+        content["form"] = visit.browser.formToken
+        content["organizations"] = person.roles.keys.sorted().map { name -> [String: Any] in
+            ["name": name, "isCurrent": name == visit.organization, "role": person.roles[name]?.rawValue ?? ""]
+        }
+        content["hasOrganizations"] = !person.roles.isEmpty
+        if !visit.organization.isEmpty {
+            content["organization"] = visit.organization
+            content["role"] = person.roles[visit.organization]?.rawValue ?? ""
+            content["mayEdit"] = visit.may(.editPolicy)
+            content["mustConfirm"] = !visit.browser.isConfirmed(at: services.now())
+            content["pages"] = Self.navigation(visit)
+        }
+        return html(page.template, content, page.status, visit.request)
+    }
+
+    private static func navigation(_ visit: Visit) -> [[String: Any]] {
+        let pages: [(title: String, path: String, permission: Permission)] = [
+            ("Overview", "", .readMachines), ("Registry Access", "registry-access", .readPolicy),
+            ("Activity", "activity", .readActivity), ("Devices", "devices", .readMachines),
+        ]
+        let here = visit.request.uri.path
+        return pages.filter { visit.may($0.permission) }.map { page in
+            let address = visit.address(page.path)
+            let isCurrent = page.path.isEmpty ? here == address : here == address || here.hasPrefix("\(address)/")
+            return ["title": page.title, "address": address, "isCurrent": isCurrent]
+        }
+    }
+
+    /// A template as an answer; a message of the page before is shown and forgotten.
+    func html(
+        _ template: String,
+        _ content: [String: Any],
+        _ status: HTTPResponse.Status,
+        _ request: Request
+    ) -> Response {
+        var content = content
+        content["style"] = DashboardFiles.style.address
+        content["script"] = DashboardFiles.script.address
+        content["icon"] = DashboardFiles.icon.address
+        var headers: HTTPFields = [.contentType: "text/html; charset=utf-8"]
+        if let name = HTTPField.Name("Referrer-Policy") {
+            // With "no-referrer" a browser sends "Origin: null" with a form (Fetch, "append a request Origin header").
+            headers[name] = "same-origin"
+        }
+        if let value = request.cookies[cookieName("message")]?.value {
+            content["message"] = value.removingPercentEncoding
+            headers.append(HTTPField(name: .setCookie, value: cookie("message", "", "; Max-Age=0")))
+        }
+        let text = DashboardFiles.html(template, content)
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+
+    /// Sends a browser to another page, which tells what was done.
+    func see(_ address: String, message: String? = nil) -> Response {
+        var headers: HTTPFields = [.location: address]
+        if let message {
+            let value = Self.queryValue(String(message.prefix(500)))
+            headers.append(HTTPField(name: .setCookie, value: cookie("message", value, "; Max-Age=60")))
+        }
+        return Response(status: .seeOther, headers: headers)
+    }
+
+    private static func page(about problem: Problem) -> Page {
+        let title =
+            switch problem.status.code {
+            case 403: "You may not do this"
+            case 404: "There is nothing here"
+            case 412, 409: "Somebody was faster"
+            case 429: "Too often"
+            case 500...: "Something went wrong"
+            default: "That did not work"
+            }
+        var content: [String: Any] = ["detail": sentence(problem.detail)]
+        if let hint = problem.hint { content["hint"] = sentence(hint) }
+        return Page(template: "message", title: title, content: content, status: problem.status)
+    }
+
+    /// A message of the server as a sentence of a page.
+    static func sentence(_ text: String) -> String {
+        let first = text.prefix(1)
+        // A host or a name in front stays as it is written.
+        let begins = first.uppercased() + text.dropFirst()
+        return text.hasSuffix(".") ? begins : "\(begins)."
+    }
+
+    // MARK: - Cookies
+
+    /// The name of a cookie: over TLS no other host of the domain can set it (RFC 6265bis, section 4.1.3.2).
+    func cookieName(_ name: String) -> String {
+        services.settings.publicAddress.isSecure ? "__Host-ram_\(name)" : "ram_\(name)"
+    }
+
+    /// The value of `Set-Cookie`.
+    func cookie(_ name: String, _ value: String, _ more: String = "") -> String {
+        let secure = services.settings.publicAddress.isSecure ? "; Secure" : ""
+        return "\(cookieName(name))=\(value); Path=/; HttpOnly; SameSite=Lax\(secure)\(more)"
+    }
+
+    /// A text as a value in a query or a cookie: all but letters, digits and `-._~` in percents.
+    static func queryValue(_ text: String) -> String {
+        let digits = Array("0123456789ABCDEF")
+        return text.utf8.reduce(into: "") { result, byte in
+            switch byte {
+            case 48...57, 65...90, 97...122, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            default: result += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+            }
+        }
+    }
+
+    /// An address of a page of ours that a request names.
+    ///
+    /// - Parameter text: what it names.
+    /// - Returns: the address; `/` for anything that a browser may take for another place.
+    static func localAddress(_ text: String?) -> String {
+        guard let text, text.utf8.first == UInt8(ascii: "/"), !text.utf8.starts(with: "//".utf8),
+            text.utf8.count <= 2000,
+            text.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "\\") })
+        else { return "/" }
+        return text
+    }
+}
+
+extension Problem {
+    /// A form that another site sent, or a page of an earlier session.
+    static var foreignForm: Problem {
+        Problem(
+            .forbidden,
+            .forbidden,
+            "this form did not come from a page of your session, so nothing was done",
+            hint: "go back, load the page anew and try again; the browser must accept cookies"
+        )
+    }
+}

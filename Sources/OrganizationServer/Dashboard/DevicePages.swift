@@ -1,0 +1,180 @@
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+extension Router<ServerContext> {
+    /// The machines of an organization.
+    func addDevicePages(_ dashboard: Dashboard) {
+        let pages = DevicePages(dashboard: dashboard)
+        dashboard.get(self, "devices", .readMachines) { try await pages.list($0) }
+        dashboard.get(self, "devices/:device", .readMachines) { try await pages.show($0) }
+        dashboard.post(self, "devices/:device/end-session", .endSessions) { try await pages.endSession($0) }
+        dashboard.post(self, "devices/:device/remove", .manageMachines) { try await pages.remove($0) }
+    }
+}
+
+struct DevicePages: Sendable {
+    let dashboard: Dashboard
+
+    private var services: Services { dashboard.services }
+
+    static let pageSize = 50
+
+    /// What devices are compared with.
+    private struct Measure {
+        let newest: Int
+        let patience: Int64
+        let now: Instant
+    }
+
+    private func measure(_ visit: Dashboard.Visit) async throws -> Measure {
+        Measure(
+            newest: try await services.publisher.served.newest(of: visit.organization)?.policyVersion ?? 0,
+            patience: try await services.store.settings(of: visit.organization).validitySeconds,
+            now: services.now()
+        )
+    }
+
+    fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let measure = try await measure(visit)
+        let devices = try await services.store.devices(
+            of: visit.organization,
+            after: visit.request.queryValue("after"),
+            atMost: Self.pageSize
+        )
+        var rows: [[String: Any]] = []
+        for device in devices { rows.append(try await row(device, measure, visit)) }
+        let address = visit.address("devices")
+        var content: [String: Any] = [
+            "rows": rows, "hasRows": !rows.isEmpty, "address": address, "newest": measure.newest,
+            "server": services.settings.publicAddress.description,
+        ]
+        content["isPart"] = try visit.request.queryValue("after") != nil
+        if devices.count == Self.pageSize, let last = devices.last { content["next"] = "\(address)?after=\(last.id)" }
+        return .page(Dashboard.Page(template: "devices", title: "Devices", content: content))
+    }
+
+    /// A device as templates name it.
+    private func row(_ device: Device, _ measure: Measure, _ visit: Dashboard.Visit) async throws -> [String: Any] {
+        let session = try await services.sessionState(device.id, visit.organization)
+        let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: .init(bytes: 1 << 20)) }
+        let points = (status?.value(named: "enforcementPoints")?.elements ?? []).map(Self.words)
+        let findings = (status?.value(named: "findings")?.elements ?? []).map(Self.words)
+        var row: [String: Any] = [
+            "id": device.id, "name": device.name, "address": visit.address("devices/\(device.id)"),
+            "created": device.created.description, "points": points, "pointsInWords": points.joined(separator: ", "),
+            "findings": findings, "hasPoints": !points.isEmpty, "hasFindings": !findings.isEmpty,
+            "findingsInWords": RegistryAccessPages.count(findings.count, "finding", "findings"),
+            "isSignedIn": session == .active, "isSignedOut": session == .ended, "isNeverSignedIn": session == .none,
+        ]
+        row["policyVersion"] = device.policyVersion
+        row["lastSeen"] = device.lastSeen?.description
+        row["reported"] = device.statusTime?.description
+        row["productVersion"] = status?.value(named: "productVersion")?.text
+        row["engineVersion"] = status?.value(named: "engineVersion")?.text
+        let state = device.state(newest: measure.newest, patience: measure.patience, at: measure.now)
+        let (title, tone) = Self.title(of: state, notEnforcing: status != nil && points.isEmpty)
+        row["state"] = title
+        row["tone"] = tone
+        return row
+    }
+
+    /// What a state is called, and the class of its colour.
+    static func title(of state: Device.State, notEnforcing: Bool) -> (String, String) {
+        switch state {
+        case .new: ("Never reported", "warn")
+        case .silent: ("Silent", "bad")
+        case .behind: ("Outdated", "warn")
+        case .current: notEnforcing ? ("Not enforcing", "bad") : ("Up to date", "good")
+        }
+    }
+
+    /// A text, or the members of an object, for people.
+    private static func words(_ value: JSONValue) -> String {
+        if let text = value.text { return text }
+        return (value.members ?? []).map { member in
+            let text =
+                switch member.value {
+                case .string(let text), .number(let text): text
+                case .bool(let isSo): isSo ? "yes" : "no"
+                default: "-"
+                }
+            return "\(member.name) \(text)"
+        }.joined(separator: ", ")
+    }
+
+    private func device(_ visit: Dashboard.Visit) async throws -> Device {
+        let id = try visit.context.parameters.require("device")
+        guard let device = try await services.store.device(id, of: visit.organization) else {
+            throw Problem(.notFound, .notFound, "there is no such device", hint: "it may have been taken out")
+        }
+        return device
+    }
+
+    fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await page(visit)
+    }
+
+    private func page(
+        _ visit: Dashboard.Visit,
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let device = try await device(visit)
+        var content = try await row(device, measure(visit), visit)
+        content["devices"] = visit.address("devices")
+        content["mayEnd"] = visit.may(.endSessions)
+        content["mayRemove"] = visit.may(.manageMachines)
+        if visit.may(.readActivity) {
+            content["mayReadActivity"] = true
+            content["activityAddress"] = RegistryAccessPages.address(
+                visit.address("activity"),
+                [("kind", "refusals"), ("device", device.id)]
+            )
+            let sessions = try await services.store.sessions(
+                in: visit.organization,
+                Store.SessionSelection(device: device.id),
+                at: services.now()
+            )
+            content["user"] = sessions.first?.user
+            content["signedIn"] = sessions.first?.created.description
+        }
+        content.merge(more) { _, new in new }
+        return .page(Dashboard.Page(template: "device", title: device.name, content: content, status: status))
+    }
+
+    fileprivate func endSession(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let device = try await device(visit)
+        if let fault = try await dashboard.confirm(visit) {
+            return try await page(visit, ["passwordFault": fault], .forbidden)
+        }
+        let count = try await services.store.endSessions(
+            in: visit.organization,
+            Store.SessionSelection(device: device.id),
+            by: visit.person.name,
+            at: services.now()
+        )
+        await services.changes.notify(visit.organization)
+        return .see(
+            visit.address("devices/\(device.id)"),
+            message: count == 0
+                ? "Nobody was signed in there." : "The session is ended: the machine asks to sign in again."
+        )
+    }
+
+    fileprivate func remove(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let device = try await device(visit)
+        if let fault = try await dashboard.confirm(visit) {
+            return try await page(visit, ["passwordFault": fault], .forbidden)
+        }
+        _ = try await services.store.removeDevice(
+            device.id,
+            from: visit.organization,
+            by: visit.person.name,
+            at: services.now()
+        )
+        // It may be waiting; it learns that it is not known any more.
+        await services.changes.notify(visit.organization)
+        return .see(visit.address("devices"), message: "\(device.name) is taken out. It can register again.")
+    }
+}

@@ -1,0 +1,344 @@
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+extension Router<ServerContext> {
+    /// What is prepared, before it is saved: the difference, what it may break, and the settings.
+    func addReviewPages(_ dashboard: Dashboard) {
+        let pages = ReviewPages(dashboard: dashboard)
+        dashboard.get(self, "registry-access/review", .editPolicy) { try await pages.review($0) }
+        dashboard.post(self, "registry-access/save", .editPolicy) { try await pages.save($0) }
+        dashboard.post(self, "registry-access/discard", .editPolicy) { try await pages.discard($0) }
+        dashboard.post(self, "registry-access/update", .editPolicy) { try await pages.bringUpToDate($0) }
+        dashboard.get(self, "registry-access/settings", .readPolicy) { try await pages.settings($0) }
+        dashboard.post(self, "registry-access/settings", .editPolicy) { try await pages.saveSettings($0) }
+        dashboard.post(self, "registry-access/times", .manageSettings) { try await pages.saveTimes($0) }
+    }
+}
+
+struct ReviewPages: Sendable {
+    let dashboard: Dashboard
+
+    private var services: Services { dashboard.services }
+
+    // MARK: - The review
+
+    fileprivate func review(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await page(visit)
+    }
+
+    /// The page, also with what was typed and what is wrong.
+    private func page(
+        _ visit: Dashboard.Visit,
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let staged = try await dashboard.staged.staged(of: visit.organization)
+        var content = RegistryAccessPages.head(staged, visit, "review")
+        content["isBehind"] = false
+        content["mustUpdate"] = staged.isBehind
+        content["difference"] = DifferenceContent.content(staged.difference)
+        content["comment"] = visit.fields["comment"] ?? ""
+        content["policyVersion"] = staged.inForce.version
+        if staged.isBehind {
+            let saved = try await services.store.policyVersions(of: visit.organization, before: nil, atMost: 1).first
+            content["newestVersion"] = staged.inForce.version
+            content["newestAuthor"] = saved?.author
+            content["newestTime"] = saved?.time.description
+            content["newestComment"] = saved.flatMap { $0.comment.isEmpty ? nil : $0.comment }
+            content["newestAddress"] = visit.address("registry-access/history/\(staged.inForce.version)")
+        }
+        if staged.draft != nil {
+            let lockOut = services.publisher.lockOut(by: staged.policy)
+            content["lockOut"] = lockOut.map(Dashboard.sentence)
+            let warnings = staged.policy.warnings
+            // What the draft brings comes first; what was there before is not hidden.
+            let known = Set(staged.inForce.policy.warnings.map(\.description))
+            let new = warnings.filter { !known.contains($0.description) }
+            content["warnings"] = new.prefix(20).map { Dashboard.sentence($0.description) }
+            content["hasWarnings"] = !new.isEmpty
+            content["moreWarnings"] = new.count > 20 ? new.count - 20 : nil
+            content["oldWarnings"] = warnings.count - new.count
+            let effect = try await PolicyEffect(of: staged, in: visit.organization, services)
+            content["effect"] = effect.content
+            content["hasReports"] = effect.hasReports
+        }
+        content.merge(more) { _, new in new }
+        return .page(
+            Dashboard.Page(template: "review", title: "Review and save", content: content, status: status)
+        )
+    }
+
+    /// Save & Apply.
+    fileprivate func save(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        guard let draft = visit.fields["draft"].flatMap({ WholeNumber.read($0) }),
+            let policy = visit.fields["policy"].flatMap({ WholeNumber.read($0) })
+        else { throw Problem(.badRequest, .badRequest, "the form is not in order") }
+        let comment = visit.fields["comment"] ?? ""
+        guard comment.isEmpty || Names.isLabel(comment, longest: 1000) else {
+            return try await page(
+                visit,
+                ["commentFault": "A comment has at most 1000 bytes in one line."],
+                .unprocessableContent
+            )
+        }
+        if let fault = try await dashboard.confirm(visit) {
+            return try await page(visit, ["passwordFault": fault], .forbidden)
+        }
+        let staged = try await dashboard.staged.staged(of: visit.organization)
+        let changed =
+            "Somebody has changed the draft or the policy since you looked at it, "
+            + "so nothing was saved. Nothing is lost: this is how it is now."
+        guard !staged.isBehind else { return try await page(visit, ["conflict": changed], .preconditionFailed) }
+        do {
+            let result = try await services.saveDraft(
+                of: visit.organization,
+                seen: draft,
+                after: policy,
+                comment: comment,
+                acknowledgingLockOut: visit.fields["acknowledgeLockOut"] == "on",
+                by: visit.person.name
+            )
+            guard let result else { return try await page(visit, ["conflict": changed], .preconditionFailed) }
+            let message =
+                result.isNew
+                ? "Version \(result.document.version) is saved and applied. Machines that are connected have it in seconds."
+                : "There was nothing to change: version \(result.document.version) is as before."
+            return .see(visit.address("registry-access"), message: message)
+        } catch let problem as Problem where problem.code == .changedMeanwhile {
+            return try await page(visit, ["conflict": changed], .preconditionFailed)
+        } catch let problem as Problem where problem.code == .locksOut {
+            return try await page(
+                visit,
+                ["lockOut": Dashboard.sentence(problem.detail), "lockOutFault": true],
+                .unprocessableContent
+            )
+        }
+    }
+
+    fileprivate func discard(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        guard let draft = visit.fields["draft"].flatMap({ WholeNumber.read($0) }) else {
+            throw Problem(.badRequest, .badRequest, "the form is not in order")
+        }
+        let number = try await services.store.writeDraft(
+            nil,
+            of: visit.organization,
+            expecting: draft,
+            basedOn: 0,
+            by: visit.person.name,
+            at: services.now()
+        )
+        guard number != nil else {
+            throw Problem(
+                .preconditionFailed,
+                .changedMeanwhile,
+                "somebody has changed the draft meanwhile, so it was not discarded",
+                hint: "look at the changes again"
+            )
+        }
+        return .see(visit.address("registry-access"), message: "The changes are discarded.")
+    }
+
+    fileprivate func bringUpToDate(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let both = try await dashboard.staged.bringUpToDate(in: visit.organization, by: visit.person.name)
+        var message = "Your changes are on top of the newest version now."
+        if !both.isEmpty {
+            let names = both.prefix(3).joined(separator: ", ") + (both.count > 3 ? " and \(both.count - 3) more" : "")
+            message += " Others have changed \(names) too: look at these again."
+        }
+        return .see(visit.address("registry-access/review"), message: message)
+    }
+
+    // MARK: - Settings
+
+    fileprivate func settings(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await settingsPage(visit)
+    }
+
+    private func settingsPage(
+        _ visit: Dashboard.Visit,
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let staged = try await dashboard.staged.staged(of: visit.organization, withDraft: visit.may(.editPolicy))
+        let settings = try await services.store.settings(of: visit.organization)
+        var content = RegistryAccessPages.head(staged, visit, "settings")
+        content["contact"] = visit.fields["contact"] ?? staged.policy.contact ?? ""
+        content["allowsImports"] = staged.policy.imports == .allow
+        content["allowsBuilders"] = staged.policy.unmanagedBuilders == .allow
+        content["refresh"] = visit.fields["refresh"] ?? "\(settings.refreshSeconds / 60)"
+        content["validity"] = visit.fields["validity"] ?? "\(settings.validitySeconds / 3600)"
+        content["mayManage"] = visit.may(.manageSettings)
+        content.merge(more) { _, new in new }
+        return .page(
+            Dashboard.Page(template: "settings", title: "Registry Access settings", content: content, status: status)
+        )
+    }
+
+    /// Takes what the policy itself says beside its registries, into the draft.
+    fileprivate func saveSettings(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let contact = visit.fields["contact"]
+        let bytes = contact.map { Array($0.utf8) } ?? []
+        guard bytes.count <= 100, bytes.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+            let fault = "A contact has at most 100 printable ASCII characters: it is part of every refusal."
+            return try await settingsPage(visit, ["contactFault": fault], .unprocessableContent)
+        }
+        let imports: AccessPolicy.Imports = visit.fields["imports"] == "on" ? .allow : .deny
+        let builders: AccessPolicy.UnmanagedBuilders = visit.fields["builders"] == "on" ? .allow : .deny
+        try await dashboard.staged.change(in: visit.organization, by: visit.person.name) { policy in
+            policy.with(contact: .some(contact), imports: imports, unmanagedBuilders: builders)
+        }
+        let message = "The settings are prepared. Review and save them to apply them."
+        return .see(visit.address("registry-access/settings"), message: message)
+    }
+
+    /// Takes the two times of the organization, which are in force at once.
+    fileprivate func saveTimes(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        var faults: [String: Any] = [:]
+        func number(_ field: String, _ range: ClosedRange<Int>, _ what: String) -> Int? {
+            guard let number = visit.fields[field].flatMap({ WholeNumber.read($0) }), range.contains(number) else {
+                faults["\(field)Fault"] = "This is a number of \(what) from \(range.lowerBound) to \(range.upperBound)."
+                return nil
+            }
+            return number
+        }
+        let refresh = number("refresh", 1...1440, "minutes")
+        let validity = number("validity", 1...168, "hours")
+        guard let refresh, let validity else { return try await settingsPage(visit, faults, .unprocessableContent) }
+        if let fault = try await dashboard.confirm(visit) {
+            return try await settingsPage(visit, ["passwordFault": fault], .forbidden)
+        }
+        let before = try await services.store.settings(of: visit.organization)
+        var after = before
+        after.refreshSeconds = Int64(refresh) * 60
+        after.validitySeconds = Int64(validity) * 3600
+        try await services.change(before, to: after, of: visit.organization, by: visit.person.name)
+        return .see(visit.address("registry-access/settings"), message: "The times are saved, and hold from now on.")
+    }
+}
+
+/// A difference as templates name it.
+enum DifferenceContent {
+    /// So many lines of each sort are shown.
+    private static let most = 200
+
+    static func content(_ difference: PolicyDifference) -> [String: Any] {
+        [
+            "settings": difference.settings.map { setting in
+                [
+                    "title": title(of: setting.name), "before": words(setting.before), "after": words(setting.after),
+                ]
+            },
+            "added": difference.added.prefix(most).map(RegistryAccessPages.content(of:)),
+            "removed": difference.removed.prefix(most).map(RegistryAccessPages.content(of:)),
+            "changed": difference.changed.prefix(most).map { change in
+                [
+                    "address": change.after.address.description, "before": words(change.before),
+                    "after": words(change.after),
+                ]
+            },
+            "isEmpty": difference.isEmpty,
+            "isCut": max(difference.added.count, difference.removed.count, difference.changed.count) > most,
+            "counts": [
+                RegistryAccessPages.count(difference.added.count, "registry added", "registries added"),
+                RegistryAccessPages.count(difference.changed.count, "changed", "changed"),
+                RegistryAccessPages.count(difference.removed.count, "removed", "removed"),
+                RegistryAccessPages.count(difference.settings.count, "setting", "settings"),
+            ].filter { !$0.hasPrefix("0 ") }.joined(separator: ", "),
+        ]
+    }
+
+    private static func title(of setting: String) -> String {
+        switch setting {
+        case "enabled": "Registry Access Management"
+        case "mode": "Mode"
+        case "contact": "Contact"
+        case "imports": "Imports that cannot be inspected"
+        case "unmanagedBuilders": "Builders beside the proxy"
+        default: setting
+        }
+    }
+
+    private static func words(_ value: String?) -> String {
+        switch value {
+        case nil: "none"
+        case "true": "on"
+        case "false": "off"
+        case let value?: value
+        }
+    }
+
+    /// What a rule says, in one line.
+    private static func words(_ rule: RegistryRule) -> String {
+        var parts = [rule.isAllowed ? "allowed" : "not allowed"]
+        if rule.actions.count < RegistryAction.allCases.count {
+            let names = RegistryAction.allCases.filter(rule.actions.contains).map(\.rawValue)
+            parts.append("for " + names.joined(separator: ", "))
+        }
+        if !rule.repositories.isEmpty {
+            parts.append("in " + rule.repositories.prefix(5).map(\.description).joined(separator: ", "))
+            if rule.repositories.count > 5 { parts.append("and \(rule.repositories.count - 5) more") }
+        }
+        if let nickname = rule.nickname { parts.append("called “\(nickname)”") }
+        if !rule.supportHosts.isEmpty {
+            parts.append("also opens " + rule.supportHosts.prefix(5).map(\.description).joined(separator: ", "))
+        }
+        if rule.isInsecure { parts.append("plain HTTP") }
+        if rule.isBroadAcknowledged { parts.append("meant to be broad") }
+        return parts.joined(separator: " · ")
+    }
+}
+
+/// What a draft would do to what machines tried in the last 30 days, as far as they told of it: machines tell of what they
+/// refused, or would have refused.
+struct PolicyEffect {
+    static let days: Int64 = 30
+
+    /// Whether machines told of anything at all.
+    let hasReports: Bool
+    private let refused: [Store.RefusalSummary]
+    private let allowed: [Store.RefusalSummary]
+
+    init(of staged: StagedPolicy, in organization: String, _ services: Services) async throws {
+        let since = services.now() + -Self.days * 86_400
+        let summaries = try await services.store.refusalSummary(of: organization, since: since)
+        hasReports = !summaries.isEmpty
+        var (refused, allowed): ([Store.RefusalSummary], [Store.RefusalSummary]) = ([], [])
+        for summary in summaries {
+            guard let address = try? RegistryAddress(summary.registry) else { continue }
+            let request = AccessRequest(RegistryAction(rawValue: summary.action ?? "") ?? .pull, address)
+            let (before, after) = (
+                staged.inForce.policy.verdict(on: request).isAllowed, staged.policy.verdict(on: request).isAllowed
+            )
+            if before, !after { refused.append(summary) }
+            if !before, after { allowed.append(summary) }
+        }
+        (self.refused, self.allowed) = (refused, allowed)
+    }
+
+    var content: [String: Any] {
+        func lines(_ summaries: [Store.RefusalSummary], _ words: (Store.RefusalSummary) -> String) -> [[String: Any]] {
+            summaries.prefix(20).map { summary in
+                [
+                    "registry": summary.registry,
+                    "words": words(summary),
+                    "last": summary.last.description,
+                ]
+            }
+        }
+        func machines(_ summary: Store.RefusalSummary) -> String {
+            RegistryAccessPages.count(summary.machines, "machine", "machines")
+        }
+        return [
+            "refused": lines(refused) { "\(machines($0)) used it (\(Self.verb($0.action))) and would be refused" },
+            "allowed": lines(allowed) {
+                "\(machines($0)) \($0.machines == 1 ? "was" : "were") refused (\(Self.verb($0.action))) and could go on"
+            },
+            "hasRefused": !refused.isEmpty, "hasAllowed": !allowed.isEmpty,
+            "isNothing": refused.isEmpty && allowed.isEmpty,
+        ]
+    }
+
+    private static func verb(_ action: String?) -> String { action ?? "reaching it" }
+}

@@ -1,0 +1,176 @@
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+
+extension Router<ServerContext> {
+    /// Sign-in and sign-out of browsers, the organizations of a person, and the files that pages name.
+    func addSignInPages(_ dashboard: Dashboard) {
+        let pages = SignInPages(dashboard: dashboard)
+        get("assets/:name") { request, context in try pages.asset(request, context) }
+        get("sign-in") { request, _ in try await pages.form(request) }
+        post("sign-in") { request, context in try await pages.signIn(request, context) }
+        post("sign-out") { request, context in try await pages.signOut(request, context) }
+        get("/") { request, context in
+            try await dashboard.answer(request, context, nil) { visit in
+                let organizations = visit.person.roles.keys.sorted()
+                guard organizations.count == 1 else { return .see("/organizations") }
+                return .see("/organizations/\(organizations[0])")
+            }
+        }
+        get("organizations") { request, context in
+            try await dashboard.answer(request, context, nil) { _ in
+                .page(Dashboard.Page(template: "organizations", title: "Organizations", content: [:]))
+            }
+        }
+    }
+}
+
+/// How a browser comes to its session.
+struct SignInPages: Sendable {
+    let dashboard: Dashboard
+
+    private var services: Services { dashboard.services }
+
+    /// The page with the form; whoever is signed in goes where they wanted to.
+    fileprivate func form(_ request: Request) async throws -> Response {
+        let to = Dashboard.localAddress(try request.queryValue("to"))
+        if try await dashboard.session(of: request) != nil { return dashboard.see(to) }
+        return page(to: to, request)
+    }
+
+    /// Takes name and password.
+    fileprivate func signIn(_ request: Request, _ context: ServerContext) async throws -> Response {
+        guard request.isFromPage(of: services.settings.publicAddress) else { return refusal(request) }
+        let fields: [String: String]
+        do {
+            fields = try await request.readForm(context)
+        } catch let problem as Problem {
+            return page(fault: Dashboard.sentence(problem.detail), problem.status, to: "/", request)
+        }
+        let to = Dashboard.localAddress(fields["to"])
+        guard let browser = browser(of: request), fields["form"] == BrowserSession.formToken(browser) else {
+            return refusal(request)
+        }
+        guard let name = fields["name"], let password = fields["password"] else {
+            return page(name: fields["name"], fault: "Enter your name and your password.", .ok, to: to, request)
+        }
+        do {
+            let user = try await services.user(named: name, password: Password(password), from: context.address)
+            guard let user else {
+                return page(name: name, fault: "The name or the password is wrong.", .ok, to: to, request)
+            }
+            return try await begin(user, to: to, request, context)
+        } catch let problem as Problem where problem.code == .tooManyRequests || problem.code == .busy {
+            var response = page(
+                name: name,
+                fault: "This was tried too often. Wait a little, then try again.",
+                problem.status,
+                to: to,
+                request
+            )
+            response.headers.append(contentsOf: problem.headers)
+            return response
+        }
+    }
+
+    /// Gives the browser a session: the one place for every way to sign in.
+    ///
+    /// - Parameters:
+    ///   - user: who has shown who they are.
+    ///   - to: the page that they wanted; see ``Dashboard/localAddress(_:)``.
+    ///   - request: the request.
+    ///   - context: what is known of it.
+    /// - Returns: the way to that page, with the cookie.
+    /// - Throws: what SQLite says.
+    func begin(_ user: String, to: String, _ request: Request, _ context: ServerContext) async throws -> Response {
+        let token = try await services.store.beginBrowserSession(
+            of: user,
+            after: dashboard.token(of: request),
+            from: context.address,
+            at: services.now()
+        )
+        var response = dashboard.see(to)
+        response.headers.append(HTTPField(name: .setCookie, value: dashboard.cookie("session", token.secret)))
+        response.headers.append(HTTPField(name: .setCookie, value: dashboard.cookie("form", "", "; Max-Age=0")))
+        return response
+    }
+
+    /// Ends the session.
+    fileprivate func signOut(_ request: Request, _ context: ServerContext) async throws -> Response {
+        guard let session = try await dashboard.session(of: request), let token = dashboard.token(of: request) else {
+            return dashboard.see("/sign-in")
+        }
+        guard request.isFromPage(of: services.settings.publicAddress),
+            try await request.readForm(context)["form"] == session.formToken
+        else { return refusal(request) }
+        _ = try await services.store.endSession(showing: token, at: services.now())
+        try await services.store.recordInEachOrganization(
+            of: session.person.name,
+            Activity(
+                .sessionsEnded,
+                by: session.person.name,
+                name: session.person.name,
+                data: [JSONMember("sessions", .number("1"))]
+            ),
+            at: services.now()
+        )
+        var response = dashboard.see("/sign-in", message: "You are signed out.")
+        response.headers.append(
+            HTTPField(name: .setCookie, value: dashboard.cookie("session", "", "; Max-Age=0"))
+        )
+        return response
+    }
+
+    /// A file that pages name, for as long as the browser wants: another content has another address.
+    fileprivate func asset(_ request: Request, _ context: ServerContext) throws -> Response {
+        guard let asset = DashboardFiles.assets["/assets/\(try context.parameters.require("name"))"] else {
+            throw Problem(.notFound, .notFound, "there is nothing here")
+        }
+        return Response(
+            status: .ok,
+            headers: [
+                .contentType: asset.mediaType, .cacheControl: "public, max-age=31536000, immutable",
+                .contentLength: "\(asset.bytes.count)",
+            ],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: asset.bytes))
+        )
+    }
+
+    // MARK: - Browsers without a session
+
+    private func browser(of request: Request) -> OpaqueToken? {
+        guard let value = request.cookies[dashboard.cookieName("form")]?.value, let token = OpaqueToken(value),
+            token.kind == .form
+        else { return nil }
+        return token
+    }
+
+    private func refusal(_ request: Request) -> Response {
+        page(
+            fault: "This form did not come from a page of this server. Try again; the browser must accept cookies.",
+            .forbidden,
+            to: "/",
+            request
+        )
+    }
+
+    private func page(
+        name: String? = nil,
+        fault: String? = nil,
+        _ status: HTTPResponse.Status = .ok,
+        to: String,
+        _ request: Request
+    ) -> Response {
+        let browser = browser(of: request) ?? OpaqueToken(.form)
+        var content: [String: Any] = [
+            "title": "Sign in", "to": to, "form": BrowserSession.formToken(browser), "name": name ?? "",
+            "server": services.settings.publicAddress.description,
+        ]
+        if let fault { content["fault"] = fault }
+        var response = dashboard.html("sign-in", content, status, request)
+        response.headers.append(
+            HTTPField(name: .setCookie, value: dashboard.cookie("form", browser.secret, "; Max-Age=3600"))
+        )
+        return response
+    }
+}

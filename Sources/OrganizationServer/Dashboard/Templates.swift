@@ -1,0 +1,85 @@
+import Mustache
+import SignedPolicy
+
+/// What pages are made of: templates, the style sheet and scripts, all of them part of the program.
+enum DashboardFiles {
+    /// The templates by their names.
+    private static let templates: MustacheLibrary = {
+        MustacheContentTypes.register(PageContentType(), named: PageContentType.name)
+        let texts: [(name: String, bytes: [UInt8])] = [
+            ("activity", PackageResources.activity_mustache),
+            ("device", PackageResources.device_mustache),
+            ("devices", PackageResources.devices_mustache),
+            ("difference", PackageResources.difference_mustache),
+            ("history", PackageResources.history_mustache),
+            ("layout", PackageResources.layout_mustache),
+            ("message", PackageResources.message_mustache),
+            ("organizations", PackageResources.organizations_mustache),
+            ("overview", PackageResources.overview_mustache),
+            ("paging", PackageResources.paging_mustache),
+            ("password", PackageResources.password_mustache),
+            ("registries", PackageResources.registries_mustache),
+            ("registry", PackageResources.registry_mustache),
+            ("review", PackageResources.review_mustache),
+            ("settings", PackageResources.settings_mustache),
+            ("sign-in", PackageResources.sign_in_mustache),
+            ("tabs", PackageResources.tabs_mustache),
+            ("version", PackageResources.version_mustache),
+        ]
+        do {
+            var library = MustacheLibrary()
+            for (name, bytes) in texts {
+                // Each partial begins again with the library's own way to escape.
+                let text = "{{% CONTENT_TYPE:\(PageContentType.name)}}" + String(decoding: bytes, as: UTF8.self)
+                try library.register(text, named: name)
+            }
+            return library
+        } catch {
+            preconditionFailure("the embedded templates: \(error)")
+        }
+    }()
+
+    /// A page.
+    ///
+    /// - Parameters:
+    ///   - template: the name of its template.
+    ///   - content: what the template names.
+    /// - Returns: its HTML.
+    static func html(_ template: String, _ content: [String: Any]) -> String {
+        templates.render(content, withTemplate: template) ?? ""
+    }
+
+    /// A file that pages name.
+    struct Asset: Sendable {
+        let mediaType: String
+        let bytes: [UInt8]
+        /// Where it is; another content has another address.
+        let address: String
+
+        fileprivate init(_ name: String, _ suffix: String, _ mediaType: String, _ bytes: [UInt8]) {
+            self.mediaType = mediaType
+            self.bytes = bytes
+            address = "/assets/\(name).\(Hexadecimal.sha256(bytes).prefix(16)).\(suffix)"
+        }
+    }
+
+    static let style = Asset("style", "css", "text/css; charset=utf-8", PackageResources.style_css)
+    static let script = Asset("page", "js", "text/javascript; charset=utf-8", PackageResources.page_js)
+    static let icon = Asset("icon", "svg", "image/svg+xml", PackageResources.icon_svg)
+
+    /// All of them by their addresses.
+    static let assets = Dictionary(
+        [style, script, icon].map { ($0.address, $0) },
+        uniquingKeysWith: { first, _ in first }
+    )
+}
+
+/// How texts get into pages.
+///
+/// The library goes by Swift's characters, and takes a quotation mark with an accent for something else than one; browsers
+/// do not.
+private struct PageContentType: MustacheContentType {
+    static let name = "PAGE"
+
+    func escapeText(_ text: String) -> String { ActivationHTML.escaped(text) }
+}

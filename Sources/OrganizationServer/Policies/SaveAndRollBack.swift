@@ -1,0 +1,75 @@
+import RegistryAccess
+import SignedPolicy
+
+extension Services {
+    /// Saves the draft of an organization as the next version of its policy; the draft is gone then.
+    ///
+    /// - Parameters:
+    ///   - organization: whose.
+    ///   - draft: the number of the draft that the author has seen.
+    ///   - policy: the version of the policy that they have seen.
+    ///   - comment: why.
+    ///   - acknowledgesLockOut: whether a policy is meant that denies the server itself.
+    ///   - author: who saves it.
+    /// - Returns: the version; `nil` if there is no draft of this number.
+    /// - Throws: ``Problem``, among others ``Problem/Code/changedMeanwhile`` if the policy is another one.
+    func saveDraft(
+        of organization: String,
+        seen draft: Int,
+        after policy: Int,
+        comment: String,
+        acknowledgingLockOut acknowledgesLockOut: Bool,
+        by author: String
+    ) async throws -> Publisher.Result? {
+        guard let there = try await store.policyDraft(of: organization).draft, there.number == draft else { return nil }
+        let content = try there.policy
+        let result = try await publisher.publish(
+            in: organization,
+            by: author,
+            comment: comment,
+            expecting: policy,
+            acknowledgingLockOut: acknowledgesLockOut
+        ) { PolicyContent(policy: content, teams: $0.teams) }
+        // Whoever has changed it since goes on with it.
+        _ = try await store.writeDraft(
+            nil,
+            of: organization,
+            expecting: draft,
+            basedOn: 0,
+            by: author,
+            at: now()
+        )
+        return result
+    }
+}
+
+extension Publisher {
+    /// Makes a version that says the same as an earlier one.
+    ///
+    /// - Parameters:
+    ///   - document: the earlier one.
+    ///   - organization: whose.
+    ///   - author: who rolls back.
+    ///   - comment: why.
+    ///   - version: the version that the author has seen, which must be the newest; `nil` if they do not care.
+    ///   - acknowledgesLockOut: whether a policy is meant that denies the server itself.
+    /// - Returns: the newest version.
+    /// - Throws: as ``publish(in:by:comment:expecting:as:acknowledgingLockOut:_:)``.
+    func rollBack(
+        to document: PolicyDocument,
+        in organization: String,
+        by author: String,
+        comment: String = "",
+        expecting version: Int?,
+        acknowledgingLockOut acknowledgesLockOut: Bool
+    ) async throws -> Result {
+        try await publish(
+            in: organization,
+            by: author,
+            comment: comment.isEmpty ? "as in version \(document.version)" : comment,
+            expecting: version,
+            as: .policyRolledBack,
+            acknowledgingLockOut: acknowledgesLockOut
+        ) { _ in PolicyContent(policy: document.policy, teams: document.teams) }
+    }
+}

@@ -1,0 +1,557 @@
+import GRDB
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+import TestSupport
+import Testing
+
+@testable import OrganizationServer
+
+extension AccountsServer {
+    static let people: [String: Role] = [
+        "alice": .owner, "bob": .owner, "edith": .editor, "audrey": .auditor, "mia": .member,
+    ]
+
+    /// Runs a server with an organization that has a policy and people in every role.
+    static func withPolicy(_ body: @Sendable (AccountsServer) async throws -> Void) async throws {
+        try await withTemporaryDirectory { directory in
+            try await with(keys: "\(directory)/keys") { server in
+                try await server.make("acme", people)
+                try await RunningServer.begin("acme", server.services.publisher, SigningKey.generate())
+                try await body(server)
+            }
+        }
+    }
+
+    /// The policy in force.
+    func policy() async throws -> AccessPolicy {
+        try #require(try await services.publisher.served.policy(of: "acme")).policy
+    }
+
+    /// The draft's policy.
+    func draft() async throws -> AccessPolicy? { try await services.store.policyDraft(of: "acme").draft?.policy }
+}
+
+extension TestBrowser {
+    static let access = "/organizations/acme/registry-access"
+
+    /// Adds a registry by the form.
+    func add(_ address: String, _ more: [String: String] = [:]) async throws -> Answer {
+        let fields = ["address": address, "allowed": "true", "pull": "on", "push": "on", "login": "on"]
+        return try await post("\(Self.access)/add", fields.merging(more) { $1 })
+    }
+
+    /// Saves what the review shows.
+    func save(_ more: [String: String] = [:]) async throws -> Answer {
+        let review = try await get("\(Self.access)/review")
+        let fields = [
+            "draft": try #require(review.hidden("draft")), "policy": try #require(review.hidden("policy")),
+        ]
+        return try await post("\(Self.access)/save", fields.merging(more) { $1 })
+    }
+
+    /// The name of a registry in the forms of the list.
+    func rule(_ address: String) async throws -> String {
+        let page = try await get("\(Self.access)?q=\(Dashboard.queryValue(address))")
+        let mark = "\(Self.access)/edit?rule="
+        let start = try #require(page.text.firstRange(of: mark)?.upperBound)
+        return String(page.text[start...].prefix { $0 != "\"" })
+    }
+}
+
+/// Registry Access: what owners prepare and save.
+struct DashboardPolicyTests {
+    @Test
+    func `an owner adds a registry, reviews, saves and applies it, and sees it in the activity`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let list = try await alice.get(TestBrowser.access)
+            #expect(list.status == 200)
+            #expect(list.text.contains("docker.io") && list.text.contains("1 registry"))
+            #expect(!list.text.contains("not saved</strong>"))
+
+            let added = try await alice.add("ghcr.io", ["nickname": "GitHub"])
+            #expect(added.status == 303)
+            #expect(added.headers[.location] == TestBrowser.access)
+            #expect(try await server.policy().rules.count == 1, "nothing is in force before it is saved")
+            let staged = try await alice.get(TestBrowser.access)
+            #expect(staged.text.contains("1 change not saved"))
+            #expect(staged.text.contains("Not saved</span>"))
+
+            let review = try await alice.get("\(TestBrowser.access)/review")
+            #expect(review.text.contains("1 registry added"))
+            let saved = try await alice.save(["comment": "for the web team"])
+            #expect(saved.status == 303)
+            #expect(saved.cookie("__Host-ram_message")?.contains("Version%202%20is%20saved") == true)
+            let policy = try await server.policy()
+            #expect(policy.version == 2)
+            #expect(policy.rules.map(\.address.description) == ["docker.io", "ghcr.io"])
+            #expect(policy.rules.last?.nickname == "GitHub")
+            #expect(try await server.draft() == nil)
+            let activity = try await alice.get("/organizations/acme/activity")
+            #expect(activity.text.contains("added the registry <code>ghcr.io</code>"))
+            #expect(activity.text.contains("for the web team"))
+            let history = try await alice.get("\(TestBrowser.access)/history")
+            #expect(history.text.contains("for the web team"))
+        }
+    }
+
+    @Test
+    func `what was done is told once`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let added = try await alice.add("ghcr.io")
+            let message = try #require(added.cookie("__Host-ram_message"))
+            let cookies = "\(alice.cookie); __Host-ram_message=\(message)"
+            let page = try await server.send(.get, TestBrowser.access, headers: [.cookie: cookies])
+            #expect(page.text.contains("role=\"status\">ghcr.io is to be added."))
+            #expect(page.cookie("__Host-ram_message") == "", "and forgotten")
+        }
+    }
+
+    @Test
+    func `registries are allowed, disallowed, edited and removed in the draft, one by one`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            #expect(try await alice.add("quay.io").status == 303)
+            let hub = try await alice.rule("docker.io")
+            #expect(try await alice.post("\(TestBrowser.access)/disallow", ["rule": hub]).status == 303)
+            #expect(try await server.draft()?.rules.map(\.isAllowed) == [false, true])
+            // The name tells what was seen: it is another rule now.
+            let again = try await alice.post("\(TestBrowser.access)/disallow", ["rule": hub])
+            #expect(again.status == 409)
+            #expect(again.text.contains("changed or removed this registry meanwhile"))
+            let changed = try await alice.rule("docker.io")
+            #expect(try await alice.post("\(TestBrowser.access)/allow", ["rule": changed]).status == 303)
+            #expect(try await server.draft()?.rules.map(\.isAllowed) == [true, true])
+
+            let quay = try await alice.rule("quay.io")
+            let form = try await alice.get("\(TestBrowser.access)/edit?rule=\(quay)")
+            #expect(form.text.contains("value=\"quay.io\""))
+            let edited = try await alice.post(
+                "\(TestBrowser.access)/edit",
+                [
+                    "rule": quay, "address": "quay.io", "nickname": "Quay", "allowed": "true", "pull": "on",
+                    "repositories": "acme/**\r\n\r\n  other/app ", "supportHosts": "cdn.quay.io",
+                ]
+            )
+            #expect(edited.status == 303)
+            let rule = try #require(try await server.draft()?.rules.last)
+            #expect(rule.actions == [.pull])
+            #expect(rule.repositories.map(\.description) == ["acme/**", "other/app"])
+            #expect(rule.supportHosts.map(\.description) == ["cdn.quay.io"])
+            #expect(rule.nickname == "Quay")
+            let gone = try await alice.post("\(TestBrowser.access)/remove", ["rule": try await alice.rule("quay.io")])
+            #expect(gone.status == 303)
+            #expect(try await server.draft()?.rules.count == 1)
+            #expect(!(try await alice.get(TestBrowser.access).text.contains("not saved</strong>")))
+        }
+    }
+
+    /// What is typed, the field that is wrong, and what is said of it.
+    static let mistakes: [([String: String], String, String)] = [
+        (["address": ""], "address", "Enter the address"),
+        (["address": "ghcr.io/acme"], "address", ""),
+        (["address": "https://ghcr.io"], "address", ""),
+        (["address": "gh cr.io"], "address", ""),
+        (["address": "docker.io"], "address", "There is an entry for this address already"),
+        (["repositories": "ok/**\nNOT OK"], "repositories", "NOT OK"),
+        (["supportHosts": "a b"], "hosts", "a b"),
+        (["nickname": "a\u{202E}b"], "nickname", "control characters"),
+        (["nickname": String(repeating: "x", count: 201)], "nickname", "longer than 200 bytes"),
+        (["pull": "", "push": "", "login": ""], "actions", "at least one action"),
+        (["address": "**.amazonaws.com"], "broad", "Confirm that this is meant"),
+        (["address": "**"], "broad", "Confirm that this is meant"),
+    ]
+
+    @Test(arguments: mistakes)
+    func `a mistake is told at its field, and what was typed is kept`(
+        typed: [String: String],
+        field: String,
+        words: String
+    ) async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let answer = try await alice.add("ghcr.io", ["nickname": "Mine & yours"].merging(typed) { $1 })
+            #expect(answer.status == 422)
+            #expect(answer.text.contains("id=\"\(field)-fault\""), "\(answer.text)")
+            #expect(answer.text.contains(ActivationHTML.escaped(words)))
+            for (name, value) in typed where name == "address" || name == "nickname" {
+                #expect(answer.text.contains("name=\"\(name)\" value=\"\(ActivationHTML.escaped(value))\""))
+            }
+            if typed["nickname"] == nil { #expect(answer.text.contains("value=\"Mine &amp; yours\"")) }
+            #expect(try await server.draft() == nil)
+        }
+    }
+
+    @Test
+    func `a pattern that opens a service to everybody is taken with a confirmation only`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            #expect(try await alice.add("**.amazonaws.com").status == 422)
+            #expect(try await alice.add("**.amazonaws.com", ["acknowledgeBroad": "on"]).status == 303)
+            let rule = try #require(try await server.draft()?.rules.last)
+            #expect(rule.isBroadAcknowledged)
+            // Nobody reads confirmations where there is nothing to confirm.
+            #expect(try await alice.add("ghcr.io", ["acknowledgeBroad": "on"]).status == 303)
+            #expect(try await server.draft()?.rules.last?.isBroadAcknowledged == false)
+            // Denying may be broad; allowing it again needs the form.
+            #expect(try await alice.add("*.github.io", ["allowed": "false"]).status == 303)
+            let name = try await alice.rule("*.github.io")
+            #expect(try await alice.post("\(TestBrowser.access)/allow", ["rule": name]).status == 422)
+        }
+    }
+
+    @Test
+    func `the toggle and the mode are changes like others`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            for fields in [["enabled": "false"], ["mode": "audit"]] {
+                #expect(try await alice.post("\(TestBrowser.access)/switch", fields).status == 303)
+            }
+            for fields in [["enabled": "maybe"], ["mode": "never"], [:], ["enabled": "true", "mode": "audit"]] {
+                #expect(try await alice.post("\(TestBrowser.access)/switch", fields).status == 400)
+            }
+            let draft = try #require(try await server.draft())
+            #expect(!draft.isEnabled && draft.mode == .audit)
+            #expect(try await alice.save().status == 303)
+            let policy = try await server.policy()
+            #expect(!policy.isEnabled && policy.mode == .audit)
+            #expect(try await alice.get(TestBrowser.access).text.contains("Off: every registry is allowed."))
+        }
+    }
+
+    @Test
+    func `members and auditors see the registries in force, and can change nothing`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await alice.add("secret-plan.acme.test")
+            for name in ["audrey", "mia"] {
+                let browser = try await server.browser(name)
+                let page = try await browser.get(TestBrowser.access)
+                #expect(page.status == 200)
+                #expect(page.text.contains("docker.io"))
+                #expect(!page.text.contains("secret-plan"), "what is prepared is for those who prepare it")
+                let posts = page.text.ranges(of: "method=\"post\"").count
+                #expect(posts == (page.text.contains("<tbody>") ? 2 : 1))
+                #expect(!page.text.contains("formaction") && !page.text.contains("registry-access/switch"))
+                let start = try await browser.get("/organizations/acme")
+                #expect(start.status == (name == "mia" ? 303 : 200))
+            }
+        }
+    }
+
+    // MARK: - Saving
+
+    @Test
+    func `saving asks for the password ten minutes after it was shown, and keeps the comment`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await alice.add("ghcr.io")
+            #expect(!(try await alice.get("\(TestBrowser.access)/review").text.contains("type=\"password\"")))
+            server.clock.advance(600)
+            #expect(try await alice.get("\(TestBrowser.access)/review").text.contains("type=\"password\""))
+            for (password, words) in [("", "Enter your password"), ("wrong", "The password is wrong")] {
+                let answer = try await alice.save(["comment": "why <not>", "password": password])
+                #expect(answer.status == 403)
+                #expect(answer.text.contains(words))
+                #expect(answer.text.contains("value=\"why &lt;not&gt;\""))
+            }
+            #expect(try await server.policy().version == 1)
+            let saved = try await alice.save(["comment": "why", "password": AccountsServer.password])
+            #expect(saved.status == 303)
+            #expect(try await server.policy().version == 2)
+            // It counts for the next ten minutes.
+            _ = try await alice.add("quay.io")
+            #expect(try await alice.save().status == 303)
+        }
+    }
+
+    @Test
+    func `two owners prepare at once, and nothing is lost`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let (alice, bob) = (try await server.browser("alice"), try await server.browser("bob"))
+            async let first = alice.add("ghcr.io")
+            async let second = bob.add("quay.io")
+            #expect(try await [first.status, second.status] == [303, 303])
+            let rules = try #require(try await server.draft()).rules.map(\.address.description)
+            #expect(Set(rules) == ["docker.io", "ghcr.io", "quay.io"])
+            let review = try await alice.get("\(TestBrowser.access)/review")
+            #expect(review.text.contains("2 registries added"))
+            // Bob changes the draft while Alice reads.
+            _ = try await bob.add("registry.acme.test:5000")
+            let fields = [
+                "draft": try #require(review.hidden("draft")), "policy": try #require(review.hidden("policy")),
+                "comment": "both",
+            ]
+            let late = try await alice.post("\(TestBrowser.access)/save", fields)
+            #expect(late.status == 412)
+            #expect(late.text.contains("registry.acme.test:5000"), "it is shown as it is now")
+            #expect(late.text.contains("value=\"both\""))
+            #expect(try await server.policy().version == 1)
+            #expect(try await alice.save().status == 303)
+            #expect(try await server.policy().rules.count == 4)
+        }
+    }
+
+    @Test
+    func `another owner's save is shown, and both changes can be brought together`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await alice.add("ghcr.io")
+            let review = try await alice.get("\(TestBrowser.access)/review")
+            let fields = [
+                "draft": try #require(review.hidden("draft")), "policy": try #require(review.hidden("policy")),
+            ]
+            _ = try await server.services.publisher.publish(in: "acme", by: "bob", comment: "quay too") { content in
+                var content = content
+                let rule = RegistryRule(address: try AddressPattern("quay.io"), isAllowed: true)
+                content.policy = content.policy.with(contact: "bob", rules: content.policy.rules + [rule])
+                return content
+            }
+            let conflict = try await alice.post("\(TestBrowser.access)/save", fields)
+            #expect(conflict.status == 412)
+            #expect(conflict.text.contains("bob has saved version 2"))
+            #expect(conflict.text.contains("quay too"))
+            #expect(conflict.text.contains("ghcr.io"), "the own change is still there")
+            #expect(!conflict.text.contains("Save &amp; Apply"), "first things are brought together")
+            #expect(try await server.policy().version == 2)
+            #expect(try await alice.post("\(TestBrowser.access)/update").status == 303)
+            let merged = try await alice.get("\(TestBrowser.access)/review")
+            #expect(merged.text.contains("1 registry added") && !merged.text.contains("quay.io"))
+            #expect(try await alice.save().status == 303)
+            let policy = try await server.policy()
+            #expect(policy.version == 3)
+            #expect(policy.rules.map(\.address.description) == ["docker.io", "quay.io", "ghcr.io"])
+            #expect(policy.contact == "bob")
+        }
+    }
+
+    @Test
+    func `a draft that somebody else has gone on with is not discarded`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let (alice, bob) = (try await server.browser("alice"), try await server.browser("bob"))
+            _ = try await alice.add("ghcr.io")
+            let seen = try #require(try await alice.get(TestBrowser.access).hidden("draft"))
+            _ = try await bob.add("quay.io")
+            #expect(try await alice.post("\(TestBrowser.access)/discard", ["draft": seen]).status == 412)
+            #expect(try await server.draft()?.rules.count == 3)
+            let now = try #require(try await alice.get(TestBrowser.access).hidden("draft"))
+            #expect(try await alice.post("\(TestBrowser.access)/discard", ["draft": now]).status == 303)
+            #expect(try await server.draft() == nil)
+        }
+    }
+
+    @Test
+    func `a policy that denies the server itself is saved with an acknowledgement only`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await alice.add("ram.acme.test", ["allowed": "false"])
+            let review = try await alice.get("\(TestBrowser.access)/review")
+            #expect(review.text.contains("locks the organization"))
+            #expect(try await alice.save().status == 422)
+            #expect(try await server.policy().version == 1)
+            #expect(try await alice.save(["acknowledgeLockOut": "on"]).status == 303)
+            #expect(try await server.policy().version == 2)
+        }
+    }
+
+    @Test
+    func `the review says which machines would be refused, as far as they told`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await alice.post("\(TestBrowser.access)/switch", ["mode": "audit"])
+            #expect(try await alice.save().status == 303)
+            for (number, registry) in ["quay.io", "quay.io", "ghcr.io"].enumerated() {
+                let device = "device000000000000000000\(number)"
+                _ = try await server.makeDevice(device)
+                try await server.report(device, registry, verdict: "would-deny")
+            }
+            _ = try await alice.post("\(TestBrowser.access)/switch", ["mode": "enforce"])
+            _ = try await alice.add("ghcr.io")
+            let first = try await alice.get("\(TestBrowser.access)/review")
+            #expect(first.text.contains("2 machines used it (pull) and would be refused"))
+            #expect(!first.text.contains("<code>ghcr.io</code><span>1 machine"), "that is allowed then")
+            // After thirty days it is nothing to go by.
+            server.clock.advance(30 * 86_400 + 1)
+            let later = try await server.browser("alice")
+            let review = try await later.get("\(TestBrowser.access)/review")
+            #expect(review.text.contains("No machine has told of a refusal"))
+        }
+    }
+
+    @Test
+    func `a version is rolled back to, after its difference was shown`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await alice.add("ghcr.io")
+            _ = try await alice.save()
+            let version = try await alice.get("\(TestBrowser.access)/history/1")
+            #expect(version.status == 200)
+            #expect(version.text.contains("Roll back to version 1"))
+            let policy = try #require(version.hidden("policy"))
+            let path = "\(TestBrowser.access)/history/1/roll-back"
+            #expect(try await alice.post(path, ["policy": "1"]).status == 412)
+            server.clock.advance(601)
+            #expect(try await alice.post(path, ["policy": policy]).status == 403)
+            #expect(try await server.policy().version == 2)
+            let done = try await alice.post(path, ["policy": policy, "password": AccountsServer.password])
+            #expect(done.status == 303)
+            #expect(try await server.policy().version == 3)
+            #expect(try await server.policy().rules.map(\.address.description) == ["docker.io"])
+            for missing in ["0", "9", "x", "1x"] {
+                #expect(try await alice.get("\(TestBrowser.access)/history/\(missing)").status == 404)
+            }
+        }
+    }
+
+    @Test
+    func `settings of the policy are prepared, and times of the organization hold at once`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let settings = "\(TestBrowser.access)/settings"
+            #expect(try await alice.post(settings, ["contact": "caf\u{e9}"]).status == 422)
+            #expect(try await alice.post(settings, ["contact": "#registries", "imports": "on"]).status == 303)
+            let draft = try #require(try await server.draft())
+            #expect(draft.contact == "#registries" && draft.imports == .allow && draft.unmanagedBuilders == .deny)
+            let times = "\(TestBrowser.access)/times"
+            for wrong in [["refresh": "0", "validity": "24"], ["refresh": "5", "validity": "169"], ["refresh": "5"]] {
+                let answer = try await alice.post(times, wrong)
+                #expect(answer.status == 422)
+                #expect(answer.text.contains("-fault\""))
+            }
+            #expect(try await alice.post(times, ["refresh": "5", "validity": "12"]).status == 303)
+            let now = try await server.services.store.settings(of: "acme")
+            #expect(now.refreshSeconds == 300 && now.validitySeconds == 43_200)
+            #expect(try await server.browser("edith").post(times, ["refresh": "9", "validity": "9"]).status == 403)
+        }
+    }
+
+    // MARK: - Size
+
+    @Test
+    func `100,000 registries are searched and paged by the server`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let rules = try (0..<100_000).map { number in
+                RegistryRule(
+                    address: try AddressPattern("registry-\(number).acme.test"),
+                    nickname: number % 1000 == 0 ? "Round \(number)" : nil,
+                    isAllowed: number % 10 != 0
+                )
+            }
+            let policy = try await server.policy().with(rules: rules)
+            _ = try await server.services.store.writeDraft(
+                Array(policy.document.text().utf8),
+                of: "acme",
+                expecting: 0,
+                basedOn: 1,
+                by: "bob",
+                at: server.clock.now
+            )
+            func rows(_ query: String) async throws -> (count: Int, text: String) {
+                let page = try await alice.get("\(TestBrowser.access)\(query)")
+                #expect(page.text.utf8.count < 100_000)
+                return (page.text.ranges(of: "/edit?rule=").count, page.text)
+            }
+            let first = try await rows("")
+            #expect(first.count == 50 && first.text.contains("100,000 registries"))
+            #expect(first.text.contains("Page 1 of 2000"))
+            let last = try await rows("?page=2000")
+            #expect(last.count == 50 && last.text.contains("registry-99999.acme.test"))
+            let beyond = try await rows("?page=999999")
+            #expect(beyond.text.contains("registry-99999.acme.test"))
+            let found = try await rows("?q=REGISTRY-77777")
+            #expect(found.count == 1 && found.text.contains("1 registry of 100,000 registries"))
+            #expect(try await rows("?q=round+").text.contains("100 registries of 100,000"))
+            #expect(try await rows("?q=round%20&show=allowed").text.contains("No registry is like this"))
+            #expect(try await rows("?show=disallowed").text.contains("10,000 registries of 100,000"))
+            #expect(try await rows("?q=nowhere").count == 0)
+            let change = try await alice.post(
+                "\(TestBrowser.access)/allow",
+                ["rule": try await alice.rule("registry-50000.acme.test"), "back": "\(TestBrowser.access)?page=7"]
+            )
+            #expect(change.headers[.location] == "\(TestBrowser.access)?page=7")
+            #expect(try await server.draft()?.rules[50_000].isAllowed == true)
+        }
+    }
+
+    @Test
+    func `a search finds what it should, and never across two registries`() throws {
+        let rules = [
+            RegistryRule(address: try AddressPattern("ghcr.io"), nickname: "GitHub", isAllowed: true),
+            RegistryRule(address: try AddressPattern("quay.io"), nickname: "QUAY \u{DC}", isAllowed: true),
+            RegistryRule(address: try AddressPattern("docker.io"), isAllowed: true),
+        ]
+        let search = RuleSearch(rules)
+        for (text, expected) in [
+            ("", [0, 1, 2]), ("io", [0, 1, 2]), ("GHCR", [0]), ("github", [0]), ("quay \u{FC}", [1]),
+            ("io\ngithub", []), ("iogithub", []), ("x", []), ("docker.io", [2]), ("ioq", []), ("i", [0, 1, 2]),
+        ] {
+            #expect(search.rules(holding: text) == expected, "\(text)")
+        }
+        #expect(RuleSearch([]).rules(holding: "x") == [])
+        #expect(RuleSearch([]).rules(holding: "") == [])
+    }
+
+    @Test
+    func `changes are made again in another policy`() throws {
+        func policy(_ rules: [String], contact: String? = nil) throws -> AccessPolicy {
+            AccessPolicy(
+                version: 1,
+                organization: "acme",
+                contact: contact,
+                // "+name" allows, "-name" denies.
+                rules: try rules.map { text in
+                    RegistryRule(address: try AddressPattern(text.dropFirst()), isAllowed: text.hasPrefix("+"))
+                }
+            )
+        }
+        func texts(_ policy: AccessPolicy) -> [String] {
+            policy.rules.map { "\($0.isAllowed ? "+" : "-")\($0.address)" }
+        }
+        let rest = ["+b.test", "+c.test"]
+        let base = ["+a.test"] + rest
+        let table: [(mine: [String], theirs: [String], result: [String], both: [String])] = [
+            (base, base + ["+d.test"], base + ["+d.test"], []),
+            (base + ["+d.test"], base, base + ["+d.test"], []),
+            (base + ["+d.test"], base + ["+d.test"], base + ["+d.test"], []),
+            (["+a.test", "+c.test"], base + ["+d.test"], ["+a.test", "+c.test", "+d.test"], []),
+            (["-a.test", "+b.test", "+c.test"], base + ["+d.test"], ["-a.test", "+b.test", "+c.test", "+d.test"], []),
+            // Both changed it to the same, or the other one removed it.
+            (["-a.test"] + rest, ["-a.test"] + rest, ["-a.test"] + rest, []),
+            (["-a.test"] + rest, rest, rest + ["-a.test"], ["a.test"]),
+            // I removed what the other one changed: theirs stays, and is named.
+            (rest, ["-a.test"] + rest, ["-a.test"] + rest, ["a.test"]),
+            (rest, rest, rest, []),
+        ]
+        for row in table {
+            let difference = PolicyDifference(from: try policy(base), to: try policy(row.mine, contact: "me"))
+            let (merged, both) = difference.applied(to: try policy(row.theirs, contact: "them"))
+            #expect(texts(merged) == row.result, "\(row)")
+            #expect(both == row.both, "\(row)")
+            #expect(merged.contact == "me")
+            let none = PolicyDifference(from: try policy(base), to: try policy(row.mine))
+            #expect(none.applied(to: try policy(row.theirs, contact: "them")).policy.contact == "them")
+        }
+        let gone = PolicyDifference(from: try policy(base, contact: "me"), to: try policy(base))
+        #expect(gone.applied(to: try policy(base, contact: "me")).policy.contact == nil)
+    }
+}
+
+extension AccountsServer {
+    /// Keeps a refusal as a machine tells of it.
+    func report(_ device: String, _ registry: String, verdict: String = "deny", user: String? = nil) async throws {
+        let now = clock.now
+        try await services.store.database.write { database in
+            try database.execute(
+                sql: """
+                    INSERT INTO refusal (organization, device, received, id, time, registry, action, verdict, rule,
+                        point, user) VALUES ('acme', ?, ?, '7f3a9c', ?, ?, 'pull', ?, NULL, 'authorization-plugin', ?)
+                    """,
+                arguments: [device, now.seconds, now.description, registry, verdict, user]
+            )
+        }
+    }
+}
