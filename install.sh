@@ -757,9 +757,9 @@ uninstall_organization_server() {
         act systemctl stop docker-ram-server.service ||
             fail "docker-ram-server could not be stopped, so nothing was removed"
     fi
-    had_account=no had_directory=no
+    had_account=no
     if recorded account "$account"; then had_account=yes; fi
-    if recorded directory $server_data; then had_directory=yes; fi
+    directories=$(awk -F '\t' '$1 == "directory" { print $2 }' "$record")
     if [ $purge = yes ]; then
         if [ -d "$root$server_data" ]; then
             act find "$root$server_data" -mindepth 1 -delete
@@ -771,7 +771,7 @@ uninstall_organization_server() {
     if systemd_runs; then act systemctl daemon-reload; fi
     if [ -n "$(ls -A "$root$server_data" 2>/dev/null)" ] && [ $purge = no ]; then
         # Nobody else gets what belongs to the account; a later --purge takes both.
-        [ $had_directory = no ] || write_down directory $server_data
+        for path in $directories; do [ ! -d "$root$path" ] || write_down directory "$path"; done
         [ $had_account = no ] || write_down account "$account"
         say "kept       $root$server_data and the account $account: organizations and their keys (--purge removes both)"
     elif [ $had_account = yes ]; then
