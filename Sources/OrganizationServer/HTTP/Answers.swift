@@ -1,4 +1,5 @@
 import RegistryAccess
+import GRDB
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -23,6 +24,10 @@ struct Answers: RouterMiddleware {
         let start = ContinuousClock.now
         var response: Response
         do {
+            // What is damaged is not written to; it is read as far as that goes.
+            if let damage = services.health.damage, request.method != .get, request.method != .head {
+                throw StorageFault.damaged(damage).problem
+            }
             response = try await next(request, context)
         } catch let refusal as GrantRefusal {
             response = refusal.response(from: request, context: context)
@@ -45,6 +50,8 @@ struct Answers: RouterMiddleware {
     private func problem(of error: any Error, _ context: ServerContext) -> Problem {
         switch error {
         case let problem as Problem: return problem
+        case let error as DatabaseError where StorageFault(error) != nil:
+            return problem(of: StorageFault(error) ?? .busy, error, context)
         case let error as any HTTPResponseError:
             switch error.status {
             case .notFound: return Problem(.notFound, .notFound, "there is nothing here")
@@ -60,6 +67,16 @@ struct Answers: RouterMiddleware {
                 hint: "its log says what; look for \"\(context.id)\""
             )
         }
+    }
+
+    private func problem(of fault: StorageFault, _ error: DatabaseError, _ context: ServerContext) -> Problem {
+        if case .damaged(let words) = fault, services.health.note(words) {
+            context.logger.critical(
+                "THE DATABASE IS DAMAGED; nothing is written any more; stop the server and restore a copy"
+            )
+        }
+        context.logger.error("cannot use the database", metadata: ["error": "\(error)"])
+        return fault.problem
     }
 
     /// The fields of facts about browsers; a route that needs another value has set it already.

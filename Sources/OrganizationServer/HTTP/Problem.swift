@@ -22,6 +22,8 @@ struct Problem: Error, HTTPResponseError {
         case changedMeanwhile = "changed_meanwhile"
         case locksOut = "locks_out"
         case enrollmentRefused = "enrollment_refused"
+        case storageFull = "storage_full"
+        case storageFault = "storage_fault"
     }
 
     /// Nobody in particular asks for what only some may have.
