@@ -77,7 +77,9 @@ struct Store: Sendable {
 
     private static func damage(_ database: Database) throws -> String? {
         let answer = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
-        return answer == "ok" ? nil : answer ?? "no answer"
+        guard answer != "ok" else { return nil }
+        // Before the last line is only in which database.
+        return answer?.split(whereSeparator: \.isNewline).last.map(String.init) ?? "no answer"
     }
 
     /// A database in memory, for tests.
