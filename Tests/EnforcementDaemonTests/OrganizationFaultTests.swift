@@ -127,12 +127,12 @@ struct OrganizationFaultTests {
             let organization = SignedOrganization()
             try web.publishRoot(organization)
             try web.publish(organization, version: 1)
-            web.reply(to: "/v1/organizations/acme/devices", .json(#"{"device":"d1","secret":"ramd_x"}"#, 201))
+            web.reply(to: "/v1/organizations/acme/devices", .json(#"{"device":"d0000000000000000000000001","secret":"ramd_x"}"#, 201))
             let isAway = Mutex(true)
-            web.reply(to: "/v1/organizations/acme/devices/d1/reports") { _ in
+            web.reply(to: "/v1/organizations/acme/devices/d0000000000000000000000001/reports") { _ in
                 isAway.withLock { $0 } ? .json("{}", 500) : .answer(204, [])
             }
-            web.reply(to: "/v1/organizations/acme/devices/d1/changes", .json(#"{"cursor":"1","session":"none"}"#))
+            web.reply(to: "/v1/organizations/acme/devices/d0000000000000000000000001/changes", .json(#"{"cursor":"1","session":"none"}"#))
             try await withTemporaryDirectory { root in
                 let paths = InstallationPaths(root: root)
                 try web.enroll(paths, organization)
@@ -211,16 +211,16 @@ struct OrganizationFaultTests {
         try await OrganizationWeb.with { web in
             try web.publishRoot(organization)
             try web.publish(organization, version: 3)
-            web.reply(to: "/v1/organizations/acme/devices", .json(#"{"device":"d1","secret":"ramd_x"}"#, 201))
+            web.reply(to: "/v1/organizations/acme/devices", .json(#"{"device":"d0000000000000000000000001","secret":"ramd_x"}"#, 201))
             let cursor = Mutex(1)
-            web.reply(to: "/v1/organizations/acme/devices/d1/changes") { _ in
+            web.reply(to: "/v1/organizations/acme/devices/d0000000000000000000000001/changes") { _ in
                 .json("{\"cursor\":\"\(cursor.withLock { $0 })\",\"session\":\"active\"}")
             }
             let killed = Mutex<DaemonProcess?>(nil)
             let isArmed = Mutex(false)
             web.reply(to: "/v1/token") { request in
                 let time = Instant.now()
-                guard let ticket = try? organization.ticket(device: "d1", signedIn: time, issued: time) else {
+                guard let ticket = try? organization.ticket(device: "d0000000000000000000000001", signedIn: time, issued: time) else {
                     return .json("{}", 500)
                 }
                 // The server has renewed the session, and nobody is there any more to hear it.
@@ -367,7 +367,7 @@ struct OrganizationFaultTests {
     func `a machine that started with a clock far ahead is well with the next document after it is right`() async throws
     {
         let clocks = Clocks()
-        clocks.set(400 * 86_400)
+        clocks.set(300 * 86_400)
         try await Self.withMachine(clocks) { daemon, web, organization in
             #expect(await Self.becomes(daemon.paths) { $0.policy.problem?.contains("clock of this machine") == true })
             #expect(try await daemon.isAllowed("POST", Self.ghcr) == false)
@@ -376,7 +376,7 @@ struct OrganizationFaultTests {
             #expect(await Self.becomes(daemon.paths) { $0.policy.policyVersion == 3 && $0.policy.problem == nil })
             // Again, now that there is something that may end.
             clocks.reboot()
-            clocks.set(400 * 86_400)
+            clocks.set(300 * 86_400)
             #expect(await Self.becomes(daemon.paths) { $0.policy.state == .expired })
             clocks.pass(60)
             try await Task.sleep(for: .milliseconds(200))
