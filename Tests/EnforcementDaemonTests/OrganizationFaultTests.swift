@@ -127,12 +127,18 @@ struct OrganizationFaultTests {
             let organization = SignedOrganization()
             try web.publishRoot(organization)
             try web.publish(organization, version: 1)
-            web.reply(to: "/v1/organizations/acme/devices", .json(#"{"device":"d0000000000000000000000001","secret":"ramd_x"}"#, 201))
+            web.reply(
+                to: "/v1/organizations/acme/devices",
+                .json(#"{"device":"d0000000000000000000000001","secret":"ramd_x"}"#, 201)
+            )
             let isAway = Mutex(true)
             web.reply(to: "/v1/organizations/acme/devices/d0000000000000000000000001/reports") { _ in
                 isAway.withLock { $0 } ? .json("{}", 500) : .answer(204, [])
             }
-            web.reply(to: "/v1/organizations/acme/devices/d0000000000000000000000001/changes", .json(#"{"cursor":"1","session":"none"}"#))
+            web.reply(
+                to: "/v1/organizations/acme/devices/d0000000000000000000000001/changes",
+                .json(#"{"cursor":"1","session":"none"}"#)
+            )
             try await withTemporaryDirectory { root in
                 let paths = InstallationPaths(root: root)
                 try web.enroll(paths, organization)
@@ -211,7 +217,10 @@ struct OrganizationFaultTests {
         try await OrganizationWeb.with { web in
             try web.publishRoot(organization)
             try web.publish(organization, version: 3)
-            web.reply(to: "/v1/organizations/acme/devices", .json(#"{"device":"d0000000000000000000000001","secret":"ramd_x"}"#, 201))
+            web.reply(
+                to: "/v1/organizations/acme/devices",
+                .json(#"{"device":"d0000000000000000000000001","secret":"ramd_x"}"#, 201)
+            )
             let cursor = Mutex(1)
             web.reply(to: "/v1/organizations/acme/devices/d0000000000000000000000001/changes") { _ in
                 .json("{\"cursor\":\"\(cursor.withLock { $0 })\",\"session\":\"active\"}")
@@ -220,7 +229,13 @@ struct OrganizationFaultTests {
             let isArmed = Mutex(false)
             web.reply(to: "/v1/token") { request in
                 let time = Instant.now()
-                guard let ticket = try? organization.ticket(device: "d0000000000000000000000001", signedIn: time, issued: time) else {
+                guard
+                    let ticket = try? organization.ticket(
+                        device: "d0000000000000000000000001",
+                        signedIn: time,
+                        issued: time
+                    )
+                else {
                     return .json("{}", 500)
                 }
                 // The server has renewed the session, and nobody is there any more to hear it.
