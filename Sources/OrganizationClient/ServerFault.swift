@@ -1,6 +1,8 @@
 import AsyncHTTPClient
+import Glibc
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import NIOSSL
 import RegistryAccess
 
@@ -80,6 +82,9 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
             self = .unreachable("\(place) opens no tunnel to the server")
         case let error as HTTPClientError where error == .remoteConnectionClosed: self = .cutOff
         case let error as HTTPParserError where error == .invalidEOFState: self = .cutOff
+        case is HTTPParserError: self = .unreachable("the server does not speak HTTP as it should")
+        case let error as NIOConnectionError: self = .unreachable(Self.words(error))
+        case let error as IOError: self = .unreachable("the exchange broke off: \(Self.words(error.errnoCode))")
         case is CancellationError: self = .unreachable("the exchange was ended")
         case let error as HTTPClientError: self = .unreachable("the exchange failed: \(error.shortDescription)")
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
@@ -87,6 +92,19 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
         default: self = .unreachable("\(place) cannot be reached: \(Self.firstLine(error))")
         }
     }
+
+    private static func words(_ error: NIOConnectionError) -> String {
+        let attempts = error.connectionErrors.map { ($0.error as? IOError)?.errnoCode }
+        // Where there is no address at all, nothing was attempted.
+        guard let last = attempts.last else { return "the name \"\(error.host)\" cannot be found" }
+        switch last {
+        case ECONNREFUSED: return "the server refuses connections"
+        case let code?: return "the server cannot be reached: \(words(code))"
+        case nil: return "the server does not answer"
+        }
+    }
+
+    private static func words(_ code: CInt) -> String { String(cString: strerror(code)).lowercased() }
 
     private static let cutOff = ServerFault.unreachable(
         "the server closed the connection before its answer was complete"

@@ -59,8 +59,10 @@ public enum Rejection: Error, Hashable, Sendable, CustomStringConvertible {
         case .equivocation(let number): "number \(number) was accepted before and said something else"
         case .policyNeeded(let version): "policy version \(version) is needed with it"
         case .otherPolicy: "the policy is not the one that the freshness document names"
-        case .fromFuture(let time): "the document is from the future: \(time)"
-        case .expired(let time): "the document ended at \(time)"
+        case .fromFuture(let time):
+            "the document is from the future (\(time)): the clock of the server or of this machine is wrong"
+        case .expired(let time):
+            "the document ended at \(time): it was not renewed, or the clock of this machine is wrong"
         case .badLifetime(let seconds): "a lifetime of \(seconds) seconds is out of bounds"
         case .otherDevice: "the ticket is for another device"
         case .sessionEnded: "the session was ended"

@@ -4,7 +4,7 @@ public import RegistryAccess
 ///
 /// Root can change everything on a machine, this too; a clock that is simply wrong cannot.
 public struct TrustedClock: Hashable, Sendable {
-    /// How far the wall clock may be behind before that is a fault, in seconds.
+    /// How far the wall clock may be behind, or go ahead of the machine's own count, before that is a fault, in seconds.
     public static let tolerance: Int64 = 300
 
     /// What the system says.
@@ -77,11 +77,13 @@ public struct TrustedClock: Hashable, Sendable {
     ///
     /// - Parameters:
     ///   - issued: when the document was made.
+    ///   - isNews: whether it is newer than each before: then what only the wall clock has said counts no more, for that may
+    ///     have been ahead.
     ///   - reading: what the system says; kept, because from here on the machine itself counts the seconds.
-    public mutating func learn(_ issued: Instant, _ reading: Reading) {
-        let known = now(reading)
+    public mutating func learn(_ issued: Instant, isNews: Bool = false, _ reading: Reading) {
         ceiling = max(ceiling, issued + FreshnessDocument.lifetimes.upperBound)
-        latest = max(latest, issued, min(known, ceiling))
+        let known = max(issued, counted(reading) ?? issued, believed(reading))
+        latest = isNews ? known : max(latest, known)
         anchor = Reading(wall: latest, boot: reading.boot, sinceBoot: reading.sinceBoot)
     }
 
@@ -89,7 +91,20 @@ public struct TrustedClock: Hashable, Sendable {
     ///
     /// - Parameter reading: what the system says.
     public mutating func advance(_ reading: Reading) {
-        latest = max(latest, min(now(reading), ceiling))
+        let known = max(believed(reading), counted(reading) ?? believed(reading))
+        latest = max(latest, min(known, ceiling))
+    }
+
+    /// What the machine has counted since a document was accepted; `nil` if that was in another boot.
+    private func counted(_ reading: Reading) -> Instant? {
+        guard let anchor, anchor.boot == reading.boot, reading.sinceBoot >= anchor.sinceBoot else { return nil }
+        return anchor.wall + (reading.sinceBoot - anchor.sinceBoot)
+    }
+
+    /// As much of the wall clock as is kept: one that has jumped ahead since a document was accepted will be put right.
+    private func believed(_ reading: Reading) -> Instant {
+        guard let counted = counted(reading) else { return min(reading.wall, ceiling) }
+        return reading.wall - counted > Self.tolerance ? counted : reading.wall
     }
 
     /// The time: the wall clock's, or a later one if it is known to be later.
@@ -97,11 +112,16 @@ public struct TrustedClock: Hashable, Sendable {
     /// - Parameter reading: what the system says.
     /// - Returns: the time.
     public func now(_ reading: Reading) -> Instant {
-        var now = max(reading.wall, latest)
-        if let anchor, anchor.boot == reading.boot, reading.sinceBoot >= anchor.sinceBoot {
-            now = max(now, anchor.wall + (reading.sinceBoot - anchor.sinceBoot))
-        }
-        return now
+        max(least(reading), latest)
+    }
+
+    /// The time without what only the wall clock has said, which may have been ahead: by this a document is looked at that is
+    /// newer than each before.
+    ///
+    /// - Parameter reading: what the system says.
+    /// - Returns: the time.
+    public func least(_ reading: Reading) -> Instant {
+        max(reading.wall, counted(reading) ?? anchor?.wall ?? reading.wall)
     }
 
     /// Whether the wall clock is behind what is known to have been.

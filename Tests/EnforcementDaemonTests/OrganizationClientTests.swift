@@ -10,7 +10,10 @@ import Testing
 struct OrganizationClientTests {
     /// A web server with TLS for `localhost` and the files of a directory, whose certificate comes from an authority of its
     /// own (`ca.crt` in the directory).
-    private func withServer(_ body: (_ directory: String, _ port: Int) async throws -> Void) async throws {
+    private func withServer(
+        _ certificate: String = "server.crt",
+        _ body: (_ directory: String, _ port: Int) async throws -> Void
+    ) async throws {
         try await withTemporaryDirectory { directory in
             let script = """
                 set -e
@@ -20,6 +23,7 @@ struct OrganizationClientTests {
                 openssl req $curve -keyout server.key -out server.csr -subj '/CN=a server of the tests'
                 echo 'subjectAltName=DNS:localhost' > names
                 openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt
+                openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -days -1 -extfile names -out expired.crt
                 mkdir documents
                 """
             _ = try await runProgram(["/bin/sh", "-c", script, "sh", directory]).expecting(0)
@@ -27,7 +31,8 @@ struct OrganizationClientTests {
             try Files.replace("\(directory)/documents/root.json", with: root, mode: 0o644)
             let server = try RunningProgram([
                 "/bin/sh", "-c",
-                "cd \"$1\" && exec openssl s_server -WWW -accept 127.0.0.1:0 -cert server.crt -key server.key", "sh",
+                "cd \"$1\" && exec openssl s_server -WWW -accept 127.0.0.1:0 -cert \(certificate) -key server.key",
+                "sh",
                 directory,
             ])
             do {
@@ -79,6 +84,18 @@ struct OrganizationClientTests {
                 }
                 #expect(words.contains("TLS") || words.contains("certificate"), "\(words)")
             }
+        }
+    }
+
+    @Test
+    func `a certificate that has ended is not accepted, which is said`() async throws {
+        try await withServer("expired.crt") { directory, port in
+            let result = try await fetch("https://localhost:\(port)", authority: "\(directory)/ca.crt")
+            guard case .failure(.unreachable(let words)) = result else {
+                Issue.record("\(result)")
+                return
+            }
+            #expect(words.contains("certificate") && words.contains("CERTIFICATE_VERIFY_FAILED"), "\(words)")
         }
     }
 

@@ -356,8 +356,7 @@ struct EndingSessionsTests {
             #expect(try await server.count("activity WHERE action = 'session.end' AND actor = 'alice'") == 1)
             let state = try await server.services.store.sessionState(
                 device: "laptop00000000000000000001",
-                in: "acme",
-                at: server.clock.now
+                in: "acme"
             )
             #expect(state == (remaining[1] ? .active : .ended))
         }

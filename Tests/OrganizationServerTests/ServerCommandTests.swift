@@ -11,9 +11,9 @@ import Testing
 
 /// The program itself, with files and sockets.
 struct ServerCommandTests {
-    private static let password = "correct horse battery"
+    static let password = "correct horse battery"
 
-    private static func run(_ arguments: String..., input: String = "") async throws -> EndedProgram {
+    static func run(_ arguments: String..., input: String = "") async throws -> EndedProgram {
         try await runProgram([try Programs.path("docker-ram-server")] + arguments, input: input)
     }
 
@@ -38,7 +38,7 @@ struct ServerCommandTests {
     }
 
     /// A server as `init` makes it, at a cost for tests: an unoptimized scrypt takes many seconds.
-    private static func make(in directory: String) async throws {
+    static func make(in directory: String) async throws {
         let data = DataDirectory(path: directory)
         try data.create()
         let store = try Store(path: data.database)
@@ -60,15 +60,16 @@ struct ServerCommandTests {
     }
 
     /// Runs a server while the body runs; gets its port.
-    private static func serving(
+    static func serving(
         _ directory: String,
         _ arguments: [String] = [],
+        on disk: SmallDisk? = nil,
         _ body: (Int, RunningProgram) async throws -> Void
     ) async throws {
         let command = [
             try Programs.path("docker-ram-server"), "serve", "--data", directory, "--listen", "127.0.0.1:0",
         ]
-        let program = try RunningProgram(command + arguments)
+        let program = try RunningProgram(disk?.command(command + arguments) ?? command + arguments)
         do {
             try await waitUntil("the server listens") {
                 if let status = program.status {
@@ -84,12 +85,12 @@ struct ServerCommandTests {
         try await program.stop()
     }
 
-    private static func port(in log: String) -> Int? {
+    static func port(in log: String) -> Int? {
         log.split(separator: "\n").first { $0.contains("listening") }
             .flatMap { $0.firstMatch(of: #/127\.0\.0\.1:(\d+)\b/#)?.1 }.flatMap { Int($0) }
     }
 
-    private static func ask(_ port: Int, _ head: String, _ body: String = "") throws -> String {
+    static func ask(_ port: Int, _ head: String, _ body: String = "") throws -> String {
         let connection = try RawConnection(to: "127.0.0.1", port: UInt16(port))
         let length = body.isEmpty ? "" : "Content-Length: \(body.utf8.count)\r\n"
         _ = connection.send("\(head)\r\nHost: 127.0.0.1\r\n\(length)Connection: close\r\n\r\n\(body)")
@@ -251,80 +252,6 @@ struct ServerCommandTests {
                 let answer = try Self.signIn(port)
                 #expect(answer.contains("200 OK"), "\(answer)")
             }
-        }
-    }
-
-    /// Names of teams that the server said it has made.
-    private final class Acknowledged: Sendable {
-        private let list = Mutex<[String]>([])
-
-        var names: [String] { list.withLock { $0 } }
-
-        func append(_ name: String) { list.withLock { $0.append(name) } }
-    }
-
-    private static func makeTeams(
-        _ prefix: String,
-        _ port: Int,
-        _ token: OpaqueToken,
-        _ acknowledged: Acknowledged
-    ) async {
-        let head =
-            "POST /v1/organizations/acme/teams HTTP/1.1\r\nContent-Type: application/json\r\n"
-            + "Authorization: Bearer \(token.secret)"
-        for number in 0..<10_000 {
-            let name = "\(prefix)-\(number)"
-            guard let answer = try? ask(port, head, "{\"name\":\"\(name)\"}"), answer.contains(" 201 ") else { return }
-            acknowledged.append(name)
-            // What asks blocks its thread, and somebody has to do the killing.
-            await Task.yield()
-        }
-    }
-
-    @Test
-    func `what was acknowledged is there after the server was killed, once`() async throws {
-        try await withTemporaryDirectory { directory in
-            let data = "\(directory)/data"
-            try await Self.make(in: data)
-            let store = try Store(path: "\(data)/server.sqlite")
-            let token = try await store.makeAccessToken(
-                named: "test",
-                of: "alice",
-                in: "acme",
-                scopes: [.manageMembers],
-                now: .now,
-                expires: Instant.now + 86_400
-            )
-            try store.database.close()
-            let acknowledged = Acknowledged()
-            for round in 0..<5 {
-                try await Self.serving(data) { port, program in
-                    // Four write until the server is gone.
-                    await withTaskGroup { group in
-                        for writer in 0..<4 {
-                            group.addTask {
-                                await Self.makeTeams("team-\(round)-\(writer)", port, token, acknowledged)
-                            }
-                        }
-                        try? await waitUntil("twenty teams are made") {
-                            acknowledged.names.count >= (round + 1) * 20 || program.status != nil
-                        }
-                        program.send(SIGKILL)
-                    }
-                }
-            }
-            let names = acknowledged.names
-            #expect(names.count >= 100)
-            let database = try DatabaseQueue(path: "\(data)/server.sqlite")
-            let (kept, recorded) = try await database.read { database in
-                (
-                    try String.fetchAll(database, sql: "SELECT name FROM team"),
-                    try String.fetchAll(database, sql: "SELECT name FROM activity WHERE action = 'team.create'")
-                )
-            }
-            #expect(Set(names).subtracting(kept) == [])
-            // Each change and its record came together or not at all.
-            #expect(kept.sorted() == recorded.sorted())
         }
     }
 

@@ -59,14 +59,44 @@ struct TrustedClockTests {
     func `a clock that was far ahead once does not end everything for ever`() {
         var clock = TrustedClock()
         clock.learn(start, reading(0, sinceBoot: 100))
-        let ahead = reading(4000 * day, sinceBoot: 200)
+        // From its boot on, so that nothing is known besides.
+        let ahead = reading(4000 * day, boot: "b", sinceBoot: 2)
         #expect(clock.now(ahead) == start + 4000 * day)
         clock.advance(ahead)
         #expect(clock.latest == start + 7 * day)
-        // With the right time and a new document all is well, a week at the latest.
-        #expect(clock.now(reading(300, boot: "b", sinceBoot: 1)) == start + 7 * day)
-        clock.learn(start + 7 * day, reading(7 * day, boot: "b", sinceBoot: 9))
-        #expect(!clock.isSetBack(reading(7 * day + 1, boot: "b", sinceBoot: 10)))
+        let right = reading(300, boot: "b", sinceBoot: 9)
+        #expect(clock.now(right) == start + 7 * day && clock.isSetBack(right))
+        #expect(clock.least(right) == start + 300)
+        // The same document again says nothing about that, and a newer one puts it right.
+        clock.learn(start, right)
+        #expect(clock.now(right) == start + 7 * day)
+        clock.learn(start + 200, isNews: true, reading(300, boot: "c", sinceBoot: 1))
+        #expect(clock.now(reading(310, boot: "c", sinceBoot: 11)) == start + 310)
+        #expect(!clock.isSetBack(reading(310, boot: "c", sinceBoot: 11)))
+    }
+
+    @Test
+    func `a clock that jumps ahead while the machine counts leaves nothing behind`() throws {
+        var clock = TrustedClock()
+        clock.learn(start, reading(3600, sinceBoot: 100))
+        let ahead = reading(400 * day, sinceBoot: 160)
+        #expect(clock.now(ahead) == start + 400 * day)
+        clock.advance(ahead)
+        clock.learn(start, ahead)
+        let kept = try TrustedClock(json: Array(clock.json.utf8))
+        for clock in [clock, kept] {
+            let right = reading(3720, sinceBoot: 220)
+            #expect(!clock.isSetBack(right))
+            #expect(clock.now(right) - right.wall <= TrustedClock.tolerance)
+        }
+    }
+
+    @Test
+    func `a newer document does not take back what the machine has counted`() {
+        var clock = TrustedClock()
+        clock.learn(start, reading(0, sinceBoot: 100))
+        clock.learn(start + 60, isNews: true, reading(-day, sinceBoot: 100 + 9 * 3600))
+        #expect(clock.now(reading(-day, sinceBoot: 100 + 9 * 3600)) == start + 9 * 3600)
     }
 
     @Test

@@ -39,6 +39,18 @@ struct OrganizationFiles: Hashable, Sendable {
         Self.removeFiles(in: directory)
     }
 
+    /// Removes what somebody who was killed has left of a file that they were writing.
+    func removeHalves() {
+        for directory in [directory, Files.directory(of: directory)] {
+            for name in (try? Files.names(in: directory)) ?? [] {
+                guard let dot = name.lastIndex(of: "."), name[..<dot].hasSuffix(".json"),
+                    UInt64(name[name.index(after: dot)...]) != nil
+                else { continue }
+                unlink("\(directory)/\(name)")
+            }
+        }
+    }
+
     /// Where reports wait for the server.
     var reports: String { "\(directory)/reports" }
 

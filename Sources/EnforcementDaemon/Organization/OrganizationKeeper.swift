@@ -1,3 +1,4 @@
+import Glibc
 import LocalInstallation
 import Logging
 import NIOCore
@@ -42,12 +43,19 @@ actor OrganizationKeeper {
     /// Counts who wanted the server to be asked.
     private var wishes = 0
     private var freshnessTag: String?
+    /// What is in force here.
+    private var inForce: OrganizationState.Summary?
+    /// What other programs know of it.
     private var published: OrganizationState.Summary?
+    /// When they are told again after that has failed; 0 if it has not.
+    private var retellingAt: Int64 = 0
     private var timeKeptAt: Int64 = 0
     private var isClockFaultSaid = false
     /// Counts who has signed in, so that the end of the last session is not taken for that of this one.
     private var signIns = 0
     private var wantsTicket = false
+
+    private static let retellingPause: Int64 = 5
 
     // Of its own, because a long policy takes seconds to read, and everything else goes on meanwhile.
     private static let thread = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -91,6 +99,8 @@ actor OrganizationKeeper {
         schedule = RefreshSchedule()
         freshnessTag = nil
         published = nil
+        inForce = nil
+        retellingAt = 0
         timeKeptAt = time.sinceBoot
         state = enrollment.flatMap { OrganizationState(resuming: $0, packs: packs, paths, time) }
         client = enrollment.map { enrollment in
@@ -161,14 +171,22 @@ actor OrganizationKeeper {
         guard let state else { return }
         let time = reading()
         let summary = state.summary(time)
-        guard summary != published else { return }
-        published = summary
+        guard summary != inForce || (summary != published && time.sinceBoot >= retellingAt) else { return }
         let policy = state.policy(summary)
         do throws(FileError) {
             try policy.write(paths)
+            published = summary
+            retellingAt = 0
         } catch {
-            logger.error("other programs cannot be told what is in force", metadata: ["error": "\(error)"])
+            if retellingAt == 0 {
+                logger.error("other programs cannot be told what is in force", metadata: ["error": "\(error)"])
+            }
+            retellingAt = time.sinceBoot + Self.retellingPause
+            // Nothing has to be written for that: without the file they refuse.
+            if policy.policy == nil { unlink(paths.organizationPolicy) }
         }
+        guard summary != inForce else { return }
+        inForce = summary
         let inForce = policy.inForce(from: paths.organizationPolicy, at: state.now(time))
         let snapshot = PolicySnapshot(inForce: inForce, loadedAt: .now(), servers: state.enrollment.servers)
         current.replace(with: snapshot, sayingSoTo: logger)
@@ -190,6 +208,8 @@ actor OrganizationKeeper {
     private enum RefreshFault: Error, CustomStringConvertible {
         case server(ServerFault)
         case rejection(Rejection)
+        /// What came cannot be kept.
+        case keeping(String)
         /// The machine belongs to somebody else now.
         case overtaken
 
@@ -197,6 +217,7 @@ actor OrganizationKeeper {
             switch self {
             case .server(let fault): "\(fault)"
             case .rejection(let rejection): "\(rejection)"
+            case .keeping(let words): "what the server says cannot be kept, so it is not in force: \(words)"
             case .overtaken: "the enrollment has changed"
             }
         }
@@ -241,7 +262,6 @@ actor OrganizationKeeper {
             update.roots = [root]
             scratch = documents
         }
-        let now = state.now(reading())
         while update.roots.count < TrustedDocuments.mostRoots,
             let root = try await fetchIfThere(.root(scratch.root.version + 1), generation)
         {
@@ -259,7 +279,8 @@ actor OrganizationKeeper {
             let freshness = try await fetch(.freshness, unless: tag, generation)
             update.freshness = freshness?.bytes
             newTag = freshness?.tag
-            if let freshness, case .policyNeeded(let version) = scratch.rejection(of: freshness.bytes, at: now) {
+            let least = state.least(reading())
+            if let freshness, case .policyNeeded(let version) = scratch.rejection(of: freshness.bytes, at: least) {
                 update.policy = try await fetch(.policy(version), generation)?.bytes
             }
         } catch {
@@ -268,12 +289,14 @@ actor OrganizationKeeper {
         if case .overtaken = fault { throw .overtaken }
         if fault != nil { update.freshness = nil }
         if !update.roots.isEmpty || update.freshness != nil {
+            let isKept: Bool?
             do throws(Rejection) {
-                try self.state?.accept(update, reading())
-                if newTag != nil { freshnessTag = newTag }
+                isKept = try self.state?.accept(update, reading())
             } catch {
                 throw .rejection(error)
             }
+            guard isKept == true else { throw .keeping(self.state?.keepingFault ?? "") }
+            if newTag != nil { freshnessTag = newTag }
         }
         if let fault { throw fault }
     }

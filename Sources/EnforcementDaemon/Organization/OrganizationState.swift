@@ -46,6 +46,7 @@ struct OrganizationState: Sendable {
         clock = TrustedClock()
         do {
             try files.prepare()
+            files.removeHalves()
             if let bytes = try files.read(.clock) { clock = try TrustedClock(json: bytes) }
         } catch {
             keepingFault = "\(error)"
@@ -113,6 +114,9 @@ struct OrganizationState: Sendable {
         var policy: [UInt8]?
     }
 
+    /// By what time to find out whether a freshness document needs its policy; whether it holds is found out later.
+    func least(_ reading: TrustedClock.Reading) -> Instant { clock.least(reading) }
+
     /// The time.
     func now(_ reading: TrustedClock.Reading) -> Instant { clock.now(reading) }
 
@@ -121,8 +125,10 @@ struct OrganizationState: Sendable {
     /// - Parameters:
     ///   - update: what was fetched.
     ///   - reading: what the clocks say.
+    /// - Returns: whether it is kept. What cannot be kept is not accepted: after a restart something older would be in force.
     /// - Throws: `Rejection`; root documents that were good are accepted all the same.
-    mutating func accept(_ update: Update, _ reading: TrustedClock.Reading) throws(Rejection) {
+    @discardableResult
+    mutating func accept(_ update: Update, _ reading: TrustedClock.Reading) throws(Rejection) -> Bool {
         let now = clock.now(reading)
         var next: TrustedDocuments
         if let documents {
@@ -139,20 +145,45 @@ struct OrganizationState: Sendable {
         var rejection: Rejection?
         if let freshness = update.freshness {
             do throws(Rejection) {
-                try next.accept(freshness: freshness, policy: update.policy, packs: packs, at: now)
+                next = try accepting(freshness, update.policy, next, reading)
             } catch {
                 rejection = error
             }
         }
         let isFresh = update.freshness != nil && rejection == nil
-        if isFresh, let issued = next.freshness?.issued { clock.learn(issued, reading) }
-        keep(isFresh ? update : Update(roots: update.roots), next)
+        if isFresh, let issued = next.freshness?.issued {
+            clock.learn(issued, isNews: next.marks.sequence > marks.sequence, reading)
+        }
+        guard keep(isFresh ? update : Update(roots: update.roots), next) else { return false }
         documents = next
         marks = next.marks
         if let rejection { throw rejection }
+        return true
     }
 
-    private mutating func keep(_ update: Update, _ next: TrustedDocuments) {
+    /// Accepts a freshness document and its policy.
+    ///
+    /// The clock of this machine may have been ahead, and then nothing would hold any more. What is newer than everything
+    /// before is looked at by what is known of the time besides.
+    private func accepting(
+        _ freshness: [UInt8],
+        _ policy: [UInt8]?,
+        _ documents: TrustedDocuments,
+        _ reading: TrustedClock.Reading
+    ) throws(Rejection) -> TrustedDocuments {
+        var next = documents
+        do throws(Rejection) {
+            try next.accept(freshness: freshness, policy: policy, packs: packs, at: clock.now(reading))
+        } catch {
+            guard case .expired = error, clock.isSetBack(reading) else { throw error }
+            next = documents
+            try next.accept(freshness: freshness, policy: policy, packs: packs, at: clock.least(reading))
+            guard next.marks.sequence > documents.marks.sequence else { throw error }
+        }
+        return next
+    }
+
+    private mutating func keep(_ update: Update, _ next: TrustedDocuments) -> Bool {
         do throws(FileError) {
             try files.prepare()
             let first = next.root.version - update.roots.count + 1
@@ -165,8 +196,10 @@ struct OrganizationState: Sendable {
             if let version = next.policy?.version { files.keepPolicy(version) }
             try files.write(clock.json, .clock)
             keepingFault = nil
+            return true
         } catch {
             keepingFault = "\(error)"
+            return false
         }
     }
 
@@ -175,6 +208,7 @@ struct OrganizationState: Sendable {
         clock.advance(reading)
         do throws(FileError) {
             try files.write(clock.json, .clock)
+            keepingFault = nil
         } catch {
             keepingFault = "\(error)"
         }
@@ -257,7 +291,8 @@ struct OrganizationState: Sendable {
     /// What is in force now.
     func summary(_ reading: TrustedClock.Reading) -> Summary {
         let now = clock.now(reading)
-        let reason = fault ?? keepingFault ?? ""
+        let clockFault = clock.isSetBack(reading) ? "the clock of this machine is wrong: it is later than it says" : nil
+        let reason = fault ?? keepingFault ?? clockFault ?? ""
         var summary = Summary(state: .none, reason: reason, teams: [])
         let ticket = documents?.signedIn(at: now)
         summary.user = ticket?.subject
@@ -269,7 +304,9 @@ struct OrganizationState: Sendable {
         summary.until = freshness.expires
         guard freshness.expires > now else {
             summary.state = .expired
-            if reason.isEmpty { summary.reason = "it ended at \(freshness.expires)" }
+            if reason.isEmpty {
+                summary.reason = "it ended at \(freshness.expires); if that is yet to come, the clock is wrong"
+            }
             return summary
         }
         if enrollment.requiresSignIn {

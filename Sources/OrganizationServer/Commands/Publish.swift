@@ -28,7 +28,7 @@ struct Publish: AsyncParsableCommand {
         try await reporting {
             let directory = data.directory
             try directory.check()
-            let store = try Store(path: directory.database)
+            let store = try Store(of: directory)
             let keys = SigningKeys(directory: directory.keys)
             let publisher = Publisher(store: store, keys: keys, changes: ChangeFeed()) { .now }
             let written = try await publisher.writeFiles(of: organization, to: folder)

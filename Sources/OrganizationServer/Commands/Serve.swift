@@ -87,7 +87,7 @@ struct Serve: AsyncParsableCommand {
             var settings = try directory.readSettings()
             settings.isBehindProxy = behindProxy
             let services = Services(
-                store: try Store(path: directory.database),
+                store: try Store(of: directory),
                 settings: settings,
                 keys: SigningKeys(directory: directory.keys),
                 now: { .now }
@@ -97,7 +97,12 @@ struct Serve: AsyncParsableCommand {
             let group = ServiceGroup(
                 configuration: .init(
                     services: [
-                        Housekeeping(services: services, logger: logger),
+                        Forgetting(services: services, logger: logger),
+                        Inspection(
+                            services: services,
+                            isNeeded: try directory.databaseSize() > Store.longestLook,
+                            logger: logger
+                        ),
                         Renewal(
                             renewal: FreshnessRenewal(
                                 publisher: services.publisher,
@@ -202,20 +207,48 @@ private struct Renewal: Service {
     }
 }
 
-/// Forgets what has ended long ago.
-private struct Housekeeping: Service {
+/// Forgets what is over.
+private struct Forgetting: Service {
     let services: Services
     let logger: Logger
 
     func run() async throws {
+        var housekeeping = Housekeeping(services: services, logger: logger)
         while !Task.isShuttingDownGracefully {
-            do {
-                try await services.store.forgetWhatEnded(at: services.now())
-            } catch {
-                logger.error("cannot forget what has ended", metadata: ["error": "\(error)"])
-            }
+            await housekeeping.look(at: .now)
             // It ends with the shutdown, which is no fault.
             try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(3600)) }
+        }
+    }
+}
+
+/// Looks a database through that was too long for that at the start.
+private struct Inspection: Service {
+    let services: Services
+    let isNeeded: Bool
+    let logger: Logger
+
+    func run() async throws {
+        if isNeeded { await look() }
+        // A service that ends ends the server.
+        try await gracefulShutdown()
+    }
+
+    private func look() async {
+        do {
+            let start = ContinuousClock.now
+            let damage = try await services.store.damage()
+            let seconds = (ContinuousClock.now - start).components.seconds
+            guard let damage else {
+                return logger.notice("the database is sound", metadata: ["seconds": "\(seconds)"])
+            }
+            services.health.note(damage)
+            logger.critical(
+                "THE DATABASE IS DAMAGED; nothing is written any more; stop the server and restore a copy",
+                metadata: ["damage": "\(damage)"]
+            )
+        } catch {
+            logger.error("cannot look the database through", metadata: ["error": "\(error)"])
         }
     }
 }

@@ -29,7 +29,7 @@ struct Trust: AsyncParsableCommand {
             guard let bytes = try ServerFile.read(file, atMost: DocumentKind.root.longest) else {
                 throw ServerFileError("there is no file \"\(file)\"")
             }
-            let store = try Store(path: directory.database)
+            let store = try Store(of: directory)
             let root = try await FirstDocuments.take(root: bytes, in: store, directory)
             try store.database.close()
             print("\(root.organization): root document 1 is in force until \(root.expires), and policy 1")

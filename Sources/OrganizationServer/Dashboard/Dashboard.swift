@@ -122,7 +122,7 @@ struct Dashboard: Sendable {
             case .see(let address, let message): return see(address, message: message)
             }
         } catch {
-            let problem = Answers.problem(of: error, context)
+            let problem = Answers(services: services).problem(of: error, context)
             var response = render(Self.page(about: problem), visit)
             response.headers.append(contentsOf: problem.headers)
             return response

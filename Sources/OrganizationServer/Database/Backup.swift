@@ -19,7 +19,15 @@ enum Backup {
         var reading = Configuration()
         reading.readonly = true
         reading.busyMode = .timeout(5)
-        try copy(DatabaseQueue(path: data.database, configuration: reading), to: file)
+        do {
+            try copy(DatabaseQueue(path: data.database, configuration: reading), to: file)
+        } catch let error as DatabaseError {
+            guard let fault = StorageFault(error) else { throw error }
+            guard fault != .full else {
+                throw DataDirectory.Fault(description: "there is no space left for \"\(file)\"; make space")
+            }
+            throw DataDirectory.Fault(description: fault.description(of: data))
+        }
     }
 
     /// Puts a copy in the place of the database of a server that does not run.

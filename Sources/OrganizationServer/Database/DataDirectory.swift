@@ -51,10 +51,35 @@ struct DataDirectory: Sendable {
         guard FileManager.default.fileExists(atPath: database) else {
             throw Fault(description: "there is no server in \"\(path)\"; make one with docker-ram-server init")
         }
+        // SQLite would take it for a database in which there is nothing yet.
+        guard try databaseSize() > 0 else { throw Fault(description: damaged("is empty")) }
         let mode = try? FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
         guard let mode, mode & 0o077 == 0 else {
             throw Fault(description: "others can look into \"\(path)\"; chmod 700 it")
         }
+    }
+
+    /// How long the file of the database is, in bytes.
+    ///
+    /// - Returns: the length.
+    /// - Throws: ``Fault``; also if it is no file.
+    func databaseSize() throws(Fault) -> Int {
+        let file = (database as NSString).resolvingSymlinksInPath
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: file),
+            let size = attributes[.size] as? Int
+        else { throw Fault(description: "cannot look at \"\(database)\"") }
+        guard attributes[.type] as? FileAttributeType == .typeRegular else {
+            throw Fault(description: damaged("is no file"))
+        }
+        return size
+    }
+
+    /// Says that the database is not one any more.
+    ///
+    /// - Parameter words: what it is.
+    /// - Returns: a sentence that says what to do, too.
+    func damaged(_ words: String) -> String {
+        "\"\(database)\" \(words); restore a copy: docker-ram-server restore --data \(path) FILE"
     }
 
     /// Keeps others from serving, restoring or making the same directory, for as long as the process lives.

@@ -8,10 +8,10 @@ struct Store: Sendable {
     /// The writer; there is one at a time, and readers do not wait for it.
     let database: any DatabaseWriter
 
-    /// Opens a database, and brings it to the newest schema.
+    /// Opens a database, and brings it to the newest schema; see ``init(of:)`` for one that has to be there.
     ///
     /// - Parameter path: its file; made if it is not there.
-    /// - Throws: what SQLite says, also when the schema is newer than the program's.
+    /// - Throws: what SQLite says.
     init(path: String) throws {
         var configuration = Configuration()
         configuration.foreignKeysEnabled = true
@@ -26,6 +26,60 @@ struct Store: Sendable {
             try database.execute(sql: "PRAGMA synchronous = FULL")
         }
         try self.init(pool)
+    }
+
+    /// Opens the database of a server that was made before: nothing is made in its place, and nothing is written to one that
+    /// is damaged or newer than the program.
+    ///
+    /// - Parameter data: the server's directory.
+    /// - Throws: ``DataDirectory/Fault`` with what is wrong and what to do.
+    init(of data: DataDirectory) throws {
+        do {
+            let fault = try Self.fault(of: data.database)
+            guard fault == nil else { throw StorageFault.damaged(fault ?? "") }
+            try self.init(path: data.database)
+        } catch let error as DatabaseError {
+            guard let fault = StorageFault(error) else { throw error }
+            throw DataDirectory.Fault(description: fault.description(of: data))
+        } catch let fault as StorageFault {
+            throw DataDirectory.Fault(description: fault.description(of: data))
+        }
+    }
+
+    /// The longest database that is looked through before the server serves; a longer one is looked through meanwhile.
+    static let longestLook = 256 << 20
+
+    private static func fault(of path: String) throws -> String? {
+        var reading = Configuration()
+        reading.readonly = true
+        reading.busyMode = .timeout(5)
+        let database = try DatabaseQueue(path: path, configuration: reading)
+        defer { try? database.close() }
+        return try database.read { database in
+            let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
+            let size = try Int.fetchOne(database, sql: "PRAGMA page_size") ?? 0
+            if pages * size <= longestLook, let damage = try damage(database) { return damage }
+            guard try !Schema.migrator.hasBeenSuperseded(database) else { throw StorageFault.newer }
+            guard try database.tableExists("organization"),
+                try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM organization)") ?? false
+            else { return "it holds no organization" }
+            return nil
+        }
+    }
+
+    /// Looks the whole database through, which takes seconds for each gigabyte; others read and write meanwhile.
+    ///
+    /// - Returns: what is wrong with it; `nil` if nothing is.
+    /// - Throws: what SQLite says.
+    func damage() async throws -> String? {
+        try await database.read { try Self.damage($0) }
+    }
+
+    private static func damage(_ database: Database) throws -> String? {
+        let answer = try String.fetchOne(database, sql: "PRAGMA quick_check(1)")
+        guard answer != "ok" else { return nil }
+        // Before the last line is only in which database.
+        return answer?.split(whereSeparator: \.isNewline).last.map(String.init) ?? "no answer"
     }
 
     /// A database in memory, for tests.

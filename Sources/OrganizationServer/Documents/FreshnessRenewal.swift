@@ -2,7 +2,7 @@ import RegistryAccess
 import Logging
 import SignedPolicy
 
-/// Keeps freshness documents from ending, and old reports from staying, while the server runs.
+/// Keeps freshness documents from ending while the server runs.
 struct FreshnessRenewal: Sendable {
     /// What makes the documents.
     let publisher: Publisher
@@ -39,7 +39,6 @@ struct FreshnessRenewal: Sendable {
                     metadata: ["organization": "\(organization)", "ends": "\(end)"]
                 )
             }
-            try await publisher.store.removeOldReports(at: publisher.now())
             for checkpoint in try await publisher.makeDailyCheckpoints() {
                 // Whoever keeps the log elsewhere keeps this with it.
                 logger.notice(

@@ -282,16 +282,19 @@ extension Store {
         let row = try Row.fetchOne(
             database,
             sql: """
-                SELECT refreshSeconds, validitySeconds, sequence, issued, envelope
+                SELECT refreshSeconds, validitySeconds, sequence, issued, expires - issued AS lastLifetime, envelope
                 FROM organization LEFT JOIN freshness ON organization = name WHERE name = ?
                 """,
             arguments: [organization]
         )
         guard let row else { throw ServerFileError("there is no organization \"\(organization)\"") }
         let previous: Data? = row["envelope"]
-        // Machines accept none that was made before the one they have, even if the clock was set back.
-        let issued = Instant(seconds: max(now.seconds, row["issued"] ?? now.seconds))
         let (lifetime, refreshSeconds): (Int64, Int) = (row["validitySeconds"], row["refreshSeconds"])
+        let last: Int64 = row["issued"] ?? now.seconds
+        // Machines accept none that was made before the one they have, even if the clock was set back. But one that lies
+        // further ahead than a document lives was made by a clock that was wrong: no machine has accepted it.
+        let isFromWrongClock = last - now.seconds > (row["lastLifetime"] ?? lifetime)
+        let issued = isFromWrongClock ? now : max(now, Instant(seconds: last))
         let sequence = (row["sequence"] ?? 0) + 1
         let document: FreshnessDocument
         if let policy {

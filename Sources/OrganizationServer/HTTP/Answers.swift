@@ -1,4 +1,5 @@
 import RegistryAccess
+import GRDB
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -23,11 +24,15 @@ struct Answers: RouterMiddleware {
         let start = ContinuousClock.now
         var response: Response
         do {
+            // What is damaged is not written to; it is read as far as that goes.
+            if let damage = services.health.damage, request.method != .get, request.method != .head {
+                throw StorageFault.damaged(damage).problem
+            }
             response = try await next(request, context)
         } catch let refusal as GrantRefusal {
             response = refusal.response(from: request, context: context)
         } catch {
-            response = try Self.problem(of: error, context).response(from: request, context: context)
+            response = try problem(of: error, context).response(from: request, context: context)
         }
         addHeaders(to: &response)
         if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = context.id.description }
@@ -56,13 +61,15 @@ struct Answers: RouterMiddleware {
     ///   - error: the error; one that nobody foresaw is logged.
     ///   - context: where it came up.
     /// - Returns: the problem.
-    static func problem(of error: any Error, _ context: ServerContext) -> Problem {
+    func problem(of error: any Error, _ context: ServerContext) -> Problem {
         switch error {
         case var problem as Problem:
             if problem.status.code >= 500 {
                 problem.members.append(JSONMember("request", .string(context.id.description)))
             }
             return problem
+        case let error as DatabaseError where StorageFault(error) != nil:
+            return problem(of: StorageFault(error) ?? .busy, error, context)
         case let error as any HTTPResponseError:
             switch error.status {
             case .notFound: return Problem(.notFound, .notFound, "there is nothing here")
@@ -80,6 +87,16 @@ struct Answers: RouterMiddleware {
             problem.members = [JSONMember("request", .string(context.id.description))]
             return problem
         }
+    }
+
+    private func problem(of fault: StorageFault, _ error: DatabaseError, _ context: ServerContext) -> Problem {
+        if case .damaged(let words) = fault, services.health.note(words) {
+            context.logger.critical(
+                "THE DATABASE IS DAMAGED; nothing is written any more; stop the server and restore a copy"
+            )
+        }
+        context.logger.error("cannot use the database", metadata: ["error": "\(error)"])
+        return fault.problem
     }
 
     /// The fields of facts about browsers; a route that needs another value has set it already.

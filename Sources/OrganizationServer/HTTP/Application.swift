@@ -10,6 +10,8 @@ struct Services: Sendable {
     let store: Store
     /// What the server's file and command line say.
     let settings: ServerSettings
+    /// Whether the database is damaged.
+    let health = StorageHealth()
     /// The time.
     let now: @Sendable () -> Instant
     /// Who waits for changes.
@@ -63,7 +65,7 @@ struct Services: Sendable {
         store.database.add(transactionObserver: CommitTimes(metrics), extent: .databaseLifetime)
         signTicket = { [publisher] ticket in try await publisher.sign(ticket) }
         sessionState = { device, organization in
-            try await store.sessionState(device: device, in: organization, at: now())
+            try await store.sessionState(device: device, in: organization)
         }
     }
 }
@@ -95,11 +97,14 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
 
 /// Whether the server can do its work: 503 tells a proxy to ask another, or to wait.
 private func readiness(_ services: Services, _ context: ServerContext) async throws -> String {
+    if let damage = services.health.damage { throw StorageFault.damaged(damage).problem }
     do {
         guard try await services.store.hasOrganization() else { throw Problem.notReady }
         return "ready\n"
     } catch let problem as Problem {
         throw problem
+    } catch let error as DatabaseError where StorageFault(error) != nil {
+        throw error
     } catch {
         context.logger.error("cannot read the database", metadata: ["error": "\(error)"])
         throw Problem.notReady

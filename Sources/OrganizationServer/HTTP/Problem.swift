@@ -23,6 +23,8 @@ struct Problem: Error, HTTPResponseError {
         case locksOut = "locks_out"
         case enrollmentRefused = "enrollment_refused"
         case providerFault = "provider_fault"
+        case storageFull = "storage_full"
+        case storageFault = "storage_fault"
     }
 
     /// Nobody in particular asks for what only some may have.

@@ -153,5 +153,17 @@ extension Schema {
             ALTER TABLE organization ADD COLUMN devicesFull INTEGER;
             """
         ),
+        (
+            "freshness documents of a clock that was far ahead are left behind",
+            """
+            DROP TRIGGER freshnessLeadsForward;
+            -- Only what was made further ahead than it lives is followed by something that was made before.
+            CREATE TRIGGER freshnessLeadsForward BEFORE UPDATE ON freshness
+            WHEN NEW.sequence <> OLD.sequence + 1
+                OR (NEW.issued < OLD.issued AND OLD.issued - NEW.issued <= OLD.expires - OLD.issued)
+                OR NEW.rootVersion < OLD.rootVersion OR NEW.policyVersion < OLD.policyVersion
+            BEGIN SELECT RAISE(ABORT, 'freshness leads forward'); END;
+            """
+        ),
     ]
 }

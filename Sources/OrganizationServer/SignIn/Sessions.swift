@@ -83,6 +83,8 @@ extension Session {
     /// How long a session goes on at most.
     static let longestSeconds: Int64 = 90 * 86_400
     /// How long the refresh token before the newest is taken once more: the answer with the newest may have been lost.
+    ///
+    /// A machine shows the secret of its device too, and may have been off since: there it is taken until the newest is used.
     static let lostAnswerSeconds: Int64 = 300
 }
 
@@ -178,9 +180,12 @@ extension Store {
                 database,
                 sql: """
                     SELECT * FROM session
-                    WHERE refresh = :digest OR (earlierRefresh = :digest AND refreshed > :earliest)
+                    WHERE refresh = :digest
+                        OR (earlierRefresh = :digest AND (refreshed > :earliest OR device = :device))
                     """,
-                arguments: ["digest": token.digest, "earliest": (now + -Session.lostAnswerSeconds).seconds]
+                arguments: [
+                    "digest": token.digest, "earliest": (now + -Session.lostAnswerSeconds).seconds, "device": device,
+                ]
             )
             guard let row else { return .failure(try Self.endReused(token, at: now, database)) }
             let session = Session(row)
@@ -327,18 +332,18 @@ extension Store {
     /// - Parameters:
     ///   - device: the device's id.
     ///   - organization: its organization.
-    ///   - now: the time.
-    /// - Returns: the state of the newest session.
+    /// - Returns: the state of the newest session. One that nobody has ended is active: whether its time is over, the machine
+    ///   knows by its ticket, and learns when it goes on with the session; a clock that is wrong here ends none.
     /// - Throws: what SQLite says.
-    func sessionState(device: String, in organization: String, at now: Instant) async throws -> SessionState {
+    func sessionState(device: String, in organization: String) async throws -> SessionState {
         try await database.read { database in
             let row = try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT ended IS NULL AND expires > ? AS isActive FROM session
+                    SELECT ended IS NULL AS isActive FROM session
                     WHERE organization = ? AND device = ? ORDER BY number DESC LIMIT 1
                     """,
-                arguments: [now.seconds, organization, device]
+                arguments: [organization, device]
             )
             guard let row else { return .none }
             return row["isActive"] ? .active : .ended
