@@ -86,7 +86,7 @@ enum ReportLoad {
         Benchmarks.note("\(count) reports of one machine with \(size) refusals in each")
         var seconds: [Double] = []
         for index in 0..<count {
-            let text = body(device: device.id, batch: "full-\(index)", refusals: size)
+            let text = body(device: device.id, batch: "full-batch-\(index)", refusals: size)
             let report = try StrictJSON.parse(Array(text.utf8), limits: StrictJSON.Limits(bytes: 1 << 20))
             let start = ContinuousClock.now
             try await server.owner.send(report: report, from: device)

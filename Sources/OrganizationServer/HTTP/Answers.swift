@@ -29,17 +29,47 @@ struct Answers: RouterMiddleware {
         } catch {
             response = try problem(of: error, context).response(from: request, context: context)
         }
-        addHeaders(to: &response)
-        let duration = ContinuousClock.now - start
-        context.logger.info(
-            "answered",
-            metadata: [
-                "method": "\(request.method.rawValue)", "route": "\(context.endpointPath ?? "none")",
-                "status": "\(response.status.code)", "address": "\(context.address)",
-                "milliseconds": "\(duration / .milliseconds(1))",
-            ]
+        Self.addHeaders(to: &response, isSecure: services.settings.publicAddress.isSecure)
+        Self.note(
+            method: request.method,
+            route: context.endpointPath ?? "none",
+            status: response.status,
+            address: context.address,
+            since: start,
+            context.logger
         )
         return response
+    }
+
+    /// Logs that something was answered; what machines ask all the time is for who looks for a fault.
+    ///
+    /// - Parameters:
+    ///   - method: what was to be done.
+    ///   - route: the pattern of the route.
+    ///   - status: how it went.
+    ///   - address: who asked.
+    ///   - start: when.
+    ///   - logger: where it is logged.
+    static func note(
+        method: HTTPRequest.Method,
+        route: String,
+        status: HTTPResponse.Status,
+        address: String,
+        since start: ContinuousClock.Instant,
+        _ logger: Logger
+    ) {
+        let isPoll = route.hasSuffix("/changes") || route.contains("/documents/")
+        let level: Logger.Level = isPoll && status.code < 500 ? .debug : .info
+        guard logger.logLevel <= level else { return }
+        let duration = ContinuousClock.now - start
+        logger.log(
+            level: level,
+            "answered",
+            metadata: [
+                "method": "\(method.rawValue)", "route": "\(route)", "status": "\(status.code)",
+                "address": "\(address)", "milliseconds": "\(duration / .milliseconds(1))",
+            ]
+        )
     }
 
     private func problem(of error: any Error, _ context: ServerContext) -> Problem {
@@ -63,23 +93,39 @@ struct Answers: RouterMiddleware {
     }
 
     /// The fields of facts about browsers; a route that needs another value has set it already.
-    private func addHeaders(to response: inout Response) {
-        var fields = [
-            ("Content-Security-Policy", Self.contentSecurityPolicy),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
-            ("Cache-Control", "no-store"),
-        ]
-        if services.settings.publicAddress.isSecure {
-            fields.append(("Strict-Transport-Security", "max-age=31536000"))
+    ///
+    /// - Parameters:
+    ///   - response: the answer.
+    ///   - isSecure: whether browsers come over TLS.
+    static func addHeaders(to response: inout Response, isSecure: Bool) {
+        for field in isSecure ? secureFields : fields where !response.headers.contains(field.name) {
+            response.headers.append(field)
         }
-        for (name, value) in fields {
-            guard let name = HTTPField.Name(name), response.headers[name] == nil else { continue }
-            response.headers[name] = value
-        }
+    }
+
+    /// What ``addHeaders(to:isSecure:)`` adds to an answer that says itself how it may be cached.
+    ///
+    /// - Parameter isSecure: whether browsers come over TLS.
+    /// - Returns: the fields.
+    static func headers(isSecure: Bool) -> HTTPFields { isSecure ? secureHeaders : plainHeaders }
+
+    private static let plainHeaders = HTTPFields(fields.filter { $0.name != .cacheControl })
+    private static let secureHeaders = HTTPFields(secureFields.filter { $0.name != .cacheControl })
+
+    private static let fields = fields([
+        ("Content-Security-Policy", contentSecurityPolicy),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+        ("Cache-Control", "no-store"),
+    ])
+
+    private static let secureFields = fields + fields([("Strict-Transport-Security", "max-age=31536000")])
+
+    private static func fields(_ pairs: [(name: String, value: String)]) -> [HTTPField] {
+        pairs.compactMap { pair in HTTPField.Name(pair.name).map { HTTPField(name: $0, value: pair.value) } }
     }
 
     static let contentSecurityPolicy = [
