@@ -4,7 +4,7 @@ import TestSupport
 /// Measures docker-ram side by side with what it takes the place of, and prints one table.
 ///
 /// `Tests/Benchmarks/run` builds the release programs and runs this; `Tests/Benchmarks/run proxy` measures only the
-/// egress proxy.
+/// egress proxy, `Tests/Benchmarks/run server` only the organization's server.
 @main
 enum Benchmarks {
     static func main() async throws {
@@ -18,6 +18,11 @@ enum Benchmarks {
             print(try EgressDecisions.measure(rules: rules).line)
             return
         }
+        if arguments.first == "follow" || arguments.first == "report" {
+            let machines = try MachinesProcess.Arguments(Array(arguments.dropFirst()))
+            try await arguments.first == "follow" ? OrganizationScale.follow(machines) : ReportLoad.report(machines)
+            return
+        }
         var table = Table()
         switch arguments.first {
         case nil:
@@ -28,10 +33,13 @@ enum Benchmarks {
             try await dockerPs(&table)
             try await EgressProxyBenchmark.run(&table)
             try await EgressProxyPullBenchmark.run(&table)
+            try await server(&table)
+        case "server" where arguments.count == 2: try await server(&table, only: arguments.last)
+        case "server": try await server(&table)
         case "proxy": try await EgressProxyBenchmark.run(&table)
         case "pull": try await EgressProxyPullBenchmark.run(&table)
         default:
-            note("there are only \"proxy\" and \"pull\" to be measured alone")
+            note("there are only \"proxy\", \"pull\" and \"server\" to be measured alone")
             exit(64)
         }
         print(table.text)
@@ -39,6 +47,15 @@ enum Benchmarks {
             note("a budget was missed")
             exit(1)
         }
+    }
+
+    /// The server of an organization, or one part of its measurements.
+    private static func server(_ table: inout Table, only part: String? = nil) async throws {
+        let parts: [(String, (inout Table) async throws -> Void)] = [
+            ("machines", OrganizationScale.run), ("polls", DocumentPolls.run), ("reports", ReportLoad.run),
+            ("rules", LongPolicy.run),
+        ]
+        for (name, run) in parts where part == nil || part == name { try await run(&table) }
     }
 
     static func note(_ text: String) {

@@ -273,6 +273,35 @@ struct DeviceTests {
     // MARK: - What owners see
 
     @Test
+    func `a poll is seen at once, and written down later`() async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            let (registered, key) = (server.time.now, "SELECT lastSeen FROM device WHERE id = ?")
+            func shown() async throws -> String? {
+                let devices = try await server.ask(.get, "devices", by: "auditor").json().value(named: "devices")
+                return devices?.elements?.first?.value(named: "lastSeen")?.text
+            }
+            func written() async throws -> Int64? {
+                try await server.store.database.read { try Int64.fetchOne($0, sql: key, arguments: [device.id]) }
+            }
+            for wait: Int64 in [10, 1000] {
+                server.time.pass(wait)
+                _ = try await server.changes(device)
+                #expect(try await shown() == server.time.now.description)
+            }
+            #expect(try await written() == registered.seconds)
+            try await server.services.lastSeen.write(to: server.store)
+            #expect(try await written() == server.time.now.seconds)
+            #expect(try await shown() == server.time.now.description)
+            // One that is taken out meanwhile is no fault.
+            _ = try await server.changes(device)
+            #expect(try await server.ask(.delete, "devices/\(device.id)", by: "owner").status == .noContent)
+            try await server.services.lastSeen.write(to: server.store)
+            #expect(try await shown() == nil)
+        }
+    }
+
+    @Test
     func `owners see how devices do`() async throws {
         try await RunningServer.with { server in
             var ids: [String: String] = [:]
@@ -293,6 +322,7 @@ struct DeviceTests {
                 )
                 #expect(answer.status == .noContent, "\(answer.text)")
             }
+            try await server.services.lastSeen.write(to: server.store)
             try await server.store.database.write { database in
                 try database.execute(sql: "UPDATE device SET lastSeen = lastSeen - 90000 WHERE name = 'silent'")
             }

@@ -92,6 +92,13 @@ struct Serve: AsyncParsableCommand {
                 keys: SigningKeys(directory: directory.keys),
                 now: { .now }
             )
+            let machines = try await services.store.deviceCount()
+            if machines > mostConnections {
+                logger.warning(
+                    "not all machines can be connected at the same time; raise the limit of open files (LimitNOFILE)",
+                    metadata: ["machines": "\(machines)", "connections": "\(mostConnections)"]
+                )
+            }
             // Services end in the reverse order: whoever waits for a change is let go first, or the server would wait for
             // them.
             let group = ServiceGroup(
@@ -103,6 +110,7 @@ struct Serve: AsyncParsableCommand {
                             isNeeded: try directory.databaseSize() > Store.longestLook,
                             logger: logger
                         ),
+                        KeepLastSeen(services: services, logger: logger),
                         Renewal(
                             renewal: FreshnessRenewal(
                                 publisher: services.publisher,
@@ -138,7 +146,7 @@ struct Serve: AsyncParsableCommand {
         }
         return Application(
             router: makeRouter(services),
-            server: try server(),
+            server: try server(services),
             configuration: ApplicationConfiguration(
                 address: .hostname(host, port: port),
                 backlog: 4096,
@@ -157,18 +165,8 @@ struct Serve: AsyncParsableCommand {
         )
     }
 
-    private func server() throws -> HTTPServerBuilder {
-        let plain = HTTPServerBuilder.http1(
-            configuration: .init(
-                idleTimeout: .seconds(75),
-                httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: 16 << 10,
-                    maxHeaderListSize: 32 << 10,
-                    maxHeaderFieldCount: 100
-                )
-            )
-        )
-        guard let tlsCertificate, let tlsKey else { return plain }
+    private func server(_ services: Services) throws -> HTTPServerBuilder {
+        guard let tlsCertificate, let tlsKey else { return try makeServer(services) }
         do {
             let chain = try NIOSSLCertificate.fromPEMFile(tlsCertificate)
             let key = try NIOSSLPrivateKey(file: tlsKey, format: .pem)
@@ -178,7 +176,7 @@ struct Serve: AsyncParsableCommand {
             )
             configuration.minimumTLSVersion = .tlsv12
             configuration.applicationProtocols = ["http/1.1"]
-            return try .tls(plain, tlsConfiguration: configuration)
+            return try makeServer(services, tls: configuration)
         } catch {
             throw DataDirectory.Fault(
                 description: "cannot use \"\(tlsCertificate)\" with \"\(tlsKey)\": \(error); both are PEM files"
@@ -204,6 +202,26 @@ private struct Renewal: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown { await renewal.run() }
+    }
+}
+
+/// Writes down every minute, and when the server stops, when devices were heard of.
+private struct KeepLastSeen: Service {
+    let services: Services
+    let logger: Logger
+
+    func run() async throws {
+        var goesOn = true
+        while goesOn {
+            // It ends with the shutdown, which is no fault.
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(60)) }
+            goesOn = !Task.isShuttingDownGracefully && !Task.isCancelled
+            do {
+                try await services.lastSeen.write(to: services.store)
+            } catch {
+                logger.error("cannot write when devices were heard of", metadata: ["error": "\(error)"])
+            }
+        }
     }
 }
 

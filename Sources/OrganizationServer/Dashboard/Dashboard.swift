@@ -311,15 +311,3 @@ struct Dashboard: Sendable {
         return text
     }
 }
-
-extension Problem {
-    /// A form that another site sent, or a page of an earlier session.
-    static var foreignForm: Problem {
-        Problem(
-            .forbidden,
-            .forbidden,
-            "this form did not come from a page of your session, so nothing was done",
-            hint: "go back, load the page anew and try again; the browser must accept cookies"
-        )
-    }
-}

@@ -10,8 +10,18 @@
 /// }
 /// ```
 actor ChangeFeed {
+    private struct Waiter {
+        let continuation: CheckedContinuation<Void, Never>
+        let end: ContinuousClock.Instant
+    }
+
+    /// How long two looks are apart at least.
+    private static let grain = Duration.milliseconds(100)
+
     private var counts: [String: UInt64] = [:]
-    private var waiting: [String: [UInt64: CheckedContinuation<Void, Never>]] = [:]
+    private var waiting: [String: [UInt64: Waiter]] = [:]
+    /// When those are looked for whose time is over; one for all of them, for there are thousands.
+    private var alarm: (task: Task<Void, Never>, time: ContinuousClock.Instant)?
     private var lastWaiter: UInt64 = 0
     private var isFinished = false
 
@@ -35,6 +45,7 @@ actor ChangeFeed {
     /// Wakes everybody, and lets nobody wait any more: the server stops.
     func finish() {
         isFinished = true
+        alarm?.task.cancel()
         for organization in waiting.keys { wakeAll(of: organization) }
     }
 
@@ -49,26 +60,51 @@ actor ChangeFeed {
         guard count(of: organization) == seen, deadline > .zero, !isFinished else { return count(of: organization) }
         lastWaiter += 1
         let waiter = lastWaiter
-        let timer = Task {
-            guard (try? await Task.sleep(for: deadline)) != nil else { return }
-            self.wake(waiter, of: organization)
-        }
+        let end = ContinuousClock.now + deadline
+        setAlarm(at: end)
         await withTaskCancellationHandler {
             // No other call of this actor runs before the continuation is kept, so none can miss it.
-            await withCheckedContinuation { waiting[organization, default: [:]][waiter] = $0 }
+            await withCheckedContinuation {
+                waiting[organization, default: [:]][waiter] = Waiter(continuation: $0, end: end)
+            }
         } onCancel: {
             Task { await self.wake(waiter, of: organization) }
         }
-        timer.cancel()
         return count(of: organization)
     }
 
     private func wake(_ waiter: UInt64, of organization: String) {
-        waiting[organization]?.removeValue(forKey: waiter)?.resume()
+        waiting[organization]?.removeValue(forKey: waiter)?.continuation.resume()
         if waiting[organization]?.isEmpty ?? false { waiting[organization] = nil }
     }
 
     private func wakeAll(of organization: String) {
-        for continuation in (waiting.removeValue(forKey: organization) ?? [:]).values { continuation.resume() }
+        for waiter in (waiting.removeValue(forKey: organization) ?? [:]).values { waiter.continuation.resume() }
+    }
+
+    private func setAlarm(at time: ContinuousClock.Instant) {
+        guard alarm.map({ time < $0.time }) ?? true else { return }
+        alarm?.task.cancel()
+        let task = Task {
+            guard (try? await Task.sleep(until: time, clock: .continuous)) != nil else { return }
+            self.wakeOverdue()
+        }
+        alarm = (task, time)
+    }
+
+    private func wakeOverdue() {
+        alarm = nil
+        let now = ContinuousClock.now
+        var next: ContinuousClock.Instant?
+        for (organization, waiters) in waiting {
+            for (waiter, state) in waiters {
+                if state.end <= now {
+                    wake(waiter, of: organization)
+                } else {
+                    next = min(next ?? state.end, state.end)
+                }
+            }
+        }
+        if let next { setAlarm(at: max(next, now + Self.grain)) }
     }
 }

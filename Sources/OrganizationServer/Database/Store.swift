@@ -7,6 +7,10 @@ import GRDB
 struct Store: Sendable {
     /// The writer; there is one at a time, and readers do not wait for it.
     let database: any DatabaseWriter
+    /// Short questions that come by the thousand.
+    let reads: SharedTransactions
+    /// Short changes that come by the thousand.
+    let writes: SharedTransactions
 
     /// Opens a database, and brings it to the newest schema; see ``init(of:)`` for one that has to be there.
     ///
@@ -89,6 +93,8 @@ struct Store: Sendable {
 
     private init(_ database: any DatabaseWriter) throws {
         self.database = database
+        reads = .reading(database)
+        writes = .writing(database)
         try Schema.migrator.migrate(database)
     }
 

@@ -120,9 +120,10 @@ private func waitForChange(
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
         let seen = await services.changes.count(of: organization)
-        guard let teams = try await services.store.noteDevice(device, in: organization, at: services.now()) else {
+        guard let teams = try await services.store.teamChanges(seenBy: device, in: organization) else {
             throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
         }
+        services.lastSeen.note(device, in: organization, at: services.now())
         let session = try await services.sessionState(device, organization)
         let sequence = try await services.publisher.served.newest(of: organization)?.sequence ?? 0
         let cursor = "\(sequence)-\(teams)-\(session.rawValue)"
@@ -157,7 +158,8 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
     let newest = try await services.publisher.served.newest(of: organization)?.policyVersion ?? 0
     let patience = try await services.store.settings(of: organization).validitySeconds
     var list: [JSONValue] = []
-    for device in devices {
+    for var device in devices {
+        device.lastSeen = services.lastSeen.time(of: device.id, in: organization) ?? device.lastSeen
         let session = try await services.sessionState(device.id, organization)
         let limits = StrictJSON.Limits(bytes: 1 << 20)
         let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: limits) }
@@ -199,7 +201,7 @@ extension Device {
     ///   - now: the time.
     /// - Returns: the state.
     func state(newest: Int, patience: Int64, at now: Instant) -> State {
-        guard let lastSeen, now - lastSeen < patience + Self.lastSeenGrain else { return .silent }
+        guard let lastSeen, now - lastSeen < patience + Self.pollGrain else { return .silent }
         guard let policyVersion else { return .new }
         return policyVersion == newest ? .current : .behind
     }

@@ -12,8 +12,8 @@ struct Device: Sendable {
     let name: String
     /// When it registered.
     let created: Instant
-    /// When it was heard of last, give or take ``lastSeenGrain`` seconds.
-    let lastSeen: Instant?
+    /// When it was heard of last.
+    var lastSeen: Instant?
     /// What it said of itself last, as JSON.
     let status: String?
     /// When it said so.
@@ -24,8 +24,8 @@ struct Device: Sendable {
     /// After how many seconds a device that was never seen again may make room for others.
     static let forgottenSeconds: Int64 = 30 * 86_400
 
-    /// Not every poll is written down.
-    static let lastSeenGrain: Int64 = 300
+    /// A device that is there need not say so more often.
+    static let pollGrain: Int64 = 300
 
     /// A device with its status as the database has them.
     init(_ row: Row) {
@@ -54,13 +54,20 @@ extension Store {
     /// - Returns: the device; `nil` if it is unknown.
     /// - Throws: what SQLite says.
     func device(showing token: OpaqueToken) async throws -> Caller? {
-        try await database.read { database in
+        try await reads.run { database in
             try Row.fetchOne(
-                database,
-                sql: "SELECT organization, id FROM device WHERE digest = ?",
+                database.cachedStatement(sql: "SELECT organization, id FROM device WHERE digest = ?"),
                 arguments: [token.digest]
             ).map { Caller.device(organization: $0["organization"], id: $0["id"]) }
         }
+    }
+
+    /// How many devices all organizations have.
+    ///
+    /// - Returns: the count.
+    /// - Throws: what SQLite says.
+    func deviceCount() async throws -> Int {
+        try await database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM device") ?? 0 }
     }
 
     /// Takes a device in.
@@ -80,7 +87,7 @@ extension Store {
     ) async throws -> (id: String, secret: OpaqueToken) {
         let id = Device.makeID()
         let secret = OpaqueToken(.device)
-        let full = try await database.write { database -> Problem? in
+        let full = try await writes.run { database -> Problem? in
             let row = try Row.fetchOne(
                 database,
                 sql: "SELECT enrollment, maximumDevices FROM organization WHERE name = ?",
@@ -212,35 +219,25 @@ extension Store {
         }
     }
 
-    /// Notes that a device is there, not more often than every ``Device/lastSeenGrain`` seconds.
+    /// How often the teams of an organization have changed, for one of its devices.
     ///
     /// - Parameters:
     ///   - id: which.
     ///   - organization: where.
-    ///   - now: the time.
-    /// - Returns: how often the teams of the organization have changed; `nil` if there is no such device.
+    /// - Returns: the count; `nil` if there is no such device.
     /// - Throws: what SQLite says.
-    func noteDevice(_ id: String, in organization: String, at now: Instant) async throws -> Int? {
-        let found = try await database.read { database in
-            try Row.fetchOne(
-                database,
-                sql: """
-                    SELECT lastSeen, coalesce((SELECT count FROM teamChange WHERE organization = :organization), 0) AS teams
-                    FROM device WHERE organization = :organization AND id = :id
-                    """,
+    func teamChanges(seenBy id: String, in organization: String) async throws -> Int? {
+        try await reads.run { database in
+            try Int.fetchOne(
+                database.cachedStatement(
+                    sql: """
+                        SELECT coalesce((SELECT count FROM teamChange WHERE organization = :organization), 0)
+                        FROM device WHERE organization = :organization AND id = :id
+                        """
+                ),
                 arguments: ["organization": organization, "id": id]
-            ).map { (lastSeen: $0["lastSeen"] as Int64?, teams: $0["teams"] as Int) }
+            )
         }
-        guard let found else { return nil }
-        if found.lastSeen.map({ abs(now.seconds - $0) >= Device.lastSeenGrain }) ?? true {
-            try await database.write { database in
-                try database.execute(
-                    sql: "UPDATE device SET lastSeen = ? WHERE organization = ? AND id = ?",
-                    arguments: [now.seconds, organization, id]
-                )
-            }
-        }
-        return found.teams
     }
 
     /// The devices of an organization in the order of their ids.

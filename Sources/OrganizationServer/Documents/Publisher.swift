@@ -387,6 +387,8 @@ struct Publisher: Sendable {
     /// Lets everybody know that there is something new.
     private func announce(_ organization: String) async {
         served.forget(organization)
+        // Everybody will ask for it; who finds nothing in memory would go to the database.
+        _ = try? await served.newest(of: organization)
         await changes.notify(organization)
     }
 }

@@ -69,6 +69,12 @@ final class ServedDocuments: Sendable {
         return newest
     }
 
+    /// What an organization serves now, if it is in memory.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the documents.
+    func held(of organization: String) -> Newest? { held.withLock { $0.newest[organization] } }
+
     /// The newest policy, read.
     ///
     /// - Parameter organization: whose.

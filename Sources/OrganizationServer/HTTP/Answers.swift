@@ -5,6 +5,19 @@ import Hummingbird
 import Logging
 import NIOCore
 
+/// A request that was answered, as far as that is counted and logged.
+struct Answered: Sendable {
+    /// What the log calls it.
+    let id: String
+    let method: HTTPRequest.Method
+    /// The pattern of its route; `nil` if no route took it.
+    let route: String?
+    let status: HTTPResponse.Status
+    let address: String
+    /// Who asked, if somebody is known by it.
+    let person: String?
+}
+
 /// Stands before every route: makes a problem of every error, sets the header fields that every answer has, and logs.
 ///
 /// What is logged of a request is its method, the pattern of its route, the status, and who asked: neither its path nor its
@@ -34,25 +47,53 @@ struct Answers: RouterMiddleware {
         } catch {
             response = try problem(of: error, context).response(from: request, context: context)
         }
-        addHeaders(to: &response)
+        Self.addHeaders(to: &response, isSecure: services.settings.publicAddress.isSecure)
         if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = context.id.description }
-        let duration = ContinuousClock.now - start
-        services.metrics.answered(
-            request.method.rawValue,
-            context.endpointPath,
-            response.status.code,
-            seconds: duration / .seconds(1)
+        Self.note(
+            Answered(
+                id: context.id.description,
+                method: request.method,
+                route: context.endpointPath,
+                status: response.status,
+                address: context.address,
+                person: context.asker.name
+            ),
+            since: start,
+            services.metrics,
+            context.logger
         )
-        context.logger.info(
+        return response
+    }
+
+    /// Counts and logs what was answered; what machines ask all the time is logged for who looks for a fault.
+    ///
+    /// - Parameters:
+    ///   - answered: what was to be done, and how it went.
+    ///   - start: when.
+    ///   - metrics: where it is counted.
+    ///   - logger: where it is logged.
+    static func note(
+        _ answered: Answered,
+        since start: ContinuousClock.Instant,
+        _ metrics: Metrics,
+        _ logger: Logger
+    ) {
+        let duration = ContinuousClock.now - start
+        let method = answered.method.rawValue
+        metrics.answered(method, answered.route, answered.status.code, seconds: duration / .seconds(1))
+        let isPoll = answered.route.map { $0.hasSuffix("/changes") || $0.contains("/documents/") } ?? false
+        let level: Logger.Level = isPoll && answered.status.code < 500 ? .debug : .info
+        guard logger.logLevel <= level else { return }
+        logger.log(
+            level: level,
             "answered",
             metadata: [
-                "request": "\(context.id)", "method": "\(Metrics.method(request.method.rawValue))",
-                "route": "\(context.endpointPath ?? "none")", "status": "\(response.status.code)",
-                "address": "\(context.address)", "person": "\(context.asker.name ?? "-")",
+                "request": "\(answered.id)", "method": "\(Metrics.method(method))",
+                "route": "\(answered.route ?? "none")", "status": "\(answered.status.code)",
+                "address": "\(answered.address)", "person": "\(answered.person ?? "-")",
                 "milliseconds": "\(duration / .milliseconds(1))",
             ]
         )
-        return response
     }
 
     /// What is said of an error.
@@ -100,23 +141,39 @@ struct Answers: RouterMiddleware {
     }
 
     /// The fields of facts about browsers; a route that needs another value has set it already.
-    private func addHeaders(to response: inout Response) {
-        var fields = [
-            ("Content-Security-Policy", Self.contentSecurityPolicy),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
-            ("Cache-Control", "no-store"),
-        ]
-        if services.settings.publicAddress.isSecure {
-            fields.append(("Strict-Transport-Security", "max-age=31536000"))
+    ///
+    /// - Parameters:
+    ///   - response: the answer.
+    ///   - isSecure: whether browsers come over TLS.
+    static func addHeaders(to response: inout Response, isSecure: Bool) {
+        for field in isSecure ? secureFields : fields where !response.headers.contains(field.name) {
+            response.headers.append(field)
         }
-        for (name, value) in fields {
-            guard let name = HTTPField.Name(name), response.headers[name] == nil else { continue }
-            response.headers[name] = value
-        }
+    }
+
+    /// What ``addHeaders(to:isSecure:)`` adds to an answer that says itself how it may be cached.
+    ///
+    /// - Parameter isSecure: whether browsers come over TLS.
+    /// - Returns: the fields.
+    static func headers(isSecure: Bool) -> HTTPFields { isSecure ? secureHeaders : plainHeaders }
+
+    private static let plainHeaders = HTTPFields(fields.filter { $0.name != .cacheControl })
+    private static let secureHeaders = HTTPFields(secureFields.filter { $0.name != .cacheControl })
+
+    private static let fields = fields([
+        ("Content-Security-Policy", contentSecurityPolicy),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+        ("Cache-Control", "no-store"),
+    ])
+
+    private static let secureFields = fields + fields([("Strict-Transport-Security", "max-age=31536000")])
+
+    private static func fields(_ pairs: [(name: String, value: String)]) -> [HTTPField] {
+        pairs.compactMap { pair in HTTPField.Name(pair.name).map { HTTPField(name: $0, value: pair.value) } }
     }
 
     static let contentSecurityPolicy = [

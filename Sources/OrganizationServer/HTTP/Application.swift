@@ -1,6 +1,9 @@
 import GRDB
 import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
 import Logging
+import NIOSSL
 import RegistryAccess
 import SignedPolicy
 
@@ -16,6 +19,8 @@ struct Services: Sendable {
     let now: @Sendable () -> Instant
     /// Who waits for changes.
     let changes: ChangeFeed
+    /// When devices were heard of.
+    let lastSeen = LastSeen()
     /// Hashes of passwords.
     let passwords: Passwords
     /// How often things may be tried.
@@ -67,6 +72,32 @@ struct Services: Sendable {
         sessionState = { device, organization in
             try await store.sessionState(device: device, in: organization)
         }
+    }
+}
+
+/// What makes the connections of the server.
+///
+/// - Parameters:
+///   - services: what the parts of the server share.
+///   - tls: its certificate and key; `nil` if it does without TLS.
+/// - Returns: the builder.
+/// - Throws: if the certificate and the key are of no use.
+func makeServer(_ services: Services, tls: TLSConfiguration? = nil) throws -> HTTPServerBuilder {
+    let configuration = HTTP1Channel.Configuration(
+        idleTimeout: .seconds(75),
+        httpDecoderConfiguration: .init(
+            maxHeaderFieldSize: 16 << 10,
+            maxHeaderListSize: 32 << 10,
+            maxHeaderFieldCount: 100
+        )
+    )
+    // Tried here, where a fault can be told well.
+    if let tls { _ = try NIOSSLContext(configuration: tls) }
+    return HTTPServerBuilder { responder in
+        let http = HTTP1Channel(responder: responder, configuration: configuration)
+        let documents = DocumentChannel(base: http, services: services)
+        guard let tls else { return documents }
+        return try TLSChannel(documents, tlsConfiguration: tls)
     }
 }
 

@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import NIOCore
 import RegistryAccess
 
 /// A refusal of the server as problem JSON (RFC 9457), with a code that programs can go by.
@@ -57,7 +58,10 @@ struct Problem: Error, HTTPResponseError {
         self.hint = hint
     }
 
-    func response(from request: Request, context: some RequestContext) throws -> Response {
+    func response(from request: Request, context: some RequestContext) throws -> Response { answer.response }
+
+    /// The refusal as it is sent, and its document.
+    var answer: (response: Response, body: ByteBuffer) {
         let document = JSONValue.object(
             [
                 JSONMember("type", .string("about:blank")),
@@ -67,9 +71,10 @@ struct Problem: Error, HTTPResponseError {
                 JSONMember("detail", .string(detail)),
             ] + (hint.map { [JSONMember("hint", .string($0))] } ?? []) + members
         )
-        var response = JSONAnswer(value: document, status: status).response(from: request, context: context)
-        response.headers.append(contentsOf: headers)
-        response.headers[.contentType] = "application/problem+json"
-        return response
+        let body = ByteBuffer(string: document.text() + "\n")
+        var fields = headers
+        fields[.contentType] = "application/problem+json"
+        fields[.contentLength] = String(body.readableBytes)
+        return (Response(status: status, headers: fields, body: ResponseBody(byteBuffer: body)), body)
     }
 }

@@ -11,11 +11,13 @@ extension Router<ServerContext> {
             let report = try await request.readJSON(atMost: context.maxUploadSize, depth: 6) {
                 (scanner) throws(InvalidJSON) in try Report(&scanner)
             }
-            guard try await services.store.keep(report, of: device, in: organization, at: services.now()) else {
+            let now = services.now()
+            guard try await services.store.keep(report, of: device, in: organization, at: now) else {
                 throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
             }
             services.metrics.happened(.reports)
             services.metrics.happened(.refusals, report.refusals.count)
+            services.lastSeen.note(device, in: organization, at: now)
             return HTTPResponse.Status.noContent
         }
         organization.get("reports") { request, context in

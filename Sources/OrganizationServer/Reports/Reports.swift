@@ -234,32 +234,36 @@ extension Store {
     /// - Returns: whether there is such a device.
     /// - Throws: what SQLite says.
     func keep(_ report: Report, of device: String, in organization: String, at now: Instant) async throws -> Bool {
-        try await database.write { database in
-            try database.execute(
-                sql: "UPDATE device SET lastSeen = ? WHERE organization = ? AND id = ?",
-                arguments: [now.seconds, organization, device]
+        try await writes.run { database in
+            let isKnown = try Bool.fetchOne(
+                database.cachedStatement(
+                    sql: "SELECT EXISTS (SELECT 1 FROM device WHERE organization = ? AND id = ?)"
+                ),
+                arguments: [organization, device]
             )
-            guard database.changesCount == 1 else { return false }
-            try database.execute(
+            guard isKnown == true else { return false }
+            try database.cachedStatement(
                 sql: """
                     INSERT INTO reportBatch (organization, device, batch, received) VALUES (?, ?, ?, ?)
                     ON CONFLICT DO NOTHING
-                    """,
+                    """
+            ).execute(
                 arguments: [organization, device, report.batch, now.seconds]
             )
             guard database.changesCount == 1 else { return true }
             if let status = report.status {
-                try database.execute(
+                try database.cachedStatement(
                     sql: """
                         INSERT INTO deviceStatus (organization, device, time, policyVersion, document)
                         VALUES (?, ?, ?, ?, ?)
                         ON CONFLICT (organization, device) DO UPDATE SET time = excluded.time,
                             policyVersion = excluded.policyVersion, document = excluded.document
-                        """,
+                        """
+                ).execute(
                     arguments: [organization, device, now.seconds, status.policyVersion, status.document]
                 )
             }
-            let statement = try database.makeStatement(
+            let statement = try database.cachedStatement(
                 sql: """
                     INSERT INTO refusal (organization, device, received, id, time, registry, action, verdict, rule, point,
                         user) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -106,7 +106,7 @@ extension Store {
         from address: String,
         at now: Instant
     ) async throws -> IssuedSession {
-        try await database.write { database in
+        try await writes.run { database in
             try Self.beginSession(of: person, in: organization, on: device, from: address, at: now, database)
         }
     }
@@ -175,7 +175,7 @@ extension Store {
     /// - Returns: the session with its new secrets.
     /// - Throws: ``SessionRefusal``, or what SQLite says. A token that was used before ends the session.
     func refreshSession(showing token: OpaqueToken, on device: String?, at now: Instant) async throws -> IssuedSession {
-        let outcome = try await database.write { database -> Result<IssuedSession, SessionRefusal> in
+        let outcome = try await writes.run { database -> Result<IssuedSession, SessionRefusal> in
             let row = try Row.fetchOne(
                 database,
                 sql: """
@@ -336,13 +336,14 @@ extension Store {
     ///   knows by its ticket, and learns when it goes on with the session; a clock that is wrong here ends none.
     /// - Throws: what SQLite says.
     func sessionState(device: String, in organization: String) async throws -> SessionState {
-        try await database.read { database in
+        try await reads.run { database in
             let row = try Row.fetchOne(
-                database,
-                sql: """
-                    SELECT ended IS NULL AS isActive FROM session
-                    WHERE organization = ? AND device = ? ORDER BY number DESC LIMIT 1
-                    """,
+                database.cachedStatement(
+                    sql: """
+                        SELECT ended IS NULL AS isActive FROM session
+                        WHERE organization = ? AND device = ? ORDER BY number DESC LIMIT 1
+                        """
+                ),
                 arguments: [organization, device]
             )
             guard let row else { return .none }

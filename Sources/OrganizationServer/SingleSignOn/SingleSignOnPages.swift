@@ -214,17 +214,6 @@ extension SingleSignOnFault {
     }
 }
 
-extension Problem {
-    fileprivate static var foreignForm: Problem {
-        Problem(
-            .forbidden,
-            .forbidden,
-            "this form did not come from a page of this server",
-            hint: "begin to sign in again; the browser must accept cookies"
-        )
-    }
-}
-
 extension Store {
     /// The stranger whom a browser asks about.
     fileprivate func stranger(_ confirmation: OpaqueToken, for browser: OpaqueToken, at now: Instant) async throws
