@@ -68,8 +68,7 @@ struct AdminActivityExport: AdminCommand {
     @Option(name: .customLong("as"), help: ArgumentHelp("What is written", valueName: "format"))
     var kind = Kind.jsonl
 
-    @Option(help: ArgumentHelp("Only since then: 30m, 12h, 7d, 2026-11-20", valueName: "time"))
-    var since: String?
+    @OptionGroup var since: SinceOption
 
     @Option(help: ArgumentHelp("Only these actions", valueName: "name"))
     var action: String?
@@ -80,16 +79,10 @@ struct AdminActivityExport: AdminCommand {
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
-    func validate() throws {
-        if let since, Timestamp.start(of: since, now: 0) == nil {
-            throw ValidationError("--since is a time like 30m, 12h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z")
-        }
-    }
-
     func run(at server: AdminServer, in context: CommandContext) throws {
         let query = [
             ("format", kind.rawValue), ("action", action), ("actor", actor),
-            ("from", since.flatMap { context.instant(since: $0) }),
+            ("from", context.start(since)),
         ]
         guard common.format == .text else {
             let query = query.filter { $0.0 != "format" }

@@ -56,13 +56,13 @@ struct ActivityPages: Sendable {
             }
         }
 
-        init(_ request: Request) throws {
-            kind = try request.queryValue("kind").flatMap(Kind.init) ?? .everything
-            person = try request.queryValue("person") ?? ""
-            device = try request.queryValue("device") ?? ""
-            registry = try request.queryValue("registry") ?? ""
-            from = try request.queryValue("from") ?? ""
-            to = try request.queryValue("to") ?? ""
+        init(_ request: Request) {
+            kind = request.typedValue("kind").flatMap(Kind.init) ?? .everything
+            person = request.typedValue("person") ?? ""
+            device = request.typedValue("device") ?? ""
+            registry = request.typedValue("registry") ?? ""
+            from = request.typedValue("from") ?? ""
+            to = request.typedValue("to") ?? ""
         }
 
         var isEmpty: Bool { kind == .everything && [person, device, registry, from, to].allSatisfy(\.isEmpty) }
@@ -85,7 +85,7 @@ struct ActivityPages: Sendable {
     }
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        let filter = try Filter(visit.request)
+        let filter = Filter(visit.request)
         var faults: [String: Any] = [:]
         func day(_ text: String, _ name: String, _ seconds: Int64) -> Instant? {
             guard !text.isEmpty else { return nil }

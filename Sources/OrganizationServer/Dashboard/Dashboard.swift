@@ -311,3 +311,19 @@ struct Dashboard: Sendable {
         return text
     }
 }
+
+extension Request {
+    /// A field of a form that came with the address: there a plus sign is a space, as it is not in the queries of the API.
+    ///
+    /// - Parameter name: the field's name.
+    /// - Returns: what was typed; `nil` if it is empty, or not there.
+    func typedValue(_ name: String) -> String? {
+        for pair in (uri.query ?? "").split(separator: "&") {
+            let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard halves.count == 2, halves[0].utf8.elementsEqual(name.utf8) else { continue }
+            let value = halves[1].replacing("+", with: " ").removingPercentEncoding ?? ""
+            return value.isEmpty ? nil : value
+        }
+        return nil
+    }
+}

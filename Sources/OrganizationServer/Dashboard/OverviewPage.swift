@@ -30,7 +30,7 @@ struct OverviewPage: Sendable {
         let counts = try await services.store.deviceCounts(
             of: visit.organization,
             newest: staged.inForce.version,
-            silentSince: now + -(patience + Device.lastSeenGrain)
+            silentSince: now + -(patience + Device.pollGrain)
         )
         // Days of UTC, of which today is the last.
         let since = Instant(seconds: (now.seconds / 86_400 - Int64(Self.days - 1)) * 86_400)

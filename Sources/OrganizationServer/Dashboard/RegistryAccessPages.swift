@@ -36,8 +36,8 @@ struct RegistryAccessPages: Sendable {
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let staged = try await staged(visit)
-        let query = try visit.request.queryValue("q") ?? ""
-        let show = try visit.request.queryValue("show").flatMap(Show.init) ?? .all
+        let query = visit.request.typedValue("q") ?? ""
+        let show = visit.request.typedValue("show").flatMap(Show.init) ?? .all
         let rules = staged.policy.rules
         var found = staged.search.rules(holding: query)
         if show != .all { found = found.filter { show.holds(rules[$0], staged) } }

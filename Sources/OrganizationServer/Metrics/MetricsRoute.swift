@@ -228,7 +228,7 @@ extension Store {
                         ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
                     GROUP BY 1
                     """,
-                arguments: ["now": now.seconds, "grain": Device.lastSeenGrain]
+                arguments: ["now": now.seconds, "grain": Device.pollGrain]
             )
             let pageSize = try number("PRAGMA page_size")
             return StoredFigures(
