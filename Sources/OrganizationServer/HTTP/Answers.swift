@@ -21,16 +21,18 @@ struct Answers: RouterMiddleware {
             context.address = address
         }
         let start = ContinuousClock.now
+        // The router's number of the request, which is in the logger that it made; there is none in one that keeps nothing.
+        let number = context.logger[metadataKey: "hb.request.id"]?.description ?? RequestID().description
         var response: Response
         do {
             response = try await next(request, context)
         } catch let refusal as GrantRefusal {
             response = refusal.response(from: request, context: context)
         } catch {
-            response = try problem(of: error, context).response(from: request, context: context)
+            response = try problem(of: error, number, context).response(from: request, context: context)
         }
         addHeaders(to: &response)
-        if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = context.id.description }
+        if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = number }
         let duration = ContinuousClock.now - start
         services.metrics.answered(
             request.method.rawValue,
@@ -41,7 +43,7 @@ struct Answers: RouterMiddleware {
         context.logger.info(
             "answered",
             metadata: [
-                "request": "\(context.id)", "method": "\(Metrics.method(request.method.rawValue))",
+                "request": "\(number)", "method": "\(Metrics.method(request.method.rawValue))",
                 "route": "\(context.endpointPath ?? "none")", "status": "\(response.status.code)",
                 "address": "\(context.address)", "person": "\(context.asker.name ?? "-")",
                 "milliseconds": "\(duration / .milliseconds(1))",
@@ -50,11 +52,11 @@ struct Answers: RouterMiddleware {
         return response
     }
 
-    private func problem(of error: any Error, _ context: ServerContext) -> Problem {
+    private func problem(of error: any Error, _ number: String, _ context: ServerContext) -> Problem {
         switch error {
         case var problem as Problem:
             if problem.status.code >= 500 {
-                problem.members.append(JSONMember("request", .string(context.id.description)))
+                problem.members.append(JSONMember("request", .string(number)))
             }
             return problem
         case let error as any HTTPResponseError:
@@ -64,14 +66,14 @@ struct Answers: RouterMiddleware {
             default: return Problem(error.status, .badRequest, "the request is not in order")
             }
         default:
-            context.logger.error("cannot answer", metadata: ["request": "\(context.id)", "error": "\(error)"])
+            context.logger.error("cannot answer", metadata: ["request": "\(number)", "error": "\(error)"])
             var problem = Problem(
                 .internalServerError,
                 .internalFault,
                 "something went wrong on the server",
-                hint: "its log says what; look for \"\(context.id)\""
+                hint: "its log says what; look for \"\(number)\""
             )
-            problem.members = [JSONMember("request", .string(context.id.description))]
+            problem.members = [JSONMember("request", .string(number))]
             return problem
         }
     }
