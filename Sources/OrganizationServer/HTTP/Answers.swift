@@ -36,7 +36,7 @@ struct Answers: RouterMiddleware {
         let duration = ContinuousClock.now - start
         services.metrics.answered(
             request.method.rawValue,
-            context.endpointPath,
+            context.route,
             response.status.code,
             seconds: duration / .seconds(1)
         )
@@ -44,7 +44,7 @@ struct Answers: RouterMiddleware {
             "answered",
             metadata: [
                 "request": "\(number)", "method": "\(Metrics.method(request.method.rawValue))",
-                "route": "\(context.endpointPath ?? "none")", "status": "\(response.status.code)",
+                "route": "\(context.route ?? "none")", "status": "\(response.status.code)",
                 "address": "\(context.address)", "person": "\(context.asker.name ?? "-")",
                 "milliseconds": "\(duration / .milliseconds(1))",
             ]

@@ -40,6 +40,9 @@ struct ServerContext: RequestContext {
         }
     }
 
+    /// The pattern of the route that takes the request; `nil` if none does, which the router has a name for.
+    var route: String? { endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } }
+
     /// Whether the request comes from the server's own machine; behind a proxy every one may do so, and that says nothing.
     ///
     /// - Parameter settings: what the server's command line says.
