@@ -66,7 +66,7 @@ struct OpenAPI: Sendable {
         guard let schema = content.value(named: type)?.value(named: "schema") else {
             throw Fault(description: "\(route) \(status): \(type) is not described")
         }
-        guard type.hasSuffix("json") else { return }
+        guard type == "application/json" || type.hasSuffix("+json") else { return }
         let limits = StrictJSON.Limits(bytes: 16 << 20, depth: 64, foldsKeys: false)
         let faults = try faults(of: StrictJSON.parse(Array(body.utf8), limits: limits), schema, "")
         guard faults.isEmpty else { throw Fault(description: "\(route) \(status): \(faults): \(body)") }

@@ -10,7 +10,7 @@ struct AdminActivity: AdminCommand {
         discussion: """
             An action may be the beginning of several.
 
-            Example: docker ram admin activity --since 7d --action registry_access
+            Example: docker ram admin activity list --since 7d --action registry_access
             """
     )
 

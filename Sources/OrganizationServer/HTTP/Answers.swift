@@ -35,6 +35,8 @@ struct Answers: RouterMiddleware {
             context.address = address
         }
         let start = ContinuousClock.now
+        // The router's number of the request, which is in the logger that it made; there is none in one that keeps nothing.
+        context.number = context.logger[metadataKey: "hb.request.id"]?.description ?? RequestID().description
         var response: Response
         do {
             // What is damaged is not written to; it is read as far as that goes.
@@ -48,12 +50,12 @@ struct Answers: RouterMiddleware {
             response = try problem(of: error, context).response(from: request, context: context)
         }
         Self.addHeaders(to: &response, isSecure: services.settings.publicAddress.isSecure)
-        if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = context.id.description }
+        if let name = HTTPField.Name("X-Request-Id") { response.headers[name] = context.number }
         Self.note(
             Answered(
-                id: context.id.description,
+                id: context.number,
                 method: request.method,
-                route: context.endpointPath,
+                route: context.route,
                 status: response.status,
                 address: context.address,
                 person: context.asker.name
@@ -106,7 +108,7 @@ struct Answers: RouterMiddleware {
         switch error {
         case var problem as Problem:
             if problem.status.code >= 500 {
-                problem.members.append(JSONMember("request", .string(context.id.description)))
+                problem.members.append(JSONMember("request", .string(context.number)))
             }
             return problem
         case let error as DatabaseError where StorageFault(error) != nil:
@@ -118,14 +120,14 @@ struct Answers: RouterMiddleware {
             default: return Problem(error.status, .badRequest, "the request is not in order")
             }
         default:
-            context.logger.error("cannot answer", metadata: ["request": "\(context.id)", "error": "\(error)"])
+            context.logger.error("cannot answer", metadata: ["request": "\(context.number)", "error": "\(error)"])
             var problem = Problem(
                 .internalServerError,
                 .internalFault,
                 "something went wrong on the server",
-                hint: "its log says what; look for \"\(context.id)\""
+                hint: "its log says what; look for \"\(context.number)\""
             )
-            problem.members = [JSONMember("request", .string(context.id.description))]
+            problem.members = [JSONMember("request", .string(context.number))]
             return problem
         }
     }

@@ -13,6 +13,8 @@ struct ServerContext: RequestContext {
     let asker = Asker()
     /// Where the request comes from: an address, an IPv6 one shortened to its network of 64 bits; `-` if that is unknown.
     var address: String
+    /// What the log calls the request.
+    var number = "-"
 
     /// No body but a policy may be longer, and that is read by its own route.
     var maxUploadSize: Int { 1 << 20 }
@@ -39,6 +41,9 @@ struct ServerContext: RequestContext {
             noted.withLock { $0 = name }
         }
     }
+
+    /// The pattern of the route that takes the request; `nil` if none does, which the router has a name for.
+    var route: String? { endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } }
 
     /// Whether the request comes from the server's own machine; behind a proxy every one may do so, and that says nothing.
     ///
