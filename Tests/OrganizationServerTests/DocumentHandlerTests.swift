@@ -49,6 +49,8 @@ struct DocumentHandlerTests {
                         // Of an answer without a body, the test client makes a length of its own.
                         for field in wanted.headers
                         where field.name != .contentLength || wanted.status != .notModified {
+                            // Each request has a number of its own, if it has one.
+                            if field.name.canonicalName == "x-request-id" { continue }
                             #expect(found.headers[field.name] == field.value)
                         }
                     }

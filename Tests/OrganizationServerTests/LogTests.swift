@@ -55,7 +55,7 @@ struct LogTests {
                 #expect(line.value(named: "person")?.text == person)
                 #expect(line.value(named: "status")?.text == status)
                 #expect(line.value(named: "method")?.text == "GET")
-                #expect(line.value(named: "level")?.text == "info")
+                #expect(line.value(named: "level")?.text == (route.hasSuffix("/changes") ? "debug" : "info"))
                 #expect(line.value(named: "address")?.text == "-")
                 #expect(Double(line.value(named: "milliseconds")?.text ?? "") != nil)
                 let time = try #require(line.value(named: "time")?.text)

@@ -109,9 +109,9 @@ struct ServerKillTests {
         }
 
         /// Reports one refusal after the other, first the one that may not have come.
-        func report(_ port: Int, _ prefix: String, _ device: Int) {
-            for number in 0... {
-                let id = known.withLock { $0.unanswered[device] } ?? "\(prefix)-\(number)"
+        func report(_ port: Int, _ device: Int) {
+            while true {
+                let id = known.withLock { $0.unanswered[device] } ?? UUID().uuidString
                 known.withLock { $0.unanswered[device] = id }
                 let body = """
                     {"batch":"\(id)","refusals":[{"id":"\(id)","time":"2026-11-23T13:45:10.123Z","registry":"ghcr.io",
@@ -213,7 +213,7 @@ struct ServerKillTests {
                     let enough = clients.seen.count + Int.random(in: 5...40, using: &generator)
                     let writers: [@Sendable () -> Void] = [
                         { clients.makeTeams(port, "team-\(round)") }, { clients.savePolicies(port, "r-\(round)") },
-                        { clients.report(port, "a-\(round)", 0) }, { clients.report(port, "b-\(round)", 1) },
+                        { clients.report(port, 0) }, { clients.report(port, 1) },
                         { clients.refresh(port, 2) }, { clients.refresh(port, 3) },
                     ]
                     await withTaskGroup { group in
@@ -272,7 +272,7 @@ struct ServerKillTests {
                 try await withThrowingTaskGroup { group in
                     let writers: [@Sendable () -> Void] = [
                         { clients.makeTeams(port, "team") }, { clients.savePolicies(port, "r") },
-                        { clients.report(port, "a", 0) },
+                        { clients.report(port, 0) },
                     ]
                     for writer in writers { group.addTask { await Self.onThread(writer) } }
                     for number in 0..<3 {

@@ -27,6 +27,8 @@ struct OverviewPage: Sendable {
         let now = services.now()
         let staged = try await dashboard.staged.staged(of: visit.organization, withDraft: visit.may(.editPolicy))
         let patience = try await services.store.settings(of: visit.organization).validitySeconds
+        // Reading goes on where nothing can be written; the counts are a minute old then.
+        try? await services.lastSeen.write(to: services.store)
         let counts = try await services.store.deviceCounts(
             of: visit.organization,
             newest: staged.inForce.version,

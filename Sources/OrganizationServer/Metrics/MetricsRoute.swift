@@ -51,6 +51,8 @@ extension Services {
     /// Everything that there is to read.
     fileprivate func metricsText() async throws -> String {
         let counts = metrics.counts
+        // Reading goes on where nothing can be written; the figures are a minute old then.
+        try? await lastSeen.write(to: store)
         let stored = try await store.figures(at: now())
         let load = await passwords.load
         let waiting = await changes.waiterCount

@@ -181,11 +181,9 @@ extension Store {
                 sql: """
                     SELECT * FROM session
                     WHERE refresh = :digest
-                        OR (earlierRefresh = :digest AND (refreshed > :earliest OR device = :device))
+                        OR (earlierRefresh = :digest AND (refreshed > :earliest OR device IS NOT NULL))
                     """,
-                arguments: [
-                    "digest": token.digest, "earliest": (now + -Session.lostAnswerSeconds).seconds, "device": device,
-                ]
+                arguments: ["digest": token.digest, "earliest": (now + -Session.lostAnswerSeconds).seconds]
             )
             guard let row else { return .failure(try Self.endReused(token, at: now, database)) }
             let session = Session(row)
