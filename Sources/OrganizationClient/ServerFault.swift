@@ -84,24 +84,33 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
         case let error as HTTPParserError where error == .invalidEOFState: self = .cutOff
         case is HTTPParserError: self = .unreachable("the server does not speak HTTP as it should")
         case let error as NIOConnectionError: self = .unreachable(Self.words(error))
+        case let error as IOError where error.errnoCode == ECONNREFUSED: self = .unreachable(Self.refused)
         case let error as IOError: self = .unreachable("the exchange broke off: \(Self.words(error.errnoCode))")
         case is CancellationError: self = .unreachable("the exchange was ended")
         case let error as HTTPClientError: self = .unreachable("the exchange failed: \(error.shortDescription)")
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
-            self = .unreachable("the server's certificate or TLS is not accepted: \(Self.firstLine(error))")
+            self = .unreachable(Self.words(untrusted: error))
         default: self = .unreachable("\(place) cannot be reached: \(Self.firstLine(error))")
         }
     }
 
     private static func words(_ error: NIOConnectionError) -> String {
-        let attempts = error.connectionErrors.map { ($0.error as? IOError)?.errnoCode }
         // Where there is no address at all, nothing was attempted.
-        guard let last = attempts.last else { return "the name \"\(error.host)\" cannot be found" }
-        switch last {
-        case ECONNREFUSED: return "the server refuses connections"
-        case let code?: return "the server cannot be reached: \(words(code))"
-        case nil: return "the server does not answer"
+        guard let last = error.connectionErrors.last?.error else {
+            return "the name \"\(error.host)\" cannot be found"
         }
+        switch last {
+        case let error as IOError where error.errnoCode == ECONNREFUSED: return refused
+        case let error as IOError: return "the server cannot be reached: \(words(error.errnoCode))"
+        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: return words(untrusted: last)
+        default: return "the server does not answer"
+        }
+    }
+
+    private static let refused = "the server refuses connections"
+
+    private static func words(untrusted error: any Error) -> String {
+        "the server's certificate or TLS is not accepted: \(firstLine(error))"
     }
 
     private static func words(_ code: CInt) -> String { String(cString: strerror(code)).lowercased() }

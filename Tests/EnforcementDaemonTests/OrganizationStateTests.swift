@@ -258,7 +258,7 @@ struct OrganizationStateTests {
     }
 
     @Test(
-        "Where nothing can be kept, the newest policy is in force all the same, and that is said",
+        "What cannot be kept does not come into force, or something older would after a restart; and that is said",
         .enabled(if: geteuid() == 0, "it takes a file in the place of the directory")
     )
     func fullDisk() throws {
@@ -272,7 +272,10 @@ struct OrganizationStateTests {
             try state.accept(.init(freshness: Self.own.freshness(6, of: 4), policy: Self.own.policy(4)), Self.reading())
             let summary = state.summary(Self.reading())
             #expect(summary.state == .enforced && summary.reason.contains("organization"))
-            #expect(state.policy(summary).policy?.version == 4)
+            #expect(state.policy(summary).policy?.version == 3)
+            unlink(paths.organizationDirectory)
+            try state.accept(.init(freshness: Self.own.freshness(6, of: 4), policy: Self.own.policy(4)), Self.reading())
+            #expect(state.policy(state.summary(Self.reading())).policy?.version == 4)
         }
     }
 }
