@@ -83,8 +83,9 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
         case let error as HTTPClientError where error == .remoteConnectionClosed: self = .cutOff
         case let error as HTTPParserError where error == .invalidEOFState: self = .cutOff
         case is HTTPParserError: self = .unreachable("the server does not speak HTTP as it should")
-        case let error as NIOConnectionError: self = .unreachable(Self.words(error))
-        case let error as IOError where error.errnoCode == ECONNREFUSED: self = .unreachable(Self.refused)
+        case let error as NIOConnectionError: self = .unreachable(Self.words(error, of: place))
+        case let error as IOError where error.errnoCode == ECONNREFUSED:
+            self = .unreachable("\(place) refuses connections")
         case let error as IOError: self = .unreachable("the exchange broke off: \(Self.words(error.errnoCode))")
         case is CancellationError: self = .unreachable("the exchange was ended")
         case let error as HTTPClientError: self = .unreachable("the exchange failed: \(error.shortDescription)")
@@ -94,20 +95,18 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    private static func words(_ error: NIOConnectionError) -> String {
+    private static func words(_ error: NIOConnectionError, of place: String) -> String {
         // Where there is no address at all, nothing was attempted.
         guard let last = error.connectionErrors.last?.error else {
             return "the name \"\(error.host)\" cannot be found"
         }
         switch last {
-        case let error as IOError where error.errnoCode == ECONNREFUSED: return refused
-        case let error as IOError: return "the server cannot be reached: \(words(error.errnoCode))"
+        case let error as IOError where error.errnoCode == ECONNREFUSED: return "\(place) refuses connections"
+        case let error as IOError: return "\(place) cannot be reached: \(words(error.errnoCode))"
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: return words(untrusted: last)
-        default: return "the server does not answer"
+        default: return "\(place) does not answer"
         }
     }
-
-    private static let refused = "the server refuses connections"
 
     private static func words(untrusted error: any Error) -> String {
         "the server's certificate or TLS is not accepted: \(firstLine(error))"
