@@ -146,8 +146,8 @@ extension OrganizationClient {
         atMost longest: Int,
         within time: Duration
     ) async throws(AdministrationFault) -> Answer {
-        let path = request.path.map(Self.percentEncoded).joined(separator: "/")
-        let query = request.query.map { "\(Self.percentEncoded($0.name))=\(Self.percentEncoded($0.value))" }
+        let path = request.path.map(PercentEncoding.encode).joined(separator: "/")
+        let query = request.query.map { "\(PercentEncoding.encode($0.name))=\(PercentEncoding.encode($0.value))" }
         let url = "\(server)/v1/\(path)" + (query.isEmpty ? "" : "?\(query.joined(separator: "&"))")
         var sent = HTTPClientRequest(url: url)
         sent.method = HTTPMethod(rawValue: request.method.rawValue)

@@ -56,8 +56,8 @@ extension OrganizationClient {
         after cursor: String?,
         waiting seconds: Int
     ) async throws(ServerFault) -> Changes {
-        var path = "organizations/\(organization)/devices/\(Self.percentEncoded(device.id))/changes?wait=\(seconds)"
-        if let cursor { path += "&after=\(Self.percentEncoded(cursor))" }
+        var path = "organizations/\(organization)/devices/\(PercentEncoding.encode(device.id))/changes?wait=\(seconds)"
+        if let cursor { path += "&after=\(PercentEncoding.encode(cursor))" }
         var request = HTTPClientRequest(url: "\(server)/v1/\(path)")
         request.headers.add(name: "Authorization", value: "Bearer \(device.secret.text)")
         request.headers.add(name: "Accept", value: "application/json")
@@ -76,7 +76,7 @@ extension OrganizationClient {
     ///   - device: this machine.
     /// - Throws: ``ServerFault``.
     public func send(report: JSONValue, from device: Device) async throws(ServerFault) {
-        let path = "organizations/\(organization)/devices/\(Self.percentEncoded(device.id))/reports"
+        let path = "organizations/\(organization)/devices/\(PercentEncoding.encode(device.id))/reports"
         _ = try await exchange(json(report, path, device), atMost: 64 << 10, within: limits.exchange)
     }
 

@@ -145,22 +145,8 @@ extension OrganizationClient {
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/x-www-form-urlencoded")
         request.headers.add(name: "Accept", value: "application/json")
-        let text = fields.map { "\($0.0)=\(Self.percentEncoded($0.1))" }.joined(separator: "&")
-        request.body = .bytes(ByteBuffer(string: text))
+        request.body = .bytes(ByteBuffer(string: PercentEncoding.form(fields)))
         return request
-    }
-
-    /// A text with everything escaped that is not a letter, a digit or one of `-._~`.
-    static func percentEncoded(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: bytes.append(byte)
-            default: bytes += [0x25, digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// Reads an answer: keys that are not known are for newer programs, none may come twice.

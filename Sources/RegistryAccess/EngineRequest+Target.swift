@@ -66,32 +66,6 @@ struct RequestTarget {
     }
 }
 
-/// Percent-encoding as Go decodes it (`net/url`, `unescape`).
-enum PercentEncoding {
-    /// The decoded bytes; `nil` if a percent sign is not followed by two hexadecimal digits.
-    static func decode(_ text: ArraySlice<UInt8>, plusIsSpace: Bool) -> [UInt8]? {
-        var decoded: [UInt8] = []
-        decoded.reserveCapacity(text.count)
-        var position = text.startIndex
-        while position < text.endIndex {
-            let byte = text[position]
-            position += 1
-            if byte == ASCII.percent {
-                guard position + 1 < text.endIndex, let high = ASCII.hexValue(text[position]),
-                    let low = ASCII.hexValue(text[position + 1])
-                else { return nil }
-                decoded.append(high << 4 | low)
-                position += 2
-            } else if plusIsSpace, byte == UInt8(ascii: "+") {
-                decoded.append(UInt8(ascii: " "))
-            } else {
-                decoded.append(byte)
-            }
-        }
-        return decoded
-    }
-}
-
 /// The parameters of a query, read as Go's `url.ParseQuery` reads them without error.
 ///
 /// Where Go would report an error Docker still uses what came before it on some routes (`Request.FormValue` drops the

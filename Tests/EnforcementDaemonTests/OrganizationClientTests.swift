@@ -135,6 +135,6 @@ struct OrganizationClientTests {
 
     @Test(arguments: [("abc-._~", "abc-._~"), ("a b&c=d+e%", "a%20b%26c%3Dd%2Be%25"), ("ü\n", "%C3%BC%0A")])
     func `fields of a form hold what they hold`(_ text: String, _ encoded: String) {
-        #expect(OrganizationClient.percentEncoded(text) == encoded)
+        #expect(PercentEncoding.encode(text) == encoded)
     }
 }

@@ -123,7 +123,7 @@ struct DashboardPageTests {
         let access = TestBrowser.access
         func page(_ name: String, _ answer: Answer) { pages[name] = answer.text }
         page("!list", try await alice.get("\(access)?q=ghcr.io"))
-        page("!search", try await alice.get("\(access)?q=\(Dashboard.queryValue(text))&show=disallowed"))
+        page("!search", try await alice.get("\(access)?q=\(PercentEncoding.encode(text))&show=disallowed"))
         page("!edit", try await alice.get("\(access)/edit?rule=\(try await alice.rule("ghcr.io"))"))
         page("!review", try await alice.get("\(access)/review"))
         let comment = try await alice.save(["comment": text, "draft": "0"])
@@ -134,12 +134,12 @@ struct DashboardPageTests {
         page("!device", try await alice.get("/organizations/acme/devices/\(device)"))
         page("!devices", try await alice.get("/organizations/acme/devices"))
         page("!overview", try await alice.get("/organizations/acme"))
-        let filter = "kind=people&person=\(Dashboard.queryValue(text))"
+        let filter = "kind=people&person=\(PercentEncoding.encode(text))"
         page("!activity", try await alice.get("/organizations/acme/activity?\(filter)"))
         page("!refusals", try await alice.get("/organizations/acme/activity?kind=refusals"))
-        let day = "kind=refusals&from=\(Dashboard.queryValue(text))"
+        let day = "kind=refusals&from=\(PercentEncoding.encode(text))"
         page("!day", try await alice.get("/organizations/acme/activity?\(day)"))
-        let message = Dashboard.queryValue(text)
+        let message = PercentEncoding.encode(text)
         let cookies = "\(alice.cookie); __Host-ram_message=\(message)"
         page("!message", try await server.send(.get, "\(access)/history", headers: [.cookie: cookies]))
         page("sign-in", try await server.send(.get, "/sign-in?to=%2F\(message)"))

@@ -53,7 +53,7 @@ extension TestBrowser {
 
     /// The name of a registry in the forms of the list.
     func rule(_ address: String) async throws -> String {
-        let page = try await get("\(Self.access)?q=\(Dashboard.queryValue(address))")
+        let page = try await get("\(Self.access)?q=\(PercentEncoding.encode(address))")
         let mark = "\(Self.access)/edit?rule="
         let start = try #require(page.text.firstRange(of: mark)?.upperBound)
         return String(page.text[start...].prefix { $0 != "\"" })

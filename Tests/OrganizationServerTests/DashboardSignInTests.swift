@@ -15,7 +15,7 @@ struct DashboardSignInTests {
         to: String = "/",
         headers more: HTTPFields = [:]
     ) async throws -> Answer {
-        let page = try await server.send(.get, "/sign-in?to=\(Dashboard.queryValue(to))")
+        let page = try await server.send(.get, "/sign-in?to=\(PercentEncoding.encode(to))")
         #expect(page.status == 200)
         let cookie = try #require(page.cookie("__Host-ram_form"))
         var headers: HTTPFields = [.cookie: "__Host-ram_form=\(cookie)", .origin: AccountsServer.publicURL]

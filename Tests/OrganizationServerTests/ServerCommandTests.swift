@@ -384,3 +384,17 @@ struct ServerCommandTests {
         }
     }
 }
+
+extension Store {
+    /// A token of alice's that may do everything in acme for a day.
+    func makeTokenForEverything() async throws -> OpaqueToken {
+        try await makeAccessToken(
+            named: "test",
+            of: "alice",
+            in: "acme",
+            scopes: Set(Permission.allCases),
+            now: .now,
+            expires: Instant.now + 86_400
+        )
+    }
+}

@@ -18,14 +18,7 @@ struct ServerFaultTests {
     private static func make(in data: String) async throws -> String {
         try await ServerCommandTests.make(in: data)
         let store = try Store(path: "\(data)/server.sqlite")
-        let token = try await store.makeAccessToken(
-            named: "test",
-            of: "alice",
-            in: "acme",
-            scopes: Set(Permission.allCases),
-            now: .now,
-            expires: Instant.now + 86_400
-        )
+        let token = try await store.makeTokenForEverything()
         try await store.database.write { database in
             for number in 0..<500 {
                 try Activity(.teamCreated, by: "alice", name: "team-\(number)")

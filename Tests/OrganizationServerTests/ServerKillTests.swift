@@ -164,14 +164,7 @@ struct ServerKillTests {
     private static func prepare(_ data: String) async throws -> Clients {
         try await ServerCommandTests.make(in: data)
         let store = try Store(path: "\(data)/server.sqlite")
-        let token = try await store.makeAccessToken(
-            named: "test",
-            of: "alice",
-            in: "acme",
-            scopes: Set(Permission.allCases),
-            now: .now,
-            expires: Instant.now + 86_400
-        )
+        let token = try await store.makeTokenForEverything()
         try store.database.close()
         var devices: [(id: String, secret: String)] = []
         try await ServerCommandTests.serving(data) { port, _ in

@@ -436,7 +436,7 @@ struct SingleSignOnTests {
             let begun = try await browser.open("/single-sign-on/acme")
             let location = try #require(begun.headers[.location])
             let state = try #require(location.firstMatch(of: #/state=([^&]+)/#)).1
-            let issuer = FormFields.escaped(setting.provider.issuer)
+            let issuer = PercentEncoding.encode(setting.provider.issuer)
             let query = query.replacing("ISSUER", with: issuer)
             let answer = try await browser.open("/single-sign-on/callback?state=\(state)&\(query)")
             #expect(answer.status == status && answer.text.contains(words), "\(answer)")
@@ -455,7 +455,7 @@ struct SingleSignOnTests {
             }
             let first = try #require(try await browser.open("/single-sign-on/acme").headers[.location])
             let used = try parts(try setting.provider.authorize(first))
-            let issuer = FormFields.escaped(setting.provider.issuer)
+            let issuer = PercentEncoding.encode(setting.provider.issuer)
             func callback(_ code: Substring, _ state: Substring) -> String {
                 "/single-sign-on/callback?code=\(code)&state=\(state)&iss=\(issuer)"
             }

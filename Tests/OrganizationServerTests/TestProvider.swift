@@ -134,7 +134,7 @@ final class TestProvider: Sendable {
         #expect(redirect == "\(AccountsServer.publicURL)/single-sign-on/callback")
         let kept = Code(nonce: try value("nonce"), challenge: try value("code_challenge"), redirect: redirect)
         state.withLock { $0.codes[code] = kept }
-        return "\(redirect)?" + FormFields.text([("code", code), ("state", try value("state")), ("iss", issuer)])
+        return "\(redirect)?" + PercentEncoding.form([("code", code), ("state", try value("state")), ("iss", issuer)])
     }
 
     // MARK: - What it answers

@@ -2,6 +2,22 @@ import ArgumentParser
 import OrganizationClient
 import RegistryAccess
 
+/// Which changes are wanted, of the commands that show or write the activity.
+struct AdminActivityFilter: ParsableArguments {
+    @OptionGroup var since: SinceOption
+
+    @Option(help: ArgumentHelp("Only these actions", valueName: "name"))
+    var action: String?
+
+    @Option(help: ArgumentHelp("Only what this person did", valueName: "name"))
+    var actor: String?
+
+    /// As the server reads it.
+    fileprivate func query(_ context: CommandContext) -> [(String, String?)] {
+        [("action", action), ("actor", actor), ("from", context.start(since))]
+    }
+}
+
 /// `docker ram admin activity list`, and `docker ram admin activity` alone.
 struct AdminActivity: AdminCommand {
     static let configuration = CommandConfiguration(
@@ -14,16 +30,10 @@ struct AdminActivity: AdminCommand {
             """
     )
 
-    @OptionGroup var since: SinceOption
+    @OptionGroup var filter: AdminActivityFilter
 
     @Option(help: ArgumentHelp("How many at most", valueName: "int"))
     var limit = 50
-
-    @Option(help: ArgumentHelp("Only these actions", valueName: "name"))
-    var action: String?
-
-    @Option(help: ArgumentHelp("Only what this person did", valueName: "name"))
-    var actor: String?
 
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
@@ -31,7 +41,7 @@ struct AdminActivity: AdminCommand {
     func validate() throws { try AdminLimit.check(limit) }
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let query = [("action", action), ("actor", actor), ("from", context.start(since))]
+        let query = filter.query(context)
         let list = AdminList(
             elements: try server.list("activity", query: query, page: "before", limit: limit),
             columns: [
@@ -68,28 +78,19 @@ struct AdminActivityExport: AdminCommand {
     @Option(name: .customLong("as"), help: ArgumentHelp("What is written", valueName: "format"))
     var kind = Kind.jsonl
 
-    @OptionGroup var since: SinceOption
-
-    @Option(help: ArgumentHelp("Only these actions", valueName: "name"))
-    var action: String?
-
-    @Option(help: ArgumentHelp("Only what this person did", valueName: "name"))
-    var actor: String?
+    @OptionGroup var filter: AdminActivityFilter
 
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let query = [
-            ("format", kind.rawValue), ("action", action), ("actor", actor),
-            ("from", context.start(since)),
-        ]
+        let query = filter.query(context)
         guard common.format == .text else {
-            let query = query.filter { $0.0 != "format" }
             let elements = try server.list("activity", query: query, page: "before", limit: nil)
             return context.show(AdminList(elements: elements, columns: [], nothing: ""), as: common.format)
         }
-        let text = String(decoding: try server.export("activity", query: query), as: UTF8.self)
+        let bytes = try server.export("activity", query: [("format", kind.rawValue)] + query)
+        let text = String(decoding: bytes, as: UTF8.self)
         switch kind {
         case .csv:
             let lines = text.split(separator: "\r\n").map { TerminalText.printable(String($0)) }

@@ -59,6 +59,18 @@ struct Dashboard: Sendable {
 
         var person: Person { browser.person }
 
+        /// A number that a page of ours puts into its form.
+        ///
+        /// - Parameter field: the field's name.
+        /// - Returns: the number.
+        /// - Throws: ``Problem`` if it is not there.
+        func number(_ field: String) throws(Problem) -> Int {
+            guard let number = fields[field].flatMap({ WholeNumber.read($0) }) else {
+                throw Problem(.badRequest, .badRequest, "the form is not in order")
+            }
+            return number
+        }
+
         /// Whether they may do something in the organization.
         func may(_ permission: Permission) -> Bool { person.may(permission, in: organization) }
 
@@ -108,7 +120,7 @@ struct Dashboard: Sendable {
         var context = context
         context.caller = nil
         guard let browser = try await session(of: request) else {
-            return see("/sign-in?to=\(Self.queryValue(returnAddress(of: request)))")
+            return see("/sign-in?to=\(PercentEncoding.encode(returnAddress(of: request)))")
         }
         context.caller = .person(browser.person)
         var visit = Visit(request: request, context: context, browser: browser, organization: "")
@@ -245,7 +257,7 @@ struct Dashboard: Sendable {
     func see(_ address: String, message: String? = nil) -> Response {
         var headers: HTTPFields = [.location: address]
         if let message {
-            let value = Self.queryValue(String(message.prefix(500)))
+            let value = PercentEncoding.encode(String(message.prefix(500)))
             headers.append(HTTPField(name: .setCookie, value: cookie("message", value, "; Max-Age=60")))
         }
         return Response(status: .seeOther, headers: headers)
@@ -285,18 +297,6 @@ struct Dashboard: Sendable {
     func cookie(_ name: String, _ value: String, _ more: String = "") -> String {
         let secure = services.settings.publicAddress.isSecure ? "; Secure" : ""
         return "\(cookieName(name))=\(value); Path=/; HttpOnly; SameSite=Lax\(secure)\(more)"
-    }
-
-    /// A text as a value in a query or a cookie: all but letters, digits and `-._~` in percents.
-    static func queryValue(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF")
-        return text.utf8.reduce(into: "") { result, byte in
-            switch byte {
-            case 48...57, 65...90, 97...122, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            default: result += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
-            }
-        }
     }
 
     /// An address of a page of ours that a request names.

@@ -20,24 +20,9 @@ struct DevicePages: Sendable {
 
     static let pageSize = 50
 
-    /// What devices are compared with.
-    private struct Measure {
-        let newest: Int
-        let patience: Int64
-        let now: Instant
-    }
-
-    private func measure(_ visit: Dashboard.Visit) async throws -> Measure {
-        Measure(
-            newest: try await services.publisher.served.newest(of: visit.organization)?.policyVersion ?? 0,
-            patience: try await services.store.settings(of: visit.organization).validitySeconds,
-            now: services.now()
-        )
-    }
-
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        let measure = try await measure(visit)
-        let devices = try await services.store.devices(
+        let measure = try await services.deviceMeasure(of: visit.organization)
+        let devices = try await services.devices(
             of: visit.organization,
             after: visit.request.queryValue("after"),
             atMost: Self.pageSize
@@ -55,7 +40,9 @@ struct DevicePages: Sendable {
     }
 
     /// A device as templates name it.
-    private func row(_ device: Device, _ measure: Measure, _ visit: Dashboard.Visit) async throws -> [String: Any] {
+    private func row(_ device: Device, _ measure: Device.Measure, _ visit: Dashboard.Visit) async throws -> [String:
+        Any]
+    {
         let session = try await services.sessionState(device.id, visit.organization)
         let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: .init(bytes: 1 << 20)) }
         let points = (status?.value(named: "enforcementPoints")?.elements ?? []).map(Self.words)
@@ -72,7 +59,7 @@ struct DevicePages: Sendable {
         row["reported"] = device.statusTime?.description
         row["productVersion"] = status?.value(named: "productVersion")?.text
         row["engineVersion"] = status?.value(named: "engineVersion")?.text
-        let state = device.state(newest: measure.newest, patience: measure.patience, at: measure.now)
+        let state = device.state(by: measure)
         let (title, tone) = Self.title(of: state, notEnforcing: status != nil && points.isEmpty)
         row["state"] = title
         row["tone"] = tone
@@ -105,7 +92,7 @@ struct DevicePages: Sendable {
 
     private func device(_ visit: Dashboard.Visit) async throws -> Device {
         let id = try visit.context.parameters.require("device")
-        guard let device = try await services.store.device(id, of: visit.organization) else {
+        guard let device = try await services.device(id, of: visit.organization) else {
             throw Problem(.notFound, .notFound, "there is no such device", hint: "it may have been taken out")
         }
         return device
@@ -121,7 +108,7 @@ struct DevicePages: Sendable {
         _ status: HTTPResponse.Status = .ok
     ) async throws -> Dashboard.Reply {
         let device = try await device(visit)
-        var content = try await row(device, measure(visit), visit)
+        var content = try await row(device, services.deviceMeasure(of: visit.organization), visit)
         content["devices"] = visit.address("devices")
         content["mayEnd"] = visit.may(.endSessions)
         content["mayRemove"] = visit.may(.manageMachines)

@@ -107,9 +107,7 @@ struct HistoryPages: Sendable {
 
     fileprivate func rollBack(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let (number, document) = try await document(visit)
-        guard let seen = visit.fields["policy"].flatMap({ WholeNumber.read($0) }) else {
-            throw Problem(.badRequest, .badRequest, "the form is not in order")
-        }
+        let seen = try visit.number("policy")
         if let fault = try await dashboard.confirm(visit) {
             return try await page(visit, ["passwordFault": fault], .forbidden)
         }

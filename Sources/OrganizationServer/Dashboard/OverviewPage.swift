@@ -26,26 +26,21 @@ struct OverviewPage: Sendable {
     fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let now = services.now()
         let staged = try await dashboard.staged.staged(of: visit.organization, withDraft: visit.may(.editPolicy))
-        let patience = try await services.store.settings(of: visit.organization).validitySeconds
-        // Reading goes on where nothing can be written; the counts are a minute old then.
-        try? await services.lastSeen.write(to: services.store)
-        let counts = try await services.store.deviceCounts(
-            of: visit.organization,
-            newest: staged.inForce.version,
-            silentSince: now + -(patience + Device.pollGrain)
-        )
+        let counts = try await services.deviceCounts(of: visit.organization)
         // Days of UTC, of which today is the last.
         let since = Instant(seconds: (now.seconds / 86_400 - Int64(Self.days - 1)) * 86_400)
         let byDay = try await services.store.refusalsByDay(of: visit.organization, since: since)
         let summaries = try await services.store.refusalSummary(of: visit.organization, since: since)
         var content = RegistryAccessPages.head(staged, visit, "")
-        content["tiles"] = [
-            ("Up to date", counts.current), ("Outdated", counts.behind), ("Silent", counts.silent),
-            ("Never reported", counts.new),
-        ].map { ["title": $0.0, "count": RegistryAccessPages.count($0.1, "", "").dropLast()] as [String: Any] }
+        content["tiles"] = [Device.State.current, .behind, .silent, .new].map { state -> [String: Any] in
+            [
+                "title": DevicePages.title(of: state, notEnforcing: false).0,
+                "count": RegistryAccessPages.count(counts[state] ?? 0, "", "").dropLast(),
+            ]
+        }
         content["devicesAddress"] = visit.address("devices")
         content["activityAddress"] = visit.address("activity?kind=refusals")
-        content["hasDevices"] = counts.all > 0
+        content["hasDevices"] = !counts.isEmpty
         content["server"] = services.settings.publicAddress.description
         content["hasRefusals"] = !byDay.isEmpty
         content["days"] = Plot(byDay: byDay, since: since, days: Self.days).content

@@ -156,7 +156,7 @@ struct RegistryAccessPages: Sendable {
     /// An address with those parameters that say something.
     static func address(_ path: String, _ parameters: [(name: String, value: String)]) -> String {
         let pairs = parameters.filter { !$0.value.isEmpty && !($0.name == "page" && $0.value == "1") }
-        let query = pairs.map { "\($0.name)=\(Dashboard.queryValue($0.value))" }.joined(separator: "&")
+        let query = pairs.map { "\($0.name)=\(PercentEncoding.encode($0.value))" }.joined(separator: "&")
         return query.isEmpty ? path : "\(path)?\(query)"
     }
 

@@ -72,9 +72,7 @@ struct ReviewPages: Sendable {
 
     /// Save & Apply.
     fileprivate func save(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        guard let draft = visit.fields["draft"].flatMap({ WholeNumber.read($0) }),
-            let policy = visit.fields["policy"].flatMap({ WholeNumber.read($0) })
-        else { throw Problem(.badRequest, .badRequest, "the form is not in order") }
+        let (draft, policy) = (try visit.number("draft"), try visit.number("policy"))
         let comment = visit.fields["comment"] ?? ""
         guard comment.isEmpty || Names.isLabel(comment, longest: 1000) else {
             return try await page(
@@ -118,13 +116,10 @@ struct ReviewPages: Sendable {
     }
 
     fileprivate func discard(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        guard let draft = visit.fields["draft"].flatMap({ WholeNumber.read($0) }) else {
-            throw Problem(.badRequest, .badRequest, "the form is not in order")
-        }
         let number = try await services.store.writeDraft(
             nil,
             of: visit.organization,
-            expecting: draft,
+            expecting: try visit.number("draft"),
             basedOn: 0,
             by: visit.person.name,
             at: services.now()

@@ -2,7 +2,75 @@ import GRDB
 import RegistryAccess
 import SignedPolicy
 
-extension Store {
+/// How a device does.
+extension Device {
+    enum State: String, CaseIterable, DatabaseValueConvertible {
+        /// It has not said anything yet.
+        case new
+        /// It has the newest policy.
+        case current
+        /// It has an older one, or none.
+        case behind
+        /// It was not heard of for as long as a policy holds.
+        case silent
+    }
+
+    /// What the devices of an organization are compared with.
+    struct Measure: Sendable {
+        /// The newest version of the policy; 0 if there is none.
+        let newest: Int
+        /// How many seconds a policy holds without the server.
+        let patience: Int64
+        let now: Instant
+    }
+
+    /// How it does.
+    ///
+    /// - Parameter measure: what it is compared with.
+    /// - Returns: the state.
+    func state(by measure: Measure) -> State {
+        guard let lastSeen, measure.now - lastSeen < measure.patience + Self.pollGrain else { return .silent }
+        guard let policyVersion else { return .new }
+        return policyVersion == measure.newest ? .current : .behind
+    }
+
+    /// The same in SQL, of the tables `device`, `organization`, `deviceStatus` and `freshness`; `:now` is the time.
+    fileprivate static let state = """
+        CASE WHEN device.lastSeen IS NULL
+                OR :now - device.lastSeen >= organization.validitySeconds + \(pollGrain) THEN 'silent'
+            WHEN deviceStatus.policyVersion IS NULL THEN 'new'
+            WHEN deviceStatus.policyVersion = freshness.policyVersion THEN 'current'
+            ELSE 'behind' END
+        """
+}
+
+/// Devices as they are now: when they were heard of is in the database only a minute later.
+extension Services {
+    /// What the devices of an organization are compared with.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: that.
+    /// - Throws: what SQLite says.
+    func deviceMeasure(of organization: String) async throws -> Device.Measure {
+        Device.Measure(
+            newest: try await publisher.served.newest(of: organization)?.policyVersion ?? 0,
+            patience: try await store.settings(of: organization).validitySeconds,
+            now: now()
+        )
+    }
+
+    /// The devices of an organization in the order of their ids.
+    ///
+    /// - Parameters:
+    ///   - organization: whose.
+    ///   - id: only those after this one; `nil` begins at the beginning.
+    ///   - limit: how many at most.
+    /// - Returns: the devices.
+    /// - Throws: what SQLite says.
+    func devices(of organization: String, after id: String?, atMost limit: Int) async throws -> [Device] {
+        try await store.devices(of: organization, after: id, atMost: limit).map { heard($0, in: organization) }
+    }
+
     /// One device of an organization.
     ///
     /// - Parameters:
@@ -11,66 +79,45 @@ extension Store {
     /// - Returns: the device; `nil` if there is none.
     /// - Throws: what SQLite says.
     func device(_ id: String, of organization: String) async throws -> Device? {
-        try await database.read { database in
-            try Row.fetchOne(
-                database,
-                sql: """
-                    SELECT id, name, created, lastSeen, document, time, policyVersion
-                    FROM device LEFT JOIN deviceStatus
-                    ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
-                    WHERE device.organization = ? AND id = ?
-                    """,
-                arguments: [organization, id]
-            ).map(Device.init)
-        }
+        try await store.device(id, of: organization).map { heard($0, in: organization) }
     }
 
-    /// How many devices there are in each state; see ``Device/State``.
-    struct DeviceCounts: Sendable, Hashable {
-        let new: Int
-        let current: Int
-        let behind: Int
-        let silent: Int
-
-        /// All of them.
-        var all: Int { new + current + behind + silent }
+    private func heard(_ device: Device, in organization: String) -> Device {
+        var device = device
+        device.lastSeen = lastSeen.time(of: device.id, in: organization) ?? device.lastSeen
+        return device
     }
 
-    /// Counts the devices of an organization by their states.
+    /// Counts devices by their states.
     ///
-    /// - Parameters:
-    ///   - organization: whose.
-    ///   - version: the newest version of the policy.
-    ///   - end: who was not heard of since then is silent.
-    /// - Returns: the numbers.
+    /// - Parameter organization: whose; `nil` counts those of all.
+    /// - Returns: the numbers of the states that there are.
     /// - Throws: what SQLite says.
-    func deviceCounts(of organization: String, newest version: Int, silentSince end: Instant) async throws
-        -> DeviceCounts
-    {
-        try await database.read { database in
-            let row = try Row.fetchOne(
+    func deviceCounts(of organization: String? = nil) async throws -> [Device.State: Int] {
+        // Reading goes on where nothing can be written; the counts are a minute old then.
+        try? await lastSeen.write(to: store)
+        return try await store.deviceCounts(of: organization, at: now())
+    }
+}
+
+extension Store {
+    fileprivate func deviceCounts(of organization: String?, at now: Instant) async throws -> [Device.State: Int] {
+        var arguments: StatementArguments = ["now": now.seconds]
+        if let organization { arguments += ["organization": organization] }
+        return try await database.read { [arguments] database in
+            let rows = try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT count(*) AS number, coalesce(sum(isHeard), 0) AS heard,
-                        coalesce(sum(isHeard AND policyVersion = :version), 0) AS current,
-                        coalesce(sum(isHeard AND policyVersion <> :version), 0) AS behind
-                    FROM (SELECT coalesce(lastSeen > :end, 0) AS isHeard, policyVersion
-                        FROM device LEFT JOIN deviceStatus
+                    SELECT \(Device.state) AS state, count(*) AS count
+                    FROM device JOIN organization ON organization.name = device.organization
+                    LEFT JOIN freshness ON freshness.organization = device.organization
+                    LEFT JOIN deviceStatus
                         ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
-                        WHERE device.organization = :organization)
+                    \(organization == nil ? "" : "WHERE device.organization = :organization") GROUP BY 1
                     """,
-                arguments: ["organization": organization, "version": version, "end": end.seconds]
+                arguments: arguments
             )
-            guard let row else { return DeviceCounts(new: 0, current: 0, behind: 0, silent: 0) }
-            let (number, heard, current, behind): (Int, Int, Int, Int) = (
-                row["number"], row["heard"], row["current"], row["behind"]
-            )
-            return DeviceCounts(
-                new: heard - current - behind,
-                current: current,
-                behind: behind,
-                silent: number - heard
-            )
+            return Dictionary(rows.map { ($0["state"], $0["count"]) }, uniquingKeysWith: { $1 })
         }
     }
 }

@@ -149,17 +149,10 @@ private func waitForChange(
 private func list(_ request: Request, _ context: ServerContext, _ services: Services) async throws -> JSONAnswer {
     let (_, organization) = try context.authorize(.readMachines)
     let limit = try request.limit(most: 200)
-    let now = services.now()
-    let devices = try await services.store.devices(
-        of: organization,
-        after: request.queryValue("after"),
-        atMost: limit
-    )
-    let newest = try await services.publisher.served.newest(of: organization)?.policyVersion ?? 0
-    let patience = try await services.store.settings(of: organization).validitySeconds
+    let measure = try await services.deviceMeasure(of: organization)
+    let devices = try await services.devices(of: organization, after: request.queryValue("after"), atMost: limit)
     var list: [JSONValue] = []
-    for var device in devices {
-        device.lastSeen = services.lastSeen.time(of: device.id, in: organization) ?? device.lastSeen
+    for device in devices {
         let session = try await services.sessionState(device.id, organization)
         let limits = StrictJSON.Limits(bytes: 1 << 20)
         let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: limits) }
@@ -167,7 +160,7 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
             .object([
                 JSONMember("device", .string(device.id)),
                 JSONMember("name", .string(device.name)),
-                JSONMember("state", .string(device.state(newest: newest, patience: patience, at: now).rawValue)),
+                JSONMember("state", .string(device.state(by: measure).rawValue)),
                 JSONMember("session", .string(session.rawValue)),
                 JSONMember("created", .string(device.created.description)),
                 JSONMember("lastSeen", .text(device.lastSeen?.description)),
@@ -178,33 +171,6 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
     }
     let next = devices.count == limit ? devices.last?.id : nil
     return JSONAnswer(value: .object([JSONMember("devices", .array(list)), JSONMember("next", .text(next))]))
-}
-
-extension Device {
-    /// How a device does.
-    enum State: String, CaseIterable {
-        /// It has not said anything yet.
-        case new
-        /// It has the newest policy.
-        case current
-        /// It has an older one, or none.
-        case behind
-        /// It was not heard of for as long as a policy holds.
-        case silent
-    }
-
-    /// How it does.
-    ///
-    /// - Parameters:
-    ///   - newest: the newest version of the policy.
-    ///   - patience: how many seconds a policy holds without the server.
-    ///   - now: the time.
-    /// - Returns: the state.
-    func state(newest: Int, patience: Int64, at now: Instant) -> State {
-        guard let lastSeen, now - lastSeen < patience + Self.pollGrain else { return .silent }
-        guard let policyVersion else { return .new }
-        return policyVersion == newest ? .current : .behind
-    }
 }
 
 private func makeEnrollmentToken(

@@ -27,8 +27,14 @@ struct Device: Sendable {
     /// A device that is there need not say so more often.
     static let pollGrain: Int64 = 300
 
-    /// A device with its status as the database has them.
-    init(_ row: Row) {
+    fileprivate static let select = """
+        SELECT id, name, created, lastSeen, document, time, policyVersion
+        FROM device LEFT JOIN deviceStatus
+        ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
+        """
+
+    /// A device with its status, of ``select``.
+    fileprivate init(_ row: Row) {
         let (lastSeen, time): (Int64?, Int64?) = (row["lastSeen"], row["time"])
         id = row["id"]
         name = row["name"]
@@ -240,7 +246,7 @@ extension Store {
         }
     }
 
-    /// The devices of an organization in the order of their ids.
+    /// The devices of an organization in the order of their ids, as the database has them.
     ///
     /// - Parameters:
     ///   - organization: whose.
@@ -252,13 +258,25 @@ extension Store {
         try await database.read { database in
             try Row.fetchAll(
                 database,
-                sql: """
-                    SELECT id, name, created, lastSeen, document, time, policyVersion
-                    FROM device LEFT JOIN deviceStatus
-                    ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
-                    WHERE device.organization = ? AND id > ? ORDER BY id LIMIT ?
-                    """,
+                sql: "\(Device.select) WHERE device.organization = ? AND id > ? ORDER BY id LIMIT ?",
                 arguments: [organization, id ?? "", limit]
+            ).map(Device.init)
+        }
+    }
+
+    /// One device of an organization, as the database has it.
+    ///
+    /// - Parameters:
+    ///   - id: which.
+    ///   - organization: whose.
+    /// - Returns: the device; `nil` if there is none.
+    /// - Throws: what SQLite says.
+    func device(_ id: String, of organization: String) async throws -> Device? {
+        try await database.read { database in
+            try Row.fetchOne(
+                database,
+                sql: "\(Device.select) WHERE device.organization = ? AND id = ?",
+                arguments: [organization, id]
             ).map(Device.init)
         }
     }

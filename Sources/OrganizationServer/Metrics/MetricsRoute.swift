@@ -42,7 +42,6 @@ extension ServerContext {
 private struct StoredFigures: Sendable {
     var organizations = 0
     var sessions = 0
-    var devices: [String: Int] = [:]
     var bytes = 0
     var freeBytes = 0
 }
@@ -51,14 +50,13 @@ extension Services {
     /// Everything that there is to read.
     fileprivate func metricsText() async throws -> String {
         let counts = metrics.counts
-        // Reading goes on where nothing can be written; the figures are a minute old then.
-        try? await lastSeen.write(to: store)
+        let devices = try await deviceCounts()
         let stored = try await store.figures(at: now())
         let load = await passwords.load
         let waiting = await changes.waiterCount
         var text = PrometheusText()
         addRequests(counts, to: &text)
-        addMachines(counts, stored, waiting, to: &text)
+        addMachines(counts, devices, waiting, to: &text)
         addSignIns(counts, stored, to: &text)
         text.add(
             "docker_ram_password_hashes",
@@ -116,7 +114,7 @@ extension Services {
 
     private func addMachines(
         _ counts: Metrics.Counts,
-        _ stored: StoredFigures,
+        _ devices: [Device.State: Int],
         _ waiting: Int,
         to text: inout PrometheusText
     ) {
@@ -126,7 +124,7 @@ extension Services {
             .gauge,
             "Machines by their state.",
             Device.State.allCases.map { state in
-                ([("state", state.rawValue)], Double(stored.devices[state.rawValue] ?? 0))
+                ([("state", state.rawValue)], Double(devices[state] ?? 0))
             }
         )
         text.add(
@@ -215,28 +213,10 @@ extension Store {
             func number(_ sql: String, _ arguments: StatementArguments = []) throws -> Int {
                 try Int.fetchOne(database, sql: sql, arguments: arguments) ?? 0
             }
-            let rows = try Row.fetchAll(
-                database,
-                sql: """
-                    SELECT CASE
-                        WHEN device.lastSeen IS NULL OR :now - device.lastSeen >= organization.validitySeconds + :grain
-                            THEN 'silent'
-                        WHEN deviceStatus.policyVersion IS NULL THEN 'new'
-                        WHEN deviceStatus.policyVersion = freshness.policyVersion THEN 'current'
-                        ELSE 'behind' END AS state, count(*) AS count
-                    FROM device JOIN organization ON organization.name = device.organization
-                    LEFT JOIN freshness ON freshness.organization = device.organization
-                    LEFT JOIN deviceStatus
-                        ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
-                    GROUP BY 1
-                    """,
-                arguments: ["now": now.seconds, "grain": Device.pollGrain]
-            )
             let pageSize = try number("PRAGMA page_size")
             return StoredFigures(
                 organizations: try number("SELECT count(*) FROM organization"),
                 sessions: try number("SELECT count(*) FROM session WHERE ended IS NULL AND expires > ?", [now.seconds]),
-                devices: Dictionary(rows.map { ($0["state"], $0["count"]) }, uniquingKeysWith: { $1 }),
                 bytes: try number("PRAGMA page_count") * pageSize,
                 freeBytes: try number("PRAGMA freelist_count") * pageSize
             )

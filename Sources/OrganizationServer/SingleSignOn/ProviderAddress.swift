@@ -37,30 +37,3 @@ struct ProviderAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 }
-
-/// Fields as forms and queries have them (`application/x-www-form-urlencoded`).
-enum FormFields {
-    /// Writes fields.
-    ///
-    /// - Parameter fields: names and values.
-    /// - Returns: the text.
-    static func text(_ fields: [(String, String)]) -> String {
-        fields.map { "\(escaped($0))=\(escaped($1))" }.joined(separator: "&")
-    }
-
-    /// A text of which everything is escaped that is not a letter, a digit or one of `-._~`.
-    ///
-    /// - Parameter text: the text.
-    /// - Returns: the text, escaped.
-    static func escaped(_ text: String) -> String {
-        text.utf8.reduce(into: "") { result, byte in
-            switch byte {
-            case 48...57, 65...90, 97...122, 45, 46, 95, 126: result.unicodeScalars.append(Unicode.Scalar(byte))
-            default:
-                result +=
-                    "%" + String(byte >> 4, radix: 16, uppercase: true)
-                    + String(byte & 15, radix: 16, uppercase: true)
-            }
-        }
-    }
-}

@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 import NIOSSL
+import RegistryAccess
 
 /// Asks a provider: nothing that it sends can hold the server up, and it is never followed elsewhere.
 struct ProviderConnection: Sendable {
@@ -42,7 +43,7 @@ struct ProviderConnection: Sendable {
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/x-www-form-urlencoded")
         if let authorization { request.headers.add(name: "Authorization", value: authorization) }
-        request.body = .bytes(ByteBuffer(string: FormFields.text(fields)))
+        request.body = .bytes(ByteBuffer(string: PercentEncoding.form(fields)))
         return try await answer(to: request)
     }
 

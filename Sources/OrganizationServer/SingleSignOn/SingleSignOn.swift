@@ -103,7 +103,7 @@ struct SingleSignOn: Sendable {
         )
         try await services.store.begin(begun, state: state, for: browser, at: services.now())
         let challenge = IDToken.base64URL(Array(SHA256.hash(data: Array(verifier.secret.utf8))))
-        let query = FormFields.text([
+        let query = PercentEncoding.form([
             ("response_type", "code"), ("client_id", settings.clientID),
             ("redirect_uri", Self.redirectAddress(at: services.settings.publicAddress)),
             ("scope", settings.scopes.joined(separator: " ")), ("state", state.secret), ("nonce", nonce.secret),
@@ -161,7 +161,8 @@ struct SingleSignOn: Sendable {
         var authorization: String?
         if provider.authenticatesInHeader {
             // Both are escaped as in a form first (RFC 6749, section 2.3.1).
-            let pair = FormFields.escaped(settings.clientID) + ":" + FormFields.escaped(settings.clientSecret.text)
+            let pair =
+                PercentEncoding.encode(settings.clientID) + ":" + PercentEncoding.encode(settings.clientSecret.text)
             authorization = "Basic " + StrictBase64.encode(Array(pair.utf8))
         } else {
             fields += [("client_id", settings.clientID), ("client_secret", settings.clientSecret.text)]
