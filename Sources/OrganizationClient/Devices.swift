@@ -20,6 +20,21 @@ extension OrganizationClient {
         public let cursor: String
         /// What has become of the session.
         public let session: SessionState
+        /// Names what a ticket says; another one means that this machine needs another ticket. `nil`: the server does not
+        /// say, so any change may be one.
+        public let ticket: String?
+        /// The documents, if they are others than those of the cursor asked with, and the server tells them at once.
+        public let news: News?
+    }
+
+    /// Documents that a server tells with a change, so that nothing has to be fetched: as little to be trusted as fetched ones.
+    public struct News: Hashable, Sendable {
+        /// How many root documents there are.
+        public let root: Int
+        /// The newest freshness document.
+        public let freshness: [UInt8]
+        /// The newest policy, unless it is too long for that.
+        public let policy: [UInt8]?
     }
 
     /// Makes the server know this machine.
@@ -66,7 +81,11 @@ extension OrganizationClient {
         guard let cursor = answer.text("cursor"), cursor.utf8.count <= 512,
             let session = answer.text("session").flatMap(SessionState.init)
         else { throw .malformed("it holds no cursor or session") }
-        return Changes(cursor: cursor, session: session)
+        var news: News?
+        if let root = answer.number("root"), let freshness = answer.text("freshness") {
+            news = News(root: root, freshness: Array(freshness.utf8), policy: answer.text("policy").map { Array($0.utf8) })
+        }
+        return Changes(cursor: cursor, session: session, ticket: answer.text("ticket"), news: news)
     }
 
     /// Tells the server how the machine is and what it refused; the same batch may be sent twice.

@@ -175,6 +175,12 @@ enum OrganizationScale {
                 question = .change
                 guard isNew else { return .ask(changes("wait=60&after=\(cursor)")) }
                 tally.told()
+                if text.contains(",\"policy\":\"") {
+                    // All of it came along.
+                    question = .nothing
+                    tally.done()
+                    return .ask(changes("wait=60&after=\(cursor)"))
+                }
                 question = .root
                 return .ask(document("root/2.json"))
             case (.root, 404):

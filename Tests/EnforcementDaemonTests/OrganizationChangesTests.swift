@@ -22,6 +22,10 @@ struct OrganizationChangesTests {
             var session = "none"
             var refreshTokens: [String] = []
             var refusal: String?
+            /// What a ticket says; a server that does not say it, if there is none.
+            var ticket: String?
+            /// Documents that come along, as members.
+            var news: [JSONMember] = []
         }
 
         let state = Mutex(State())
@@ -62,7 +66,23 @@ struct OrganizationChangesTests {
         }
 
         private static func answer(_ state: State) -> OrganizationWeb.Reply {
-            .json(#"{"cursor":"\#(state.cursor)","session":"\#(state.session)"}"#)
+            var members = [
+                JSONMember("cursor", .string(state.cursor)), JSONMember("session", .string(state.session)),
+            ]
+            if let ticket = state.ticket { members.append(JSONMember("ticket", .string(ticket))) }
+            return .json(JSONValue.object(members + state.news).text())
+        }
+
+        /// Tells a version of the policy with the next change, and serves it nowhere.
+        func tell(_ version: Int, root: Int = 1, withPolicy: Bool = true, _ change: (String) -> String = { $0 }) throws {
+            func text(_ document: [UInt8]) -> JSONValue { .string(change(String(decoding: document, as: UTF8.self))) }
+            let freshness = try organization.freshness(version, of: version, allowing: "ghcr.io", issued: .now())
+            let policy = try organization.policy(version, allowing: "ghcr.io")
+            state.withLock { state in
+                state.cursor = "c\(version)"
+                state.news = [JSONMember("root", .number("\(root)")), JSONMember("freshness", text(freshness))]
+                if withPolicy { state.news.append(JSONMember("policy", text(policy))) }
+            }
         }
 
         private func token(_ request: OrganizationWeb.Request) -> OrganizationWeb.Reply {
@@ -94,11 +114,13 @@ struct OrganizationChangesTests {
     private func withMachine(
         hasSession: Bool = false,
         requiresSignIn: Bool = false,
+        ticket: String? = nil,
         _ body: @escaping @Sendable (RunningDaemon, OrganizationWeb, Devices) async throws -> Void
     ) async throws {
         try await OrganizationWeb.with { web in
             let organization = SignedOrganization()
             let devices = Devices(organization, on: web)
+            devices.state.withLock { $0.ticket = ticket }
             try web.publishRoot(organization)
             try web.publish(organization, version: 3)
             let preparing: (InstallationPaths) throws -> Void = { paths in
@@ -138,6 +160,59 @@ struct OrganizationChangesTests {
             #expect(registered.count == 1 && registered[0].contains("\"name\":"))
             let file = "\(daemon.paths.organizationDirectory)/device.json"
             #expect(try Files.status(file).mode & 0o777 == 0o600)
+        }
+    }
+
+    private static func asked(_ web: OrganizationWeb) -> Int {
+        web.requests.count { $0.path.hasPrefix("/documents/") || $0.path == "/v1/token" }
+    }
+
+    @Test
+    func `what comes with a change is in force without anything being asked for`() async throws {
+        try await withMachine(hasSession: true, requiresSignIn: true, ticket: "t1") { daemon, web, devices in
+            #expect(try await Self.becomes(daemon) { $0.policyVersion == 3 && $0.state == .enforce })
+            #expect(await eventually { web.requests.contains { $0.target.contains("after=c1") } })
+            // What the first answer led to is over.
+            try await Task.sleep(for: .milliseconds(500))
+            let asked = Self.asked(web)
+            for version in 4...8 {
+                try devices.tell(version)
+                #expect(try await Self.becomes(daemon) { $0.policyVersion == version })
+            }
+            #expect(Self.asked(web) == asked)
+            // What says something else of who is signed in makes a machine ask.
+            devices.state.withLock { state in
+                (state.ticket, state.cursor) = ("t2", "c9")
+                state.news = []
+            }
+            #expect(await eventually { web.requests.contains { $0.path == "/v1/token" && Self.asked(web) > asked } })
+        }
+    }
+
+    @Test(arguments: ["root", "policy", "freshness"])
+    func `what does not come along, or is not good, is fetched`(_ missing: String) async throws {
+        try await withMachine(ticket: "t1") { daemon, web, devices in
+            #expect(try await Self.becomes(daemon) { $0.policyVersion == 3 })
+            #expect(await eventually { web.requests.contains { $0.target.contains("after=c1") } })
+            try web.publish(devices.organization, version: 4)
+            switch missing {
+            case "root": try devices.tell(4, root: 2)
+            case "policy": try devices.tell(4, withPolicy: false)
+            default: try devices.tell(4) { $0.replacing("\"sig\":\"", with: "\"sig\":\"AAAA") }
+            }
+            #expect(try await Self.becomes(daemon) { $0.policyVersion == 4 && $0.problem == nil })
+            #expect(web.requests.contains { $0.path == "/documents/freshness.json" })
+        }
+    }
+
+    @Test
+    func `an older policy that comes with a change is refused`() async throws {
+        try await withMachine(ticket: "t1") { daemon, web, devices in
+            #expect(try await Self.becomes(daemon) { $0.policyVersion == 3 })
+            #expect(await eventually { web.requests.contains { $0.target.contains("after=c1") } })
+            try devices.tell(2)
+            #expect(await eventually { web.requests.contains { $0.target.contains("after=c2") } })
+            #expect(try await daemon.status().policy.policyVersion == 3)
         }
     }
 

@@ -154,6 +154,35 @@ struct DeviceTests {
     }
 
     @Test
+    func `what is new comes with the change, but for a long policy, and what is known does not`() async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            func ask(after cursor: String?) async throws -> JSONValue {
+                let query = cursor.map { "?after=\($0)" } ?? ""
+                return try await server.ask(.get, "devices/\(device.id)/changes\(query)", secret: device.secret).json()
+            }
+            func document(_ name: String) async throws -> String {
+                try await server.ask(.get, "documents/\(name)").text
+            }
+            let first = try await ask(after: nil)
+            #expect(first.value(named: "ticket")?.text == "0-none")
+            #expect(first.value(named: "root") == .number("1"))
+            #expect(first.value(named: "freshness")?.text == (try await document("freshness.json")))
+            #expect(first.value(named: "policy")?.text == (try await document("policy/1.json")))
+            let same = try await ask(after: first.value(named: "cursor")?.text)
+            #expect(same.members?.map(\.name) == ["cursor", "session", "ticket"])
+            let session = try await ask(after: "1-0-active")
+            #expect(session.members?.map(\.name) == ["cursor", "session", "ticket"])
+
+            let many = (0..<400).map { "registry\($0).acme.test" }
+            try await server.ask(.put, "policy", by: "owner", body: server.policy(allowing: many), ifMatch: 1)
+            let long = try await ask(after: first.value(named: "cursor")?.text)
+            #expect(long.value(named: "freshness")?.text == (try await document("freshness.json")))
+            #expect(long.value(named: "policy") == nil)
+        }
+    }
+
+    @Test
     func `a device that waits learns that its session has ended, and not of another organization's changes`()
         async throws
     {

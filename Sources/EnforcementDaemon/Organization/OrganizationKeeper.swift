@@ -228,9 +228,12 @@ actor OrganizationKeeper {
         let (generation, wishes) = (generation, wishes)
         do throws(RefreshFault) {
             try await update(generation)
+            guard generation == self.generation else { return }
+            // What is accepted does not wait until who is signed in has been asked about.
+            state?.fault = nil
+            publish()
             try await renewTicket(generation)
             guard generation == self.generation else { return }
-            state?.fault = nil
             let seconds = state?.documents?.freshness?.refreshSeconds ?? 900
             schedule.succeeded(at: reading().sinceBoot, refreshSeconds: seconds, using: &chance)
         } catch {
@@ -440,11 +443,13 @@ actor OrganizationKeeper {
     private func followChanges() async {
         var retries = RefreshSchedule()
         var cursor: String?
+        var ticket: String?
         var known = generation
         while !Task.isCancelled {
             if known != generation {
                 known = generation
                 cursor = nil
+                ticket = nil
                 retries = RefreshSchedule()
             }
             guard let client, state?.documents != nil, retries.isDue(at: reading().sinceBoot) else {
@@ -467,8 +472,11 @@ actor OrganizationKeeper {
                 }
                 // The first one, too: something may have changed since we asked.
                 cursor = changes.cursor
-                wantsTicket = true
-                refresh()
+                let wantsTicket = changes.ticket == nil || changes.ticket != ticket
+                ticket = changes.ticket
+                if wantsTicket { self.wantsTicket = true }
+                // With all of it told, there is nothing to ask for.
+                if !accept(changes.news) || wantsTicket || state?.fault != nil { refresh() }
             } catch {
                 guard generation == self.generation else { continue }
                 if error.code == "device_unknown" {
@@ -480,6 +488,27 @@ actor OrganizationKeeper {
                 retries.failed(at: reading().sinceBoot, using: &chance)
             }
         }
+    }
+
+    /// Accepts documents that came with a change, and puts them in force.
+    ///
+    /// A root document that we have not got is fetched first, and so is a policy that was too long to come along.
+    ///
+    /// - Parameter news: the documents.
+    /// - Returns: whether they are all that there is.
+    private func accept(_ news: OrganizationClient.News?) -> Bool {
+        guard let news, let state, let documents = state.documents, news.root == documents.root.version else {
+            return false
+        }
+        var update = OrganizationState.Update(freshness: news.freshness)
+        if case .policyNeeded = documents.rejection(of: news.freshness, at: state.least(reading())) {
+            guard let policy = news.policy else { return false }
+            update.policy = policy
+        }
+        // What is refused here is fetched and refused once more there, and then status says why.
+        guard (try? self.state?.accept(update, reading())) == true else { return false }
+        publish()
+        return true
     }
 
     private func registeredDevice(

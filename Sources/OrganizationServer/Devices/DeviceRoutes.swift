@@ -111,7 +111,7 @@ private func waitForChange(
     _ request: Request,
     _ context: ServerContext,
     _ services: Services
-) async throws -> JSONAnswer {
+) async throws -> ChangesAnswer {
     let (organization, device) = try context.authorizeDevice()
     let after = try request.queryValue("after")
     guard let seconds = WholeNumber.read(try request.queryValue("wait") ?? "0"), seconds <= 60 else {
@@ -125,24 +125,46 @@ private func waitForChange(
         }
         services.lastSeen.note(device, in: organization, at: services.now())
         let session = try await services.sessionState(device, organization)
-        let sequence = try await services.publisher.served.newest(of: organization)?.sequence ?? 0
-        let cursor = "\(sequence)-\(teams)-\(session.rawValue)"
+        let newest = try await services.publisher.served.newest(of: organization)
+        let sequence = "\(newest?.sequence ?? 0)"
+        let knowsDocuments = after?.split(separator: "-").first.map { $0.utf8.elementsEqual(sequence.utf8) } ?? false
+        let answer = ChangesAnswer(
+            sequence: sequence,
+            ticket: "\(teams)-\(session.rawValue)",
+            session: session,
+            news: knowsDocuments ? nil : newest?.news
+        )
         let left = end - .now
-        if cursor != after || left <= .zero {
-            return JSONAnswer(
-                value: .object([
-                    JSONMember("cursor", .string(cursor)), JSONMember("session", .string(session.rawValue)),
-                ])
-            )
-        }
+        if answer.cursor != after || left <= .zero { return answer }
         // Without a change the time is over, or the server stops: the state is said as it is.
-        if await services.changes.change(of: organization, after: seen, within: left) == seen {
-            return JSONAnswer(
-                value: .object([
-                    JSONMember("cursor", .string(cursor)), JSONMember("session", .string(session.rawValue)),
-                ])
-            )
-        }
+        if await services.changes.change(of: organization, after: seen, within: left) == seen { return answer }
+    }
+}
+
+/// What a device is told that waits for changes.
+private struct ChangesAnswer: ResponseGenerator {
+    /// How far the documents have come.
+    let sequence: String
+    /// Names what a ticket says; another one means that the device needs another ticket.
+    let ticket: String
+    let session: SessionState
+    /// The documents that the device does not know: ``ServedDocuments/Newest/news``.
+    let news: String?
+
+    var cursor: String { "\(sequence)-\(ticket)" }
+
+    func response(from request: Request, context: some RequestContext) -> Response {
+        let news = news.map { ",\($0)" } ?? ""
+        let session = session.rawValue
+        // Not by way of a JSON value: thousands of devices are told the same long texts at once.
+        let body = ByteBuffer(
+            string: "{\"cursor\":\"\(cursor)\",\"session\":\"\(session)\",\"ticket\":\"\(ticket)\"\(news)}\n"
+        )
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/json", .contentLength: "\(body.readableBytes)"],
+            body: ResponseBody(byteBuffer: body)
+        )
     }
 }
 

@@ -27,7 +27,14 @@ final class ServedDocuments: Sendable {
         let policy: Document
         let sequence: Int
         let freshness: Document
+        /// The newest documents as members of a JSON object, for machines that wait for a change: `root`, the number of root
+        /// documents, and the envelopes `freshness` and, up to ``longestPolicyOfNews``, `policy` as texts.
+        let news: String
     }
+
+    /// The longest policy, in bytes of its envelope, that machines are told of a change with; a longer one they fetch, since
+    /// thousands of answers may be under way at once.
+    static let longestPolicyOfNews = 16 << 10
 
     private struct Held {
         var newest: [String: Newest] = [:]
@@ -63,10 +70,17 @@ final class ServedDocuments: Sendable {
             policyVersion: read.policyVersion,
             policy: Document(read.policy),
             sequence: read.sequence,
-            freshness: Document(read.freshness)
+            freshness: Document(read.freshness),
+            news: Self.news(roots: read.roots.count, freshness: read.freshness, policy: read.policy)
         )
         held.withLock { if $0.forgotten == forgotten { $0.newest[organization] = newest } }
         return newest
+    }
+
+    private static func news(roots: Int, freshness: [UInt8], policy: [UInt8]) -> String {
+        func text(_ envelope: [UInt8]) -> String { JSONValue.string(String(decoding: envelope, as: UTF8.self)).text() }
+        let news = "\"root\":\(roots),\"freshness\":\(text(freshness))"
+        return policy.count <= longestPolicyOfNews ? "\(news),\"policy\":\(text(policy))" : news
     }
 
     /// What an organization serves now, if it is in memory.

@@ -41,10 +41,11 @@ struct IDToken: Hashable, Sendable {
         key: (String) async throws(SingleSignOnFault) -> ProviderKey
     ) async throws(SingleSignOnFault) {
         let parts = token.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 3, let header = Self.decode(parts[0]), let payload = Self.decode(parts[1]),
-            parts[2].isEmpty || Self.decode(parts[2]) != nil
+        guard parts.count == 3, let header = Base64URL.decode(parts[0]), let payload = Base64URL.decode(parts[1]),
+            let signature = parts[2].isEmpty ? [] : Base64URL.decode(parts[2])
         else { throw .faultyToken("it has not got three parts in Base64") }
-        let algorithm = try await Self.checkSignature(token, try Self.object(header, "its header"), key)
+        let signed = Array(token.utf8.prefix(parts[0].count + 1 + parts[1].count))
+        let algorithm = try await Self.checkSignature(signature, of: signed, try Self.object(header, "its header"), key)
         let claims = try Self.object(payload, "its claims")
         try Self.checkAudience(claims, expectation)
         try Self.checkTimes(claims, expectation.now)
@@ -67,7 +68,8 @@ struct IDToken: Hashable, Sendable {
     }
 
     private static func checkSignature(
-        _ token: String,
+        _ signature: [UInt8],
+        of signed: [UInt8],
         _ header: JSONValue,
         _ key: (String) async throws(SingleSignOnFault) -> ProviderKey
     ) async throws(SingleSignOnFault) -> TokenAlgorithm {
@@ -77,7 +79,7 @@ struct IDToken: Hashable, Sendable {
         // What must be understood is not (RFC 7515, section 4.1.11).
         guard header.value(named: "crit") == nil else { throw .faultyToken("its header has \"crit\"") }
         guard let id = header.value(named: "kid")?.text else { throw .unknownKey }
-        try await key(id).verify(token, signed: algorithm)
+        try await key(id).verify(signature, of: signed, by: algorithm)
         return algorithm
     }
 
@@ -114,22 +116,7 @@ struct IDToken: Hashable, Sendable {
     private static func leftHalfOfHash(_ accessToken: String, _ algorithm: TokenAlgorithm) -> String {
         let bytes = Array(accessToken.utf8)
         let hash = algorithm == .eddsa ? Array(SHA512.hash(data: bytes)) : Array(SHA256.hash(data: bytes))
-        return base64URL(Array(hash.prefix(hash.count / 2)))
-    }
-
-    /// Base64 for addresses, without padding (RFC 7515, section 2).
-    ///
-    /// - Parameter bytes: what to write.
-    /// - Returns: the text.
-    static func base64URL(_ bytes: [UInt8]) -> String {
-        StrictBase64.encode(bytes).replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
-    }
-
-    private static func decode(_ part: Substring.UTF8View) -> [UInt8]? {
-        guard !part.isEmpty, !part.contains(where: { $0 == 43 || $0 == 47 || $0 == 61 }) else { return nil }
-        var bytes = part.map { $0 == 45 ? 43 : $0 == 95 ? 47 : $0 }
-        bytes += [UInt8](repeating: 61, count: (4 - bytes.count % 4) % 4)
-        return StrictBase64.decode(bytes)
+        return Base64URL.encode(Array(hash.prefix(hash.count / 2)))
     }
 
     private static func object(_ bytes: [UInt8], _ what: String) throws(SingleSignOnFault) -> JSONValue {

@@ -1,4 +1,5 @@
-import JWTKit
+import Crypto
+import CryptoExtras
 import RegistryAccess
 
 /// How an ID token may be signed.
@@ -60,39 +61,49 @@ struct ProviderKey: Hashable, Sendable {
         algorithm = text("alg")
     }
 
-    /// Checks the signature of a token that names this key.
-    ///
-    /// The library's collection of keys holds this one alone and knows its algorithm, so that nothing in the token's header
-    /// chooses either.
+    /// Checks a signature by this key (RFC 7515, section 5.2; RFC 7518, sections 3.3 to 3.5; RFC 8037, section 3.1).
     ///
     /// - Parameters:
-    ///   - token: the token.
-    ///   - signed: the algorithm that the token's header names.
-    /// - Throws: ``SingleSignOnFault``.
-    func verify(_ token: String, signed: TokenAlgorithm) async throws(SingleSignOnFault) {
-        guard algorithm ?? signed.rawValue == signed.rawValue else { throw .keyOfAnotherKind }
-        let name = JWKIdentifier(string: id)
-        let key: JWK
-        switch (material, signed) {
+    ///   - signature: the signature.
+    ///   - signed: what is signed: the token's header and claims as they came, with the point between them.
+    ///   - algorithm: the algorithm that the token's header names; the key's kind and what it is for must fit to it, so
+    ///     that a header cannot choose.
+    /// - Throws: ``SingleSignOnFault/keyOfAnotherKind``, or ``SingleSignOnFault/signature``, also for a key that is none.
+    func verify(_ signature: [UInt8], of signed: [UInt8], by algorithm: TokenAlgorithm) throws(SingleSignOnFault) {
+        guard self.algorithm ?? algorithm.rawValue == algorithm.rawValue else { throw .keyOfAnotherKind }
+        let isGood: Bool?
+        switch (material, algorithm) {
         case (.rsa(let modulus, let exponent), .rs256):
-            key = .rsa(.rs256, identifier: name, modulus: modulus, exponent: exponent)
+            isGood = rsa(modulus, exponent)?.isValidSignature(
+                _RSA.Signing.RSASignature(rawRepresentation: signature),
+                for: signed,
+                padding: .insecurePKCS1v1_5
+            )
         case (.rsa(let modulus, let exponent), .ps256):
-            key = .rsa(.ps256, identifier: name, modulus: modulus, exponent: exponent)
-        case (.p256(let x, let y), .es256): key = .ecdsa(.es256, identifier: name, x: x, y: y, curve: .p256)
-        case (.ed25519(let x), .eddsa): key = .octetKeyPair(.eddsa, identifier: name, x: x, y: nil, curve: .ed25519)
+            isGood = rsa(modulus, exponent)?.isValidSignature(
+                _RSA.Signing.RSASignature(rawRepresentation: signature),
+                for: signed,
+                padding: .PSS
+            )
+        case (.p256(let x, let y), .es256):
+            guard let x = Base64URL.decode(x.utf8), let y = Base64URL.decode(y.utf8), x.count == 32, y.count == 32,
+                let key = try? P256.Signing.PublicKey(rawRepresentation: x + y),
+                let signature = try? P256.Signing.ECDSASignature(rawRepresentation: signature)
+            else { throw .signature }
+            isGood = key.isValidSignature(signature, for: signed)
+        case (.ed25519(let x), .eddsa):
+            guard let x = Base64URL.decode(x.utf8), let key = try? Curve25519.Signing.PublicKey(rawRepresentation: x) else {
+                throw .signature
+            }
+            isGood = key.isValidSignature(signature, for: signed)
         default: throw .keyOfAnotherKind
         }
-        do {
-            let keys = JWTKeyCollection()
-            try await keys.add(jwk: key)
-            _ = try await keys.verify(token, as: NothingRead.self)
-        } catch {
-            throw .signature
-        }
+        guard isGood == true else { throw .signature }
     }
-}
 
-/// The library checks signatures only; claims are read by ``IDToken``.
-private struct NothingRead: JWTPayload {
-    func verify(using algorithm: some JWTAlgorithm) async throws {}
+    /// The library takes no key of less than 2048 bits.
+    private func rsa(_ modulus: String, _ exponent: String) -> _RSA.Signing.PublicKey? {
+        guard let n = Base64URL.decode(modulus.utf8), let e = Base64URL.decode(exponent.utf8) else { return nil }
+        return try? _RSA.Signing.PublicKey(n: n, e: e)
+    }
 }

@@ -102,7 +102,7 @@ struct SingleSignOn: Sendable {
             verifier: verifier.secret
         )
         try await services.store.begin(begun, state: state, for: browser, at: services.now())
-        let challenge = IDToken.base64URL(Array(SHA256.hash(data: Array(verifier.secret.utf8))))
+        let challenge = Base64URL.encode(Array(SHA256.hash(data: Array(verifier.secret.utf8))))
         let query = PercentEncoding.form([
             ("response_type", "code"), ("client_id", settings.clientID),
             ("redirect_uri", Self.redirectAddress(at: services.settings.publicAddress)),
