@@ -20,8 +20,9 @@ extension OrganizationClient {
         public let cursor: String
         /// What has become of the session.
         public let session: SessionState
-        /// Names what a ticket says; another one means that this machine needs another ticket. `nil`: the server does not
-        /// say, so any change may be one.
+        /// Names what a ticket says; another one means that this machine needs another ticket.
+        ///
+        /// `nil`: the server does not say, so any change may be one.
         public let ticket: String?
         /// The documents, if they are others than those of the cursor asked with, and the server tells them at once.
         public let news: News?
@@ -83,7 +84,11 @@ extension OrganizationClient {
         else { throw .malformed("it holds no cursor or session") }
         var news: News?
         if let root = answer.number("root"), let freshness = answer.text("freshness") {
-            news = News(root: root, freshness: Array(freshness.utf8), policy: answer.text("policy").map { Array($0.utf8) })
+            news = News(
+                root: root,
+                freshness: Array(freshness.utf8),
+                policy: answer.text("policy").map { Array($0.utf8) }
+            )
         }
         return Changes(cursor: cursor, session: session, ticket: answer.text("ticket"), news: news)
     }

@@ -74,7 +74,8 @@ struct OrganizationChangesTests {
         }
 
         /// Tells a version of the policy with the next change, and serves it nowhere.
-        func tell(_ version: Int, root: Int = 1, withPolicy: Bool = true, _ change: (String) -> String = { $0 }) throws {
+        func tell(_ version: Int, root: Int = 1, withPolicy: Bool = true, _ change: (String) -> String = { $0 }) throws
+        {
             func text(_ document: [UInt8]) -> JSONValue { .string(change(String(decoding: document, as: UTF8.self))) }
             let freshness = try organization.freshness(version, of: version, allowing: "ghcr.io", issued: .now())
             let policy = try organization.policy(version, allowing: "ghcr.io")

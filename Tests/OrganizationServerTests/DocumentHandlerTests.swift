@@ -3,6 +3,7 @@ import Hummingbird
 import HummingbirdTesting
 import Foundation
 import NIOCore
+import RegistryAccess
 import TestSupport
 import Testing
 
@@ -72,6 +73,33 @@ struct DocumentHandlerTests {
                 try await client.execute(uri: freshness, method: .get, headers: bad) {
                     #expect($0.status == .unauthorized)
                 }
+            }
+        }
+    }
+
+    @Test(
+        "dates are written as in RFC 9110",
+        arguments: [
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (1_709_251_199, "Thu, 29 Feb 2024 23:59:59 GMT"), (4_102_444_800, "Fri, 01 Jan 2100 00:00:00 GMT"),
+        ]
+    )
+    func date(_ seconds: Int64, _ text: String) {
+        #expect(Instant(seconds: seconds).httpDate == text)
+    }
+
+    @Test
+    func `every answer says what time it is, and is counted`() async throws {
+        try await RunningServer.with { server in
+            try await Self.live(server) { client in
+                for (path, status) in [("freshness.json", 200), ("root/2.json", 404)] {
+                    try await client.execute(uri: "\(Self.documents)/\(path)", method: .get) { found in
+                        #expect(found.status.code == status)
+                        #expect(found.headers[.date] == server.services.now().httpDate)
+                    }
+                }
+                let counted = server.services.metrics.counts.requests.filter { $0.key.pattern.contains("/documents/") }
+                #expect(counted.map(\.key.status).sorted() == ["2xx", "4xx"])
             }
         }
     }

@@ -1,30 +1,39 @@
-import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 import RegistryAccess
+import Synchronization
 
 /// Connections on which documents that are in memory are answered where they are asked for.
 ///
-/// After a change every machine asks for the same few documents within a second. Each question answered by the router is a
-/// dozen changes of task; here it is one function call on the event loop. Whatever is not plainly such a question goes to
-/// the router, which answers the same.
+/// After a change every machine asks for the same few documents within a second, and between changes for one of them again
+/// and again. Each question answered by the router is a dozen changes of task; here it is one function call on the event
+/// loop. Whatever is not plainly such a question goes to the router, which answers the same.
 struct DocumentChannel: ServerChildChannel {
     let base: HTTP1Channel
     let services: Services
+    private let fields: CommonFields
+
+    init(base: HTTP1Channel, services: Services) {
+        self.base = base
+        self.services = services
+        fields = CommonFields(isSecure: services.settings.publicAddress.isSecure)
+    }
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
-        base.setup(channel: channel, logger: logger).flatMapThrowing { [services] value in
-            // Behind what closes idle connections, which has to know of each request.
+        base.setup(channel: channel, logger: logger).flatMapThrowing { [services, fields] value in
+            // Where each request is logged, the router does it.
+            guard logger.logLevel > .debug else { return value }
             let pipeline = channel.pipeline.syncOperations
-            let idle = try pipeline.handler(type: HTTPConnectionStateHandler.self)
-            let address = ClientAddress.shortened(channel.remoteAddress?.ipAddress)
-            try pipeline.addHandler(
-                DocumentHandler(services: services, address: address, logger: logger),
-                position: .after(idle)
+            let handler = DocumentHandler(
+                services: services,
+                fields: fields,
+                encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self)
             )
+            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
+            try pipeline.addHandler(handler, position: .after(decoder))
             return value
         }
     }
@@ -34,41 +43,78 @@ struct DocumentChannel: ServerChildChannel {
     }
 }
 
+/// The end of the head of an answer: the fields that all answers have, and the time of this second (RFC 9110, section 6.6.1).
+private final class CommonFields: Sendable {
+    private let fields: String
+    private let ending = Mutex<(second: Int64, text: String)>((.min, ""))
+
+    init(isSecure: Bool) {
+        fields = Answers.headers(isSecure: isSecure).map { "\($0.name.rawName): \($0.value)\r\n" }.joined()
+    }
+
+    func text(at now: Instant) -> String {
+        ending.withLock { ending in
+            if ending.second != now.seconds {
+                ending = (now.seconds, "\(fields)Date: \(now.httpDate)\r\n\r\n")
+            }
+            return ending.text
+        }
+    }
+}
+
 /// Answers what is asked of documents in memory, and lets everything else through.
 private final class DocumentHandler: ChannelDuplexHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private let services: Services
-    private let address: String
-    private let logger: Logger
+    private let fields: CommonFields
+    /// Answers are bytes already: they leave behind what would make bytes of them.
+    private let encoder: ChannelHandlerContext
     /// The answer to the request that is being read, if it is given here.
-    private var answer: DocumentAnswer?
+    private var answer: (document: PreparedDocument, isUnchanged: Bool)?
+    private var began = NIODeadline.now()
     /// How many requests the router has not answered yet; answers keep the order of their requests.
     private var unanswered = 0
+    /// When the router saw something of this connection: what closes idle ones sees no other requests.
+    private var passedOn = NIODeadline.now()
+    private var isFlushNeeded = false
 
-    init(services: Services, address: String, logger: Logger) {
+    /// Less than idle connections may be silent.
+    private static let longestSilence = TimeAmount.seconds(30)
+
+    init(services: Services, fields: CommonFields, encoder: ChannelHandlerContext) {
         self.services = services
-        self.address = address
-        self.logger = logger
+        self.fields = fields
+        self.encoder = encoder
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let request):
-            if unanswered == 0 { answer = services.documentAnswer(to: request) }
+            began = .now()
+            if unanswered == 0, began - passedOn < Self.longestSilence { answer = Self.answer(to: request, services) }
             guard answer == nil else { return }
             unanswered += 1
+            passedOn = began
             context.fireChannelRead(data)
         case .body:
             if answer == nil { context.fireChannelRead(data) }
         case .end:
             guard let answer else { return context.fireChannelRead(data) }
             self.answer = nil
-            send(answer, context)
+            send(answer.document, isUnchanged: answer.isUnchanged, context)
         }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if isFlushNeeded {
+            isFlushNeeded = false
+            encoder.flush()
+        }
+        context.fireChannelReadComplete()
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -76,88 +122,38 @@ private final class DocumentHandler: ChannelDuplexHandler {
         context.write(data, promise: promise)
     }
 
-    private func send(_ answer: DocumentAnswer, _ context: ChannelHandlerContext) {
-        let start = ContinuousClock.now
-        let response = answer.response
-        context.write(wrapOutboundOut(.head(response.head)), promise: nil)
-        if let body = answer.body { context.write(wrapOutboundOut(.body(body)), promise: nil) }
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        Answers.note(
-            Answered(
-                id: "-",
-                method: .get,
-                route: answer.route,
-                status: response.status,
-                address: answer.address ?? address,
-                person: nil
-            ),
-            since: start,
-            services.metrics,
-            logger
-        )
+    private func send(_ document: PreparedDocument, isUnchanged: Bool, _ context: ChannelHandlerContext) {
+        let (head, ending) = (isUnchanged ? document.unchangedHead : document.head, fields.text(at: services.now()))
+        let length = head.utf8.count + ending.utf8.count + (isUnchanged ? 0 : document.body.readableBytes)
+        var bytes = context.channel.allocator.buffer(capacity: length)
+        bytes.writeString(head)
+        bytes.writeString(ending)
+        if !isUnchanged { bytes.writeImmutableBuffer(document.body) }
+        encoder.write(NIOAny(bytes), promise: nil)
+        isFlushNeeded = true
+        let seconds = Double((NIODeadline.now() - began).nanoseconds) / 1e9
+        services.metrics.answered("GET", document.route, isUnchanged ? 304 : document.status, seconds: seconds)
     }
-}
 
-/// The answer to a question for a document.
-private struct DocumentAnswer {
-    let response: Response
-    let body: ByteBuffer?
-    let route: String
-    /// Who asks, if a proxy says so.
-    let address: String?
-}
-
-extension Services {
-    /// The answer to a request for a document that is in memory.
-    ///
-    /// - Parameter request: the request.
-    /// - Returns: the answer; `nil` if it is for the router to answer.
-    fileprivate func documentAnswer(to request: HTTPRequest) -> DocumentAnswer? {
-        let prefix = "/v1/organizations/"
-        guard request.method == .get, let path = request.path, path.utf8.starts(with: prefix.utf8) else { return nil }
-        for name in [HTTPField.Name.authorization, .connection, .contentLength, .transferEncoding, .expect] {
-            guard !request.headerFields.contains(name) else { return nil }
-        }
-        let rest = path.utf8.dropFirst(prefix.utf8.count)
-        guard let end = rest.firstIndex(of: UInt8(ascii: "/")), let organization = String(rest[..<end]),
-            rest[end...].starts(with: "/documents/".utf8), let newest = publisher.served.held(of: organization)
+    /// The answer to a request for a document that is in memory; `nil` if the router has to look at it.
+    private static func answer(
+        to request: HTTPRequestHead,
+        _ services: Services
+    ) -> (document: PreparedDocument, isUnchanged: Bool)? {
+        guard request.method == .GET, request.version == .http1_1,
+            let document = services.publisher.served.prepared(request.uri)
         else { return nil }
-        let name = rest[end...].dropFirst("/documents/".utf8.count)
-        let documents = "/v1/organizations/{organization}/documents"
-        let (document, route, isVersion): (ServedDocuments.Document, String, Bool)
-        if name.elementsEqual("freshness.json".utf8) {
-            (document, route, isVersion) = (newest.freshness, "freshness.json", false)
-        } else if name.elementsEqual("policy.json".utf8) {
-            (document, route, isVersion) = (newest.policy, "policy.json", false)
-        } else if name.elementsEqual("policy/\(newest.policyVersion).json".utf8) {
-            (document, route, isVersion) = (newest.policy, "policy/{version}", true)
-        } else if name.elementsEqual("root/\(newest.roots.count + 1).json".utf8) {
-            // What every machine asks first: whether there is another root document.
-            var (response, body) = Problem.noDocument.answer
-            Answers.addHeaders(to: &response, isSecure: settings.publicAddress.isSecure)
-            return DocumentAnswer(
-                response: response,
-                body: body,
-                route: "\(documents)/root/{version}",
-                address: forwardedAddress(request)
-            )
-        } else {
-            return nil
+        var tags: String?
+        for (name, value) in request.headers {
+            switch name.lowercased() {
+            case "if-none-match":
+                guard tags == nil else { return nil }
+                tags = value
+            case "connection": guard value.lowercased() == "keep-alive" else { return nil }
+            case "authorization", "content-length", "expect", "transfer-encoding", "upgrade": return nil
+            default: break
+            }
         }
-        let response = document.answer(
-            ifNoneMatch: request.headerFields[.ifNoneMatch],
-            isVersion: isVersion,
-            Answers.headers(isSecure: settings.publicAddress.isSecure)
-        )
-        return DocumentAnswer(
-            response: response,
-            body: response.status == .ok ? document.bytes : nil,
-            route: "\(documents)/\(route)",
-            address: forwardedAddress(request)
-        )
-    }
-
-    private func forwardedAddress(_ request: HTTPRequest) -> String? {
-        settings.isBehindProxy ? ClientAddress.forwarded(request.headerFields) : nil
+        return (document, document.etag.map { EntityTag.matches(tags, $0) } ?? false)
     }
 }

@@ -38,6 +38,8 @@ final class ServedDocuments: Sendable {
 
     private struct Held {
         var newest: [String: Newest] = [:]
+        /// What is asked for again and again, by its path.
+        var prepared: [String: PreparedDocument] = [:]
         var policies: [String: PolicyDocument] = [:]
         /// Counts what was forgotten, so that nothing older is kept that was read meanwhile.
         var forgotten: UInt64 = 0
@@ -73,7 +75,12 @@ final class ServedDocuments: Sendable {
             freshness: Document(read.freshness),
             news: Self.news(roots: read.roots.count, freshness: read.freshness, policy: read.policy)
         )
-        held.withLock { if $0.forgotten == forgotten { $0.newest[organization] = newest } }
+        let prepared = PreparedDocument.all(of: organization, newest)
+        held.withLock { held in
+            guard held.forgotten == forgotten else { return }
+            held.newest[organization] = newest
+            held.prepared.merge(prepared) { _, new in new }
+        }
         return newest
     }
 
@@ -83,11 +90,11 @@ final class ServedDocuments: Sendable {
         return policy.count <= longestPolicyOfNews ? "\(news),\"policy\":\(text(policy))" : news
     }
 
-    /// What an organization serves now, if it is in memory.
+    /// What machines ask for again and again, ready to be sent, if it is in memory.
     ///
-    /// - Parameter organization: whose.
-    /// - Returns: the documents.
-    func held(of organization: String) -> Newest? { held.withLock { $0.newest[organization] } }
+    /// - Parameter path: the path, as a client writes it.
+    /// - Returns: the answers.
+    func prepared(_ path: String) -> PreparedDocument? { held.withLock { $0.prepared[path] } }
 
     /// The newest policy, read.
     ///
@@ -108,10 +115,12 @@ final class ServedDocuments: Sendable {
     ///
     /// - Parameter organization: whose.
     func forget(_ organization: String) {
-        held.withLock {
-            $0.newest[organization] = nil
-            $0.policies[organization] = nil
-            $0.forgotten += 1
+        held.withLock { held in
+            if let newest = held.newest.removeValue(forKey: organization) {
+                for path in PreparedDocument.all(of: organization, newest).keys { held.prepared[path] = nil }
+            }
+            held.policies[organization] = nil
+            held.forgotten += 1
         }
     }
 

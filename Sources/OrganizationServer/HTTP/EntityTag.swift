@@ -11,6 +11,8 @@ enum EntityTag {
     /// - Returns: whether the asker has this state.
     static func matches(_ field: String?, _ etag: String) -> Bool {
         guard let field else { return false }
+        // What machines send.
+        if field.utf8.elementsEqual(etag.utf8) { return true }
         return field.split(separator: ",").contains { part in
             var tag = part.drop { $0 == " " || $0 == "\t" }
             while let last = tag.last, last == " " || last == "\t" { tag = tag.dropLast() }

@@ -92,7 +92,8 @@ struct ProviderKey: Hashable, Sendable {
             else { throw .signature }
             isGood = key.isValidSignature(signature, for: signed)
         case (.ed25519(let x), .eddsa):
-            guard let x = Base64URL.decode(x.utf8), let key = try? Curve25519.Signing.PublicKey(rawRepresentation: x) else {
+            guard let x = Base64URL.decode(x.utf8), let key = try? Curve25519.Signing.PublicKey(rawRepresentation: x)
+            else {
                 throw .signature
             }
             isGood = key.isValidSignature(signature, for: signed)
