@@ -20,6 +20,8 @@ extension OrganizationClient {
         public let cursor: String
         /// What has become of the session.
         public let session: SessionState
+        /// How often what was asked for has changed; `nil` if the server does not say.
+        public let requests: Int?
     }
 
     /// Makes the server know this machine.
@@ -66,7 +68,7 @@ extension OrganizationClient {
         guard let cursor = answer.text("cursor"), cursor.utf8.count <= 512,
             let session = answer.text("session").flatMap(SessionState.init)
         else { throw .malformed("it holds no cursor or session") }
-        return Changes(cursor: cursor, session: session)
+        return Changes(cursor: cursor, session: session, requests: answer.number("requests"))
     }
 
     /// Tells the server how the machine is and what it refused; the same batch may be sent twice.
@@ -80,7 +82,7 @@ extension OrganizationClient {
         _ = try await exchange(json(report, path, device), atMost: 64 << 10, within: limits.exchange)
     }
 
-    private func json(_ value: JSONValue, _ path: String, _ device: Device?) -> HTTPClientRequest {
+    func json(_ value: JSONValue, _ path: String, _ device: Device?) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: "\(server)/v1/\(path)")
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/json")

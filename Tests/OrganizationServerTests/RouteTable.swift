@@ -164,6 +164,29 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         RouteRow("DELETE \(organization)/devices/{device}", .members(owner, scope: .manageMachines)),
         RouteRow("GET \(organization)/devices/{device}/changes", .device),
         RouteRow("POST \(organization)/devices/{device}/reports", .device, body: "{}"),
+        RouteRow(
+            "POST \(organization)/devices/{device}/requests",
+            .device,
+            body: #"{"registry":"ghcr.io","reason":"base images"}"#
+        ),
+        RouteRow("GET \(organization)/devices/{device}/requests", .device),
+        RouteRow(
+            "POST \(organization)/requests",
+            .members(all, scope: .readPolicy),
+            body: #"{"registry":"ghcr.io","action":"push"}"#
+        ),
+        RouteRow("GET \(organization)/requests", .members(all, scope: .readPolicy)),
+        RouteRow(
+            "POST \(organization)/requests/{number}/allow",
+            .members(editors, scope: .editPolicy),
+            body: #"{"until":"2099-01-01T00:00:00Z"}"#
+        ),
+        RouteRow(
+            "POST \(organization)/requests/{number}/decline",
+            .members(editors, scope: .editPolicy),
+            body: #"{"word":"use our mirror"}"#
+        ),
+        RouteRow("POST \(organization)/requests/{number}/withdraw", .members(all, scope: .readPolicy)),
         RouteRow("GET \(organization)/reports", .members(readers, scope: .readActivity)),
         RouteRow("GET \(organization)/enrollment-tokens", .members(owner, scope: .manageMachines)),
         RouteRow("POST \(organization)/enrollment-tokens", .members(owner, scope: .manageMachines), body: "{}"),

@@ -120,28 +120,26 @@ private func waitForChange(
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
         let seen = await services.changes.count(of: organization)
-        guard let teams = try await services.store.teamChanges(seenBy: device, in: organization) else {
+        guard let counts = try await services.store.changeCounts(seenBy: device, in: organization) else {
             throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
         }
         services.lastSeen.note(device, in: organization, at: services.now())
         let session = try await services.sessionState(device, organization)
         let sequence = try await services.publisher.served.newest(of: organization)?.sequence ?? 0
-        let cursor = "\(sequence)-\(teams)-\(session.rawValue)"
+        let cursor = "\(sequence)-\(counts.teams)-\(session.rawValue)-\(counts.requests)"
+        let answer = JSONAnswer(
+            value: .object([
+                JSONMember("cursor", .string(cursor)), JSONMember("session", .string(session.rawValue)),
+                JSONMember("requests", .number("\(counts.requests)")),
+            ])
+        )
         let left = end - .now
         if cursor != after || left <= .zero {
-            return JSONAnswer(
-                value: .object([
-                    JSONMember("cursor", .string(cursor)), JSONMember("session", .string(session.rawValue)),
-                ])
-            )
+            return answer
         }
         // Without a change the time is over, or the server stops: the state is said as it is.
         if await services.changes.change(of: organization, after: seen, within: left) == seen {
-            return JSONAnswer(
-                value: .object([
-                    JSONMember("cursor", .string(cursor)), JSONMember("session", .string(session.rawValue)),
-                ])
-            )
+            return answer
         }
     }
 }
