@@ -42,10 +42,9 @@ public struct RegistryRequest: Hashable, Sendable {
     /// When what was allowed ends.
     public let until: Instant?
 
-    /// Reads one as the server and docker-ramd write it.
+    /// Reads one as the server and docker-ramd write it; gives `nil` if it is none.
     ///
     /// - Parameter json: an object; keys that are not known are for newer programs.
-    /// - Returns: `nil` if it is none.
     public init?(_ json: JSONValue) {
         guard let number = json.number("number"), number >= 1,
             let registry = json.text("registry").flatMap({ try? RegistryAddress($0) }),

@@ -239,8 +239,19 @@ struct AdminRequestTests {
     func `allowing says until when, and the end of a day is meant`() async throws {
         let allowed = Self.request.replacingOccurrences(of: #""until":null"#, with: #""until":"2026-12-25T00:00:00Z""#)
         let (outcome, requests) = try await run(
-            "allow", "3", "--until", "2026-12-24", "--word", "ok", "--address", "*.ghcr.io", "--actions", "pull,push",
-            "--repositories", "acme/**", "--acknowledge-broad",
+            "allow",
+            "3",
+            "--until",
+            "2026-12-24",
+            "--word",
+            "ok",
+            "--address",
+            "*.ghcr.io",
+            "--actions",
+            "pull,push",
+            "--repositories",
+            "acme/**",
+            "--acknowledge-broad",
             answer: .init(body: #"{"request":\#(allowed),"isNew":true,"version":4,"warnings":[]}"#)
         )
         let body =
@@ -253,7 +264,8 @@ struct AdminRequestTests {
     @Test
     func `what is allowed already is told, and a warning is a note`() async throws {
         let (outcome, _) = try await run(
-            "allow", "3",
+            "allow",
+            "3",
             answer: .init(
                 body:
                     #"{"request":\#(Self.request),"isNew":false,"version":4,"warnings":[{"registry":1,"message":"x is broad"}]}"#

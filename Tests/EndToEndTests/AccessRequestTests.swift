@@ -129,7 +129,12 @@ extension EndToEnd {
 
                 let until = Instant(seconds: Int64(Date().timeIntervalSince1970)) + 25
                 let allowed = try await setting.admin(
-                    "allow", "1", "--until", until.description, "--word", "until the mirror has it"
+                    "allow",
+                    "1",
+                    "--until",
+                    until.description,
+                    "--word",
+                    "until the mirror has it"
                 ).expecting(0)
                 #expect(allowed.output.contains("Allowed \(address) until \(until): policy version 2"), "\(allowed)")
                 try await waitUntil("the pull works", within: .seconds(15)) { try await setting.pull().status == 0 }
@@ -149,7 +154,9 @@ extension EndToEnd {
             }
         }
 
-        @Test("a word comes to who asked, also when docker-ramd starts anew, and nothing waits for a server that is away")
+        @Test(
+            "a word comes to who asked, also when docker-ramd starts anew, and nothing waits for a server that is away"
+        )
         func declined() async throws {
             try await Self.with { setting in
                 try await setting.ram(["request", "--push", setting.registry.image]).expecting(0)

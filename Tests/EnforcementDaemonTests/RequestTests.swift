@@ -67,7 +67,8 @@ struct RequestTests {
                 let (list, changes) = book.requests.withLock { $0 }
                 return .json(#"{"changes":\#(changes),"requests":[\#(list.joined(separator: ","))]}"#)
             }
-            try await RunningDaemon.with(policy: nil, pace: Self.pace, preparing: { try web.enroll($0, organization) }) {
+            try await RunningDaemon.with(policy: nil, pace: Self.pace, preparing: { try web.enroll($0, organization) })
+            {
                 daemon in
                 #expect(try await eventually { try await daemon.status().policy.state == .enforce })
                 try await body(daemon, web, book)
@@ -208,7 +209,11 @@ struct RequestTests {
     @Test
     func `a line that is in order is one`() throws {
         let request = try ControlRequest(line: Array(Self.question("QUAY.io", reason: "ü\u{301}").utf8))
-        let expected = ControlRequest.request(registry: try RegistryAddress("quay.io"), action: .pull, reason: "ü\u{301}")
+        let expected = ControlRequest.request(
+            registry: try RegistryAddress("quay.io"),
+            action: .pull,
+            reason: "ü\u{301}"
+        )
         #expect(request == expected)
         #expect(try ControlRequest(line: Array(#"{"request":"requests"}"#.utf8)) == .requests)
     }

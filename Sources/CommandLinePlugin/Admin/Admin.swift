@@ -7,7 +7,8 @@ struct AdminCommands: ParsableCommand {
         abstract: "Administer an organization at its server",
         subcommands: [
             AdminLogin.self, AdminLogout.self, AdminActivityCommands.self, AdminPolicyCommands.self,
-            AdminRegistryCommands.self, AdminRequestCommands.self, AdminMemberCommands.self, AdminTeamCommands.self, AdminSessionCommands.self,
+            AdminRegistryCommands.self, AdminRequestCommands.self, AdminMemberCommands.self, AdminTeamCommands.self,
+            AdminSessionCommands.self,
             AdminTokenCommands.self, AdminDeviceCommands.self, AdminReportCommands.self, AdminKeyCommands.self,
             AdminSingleSignOnCommands.self,
         ]

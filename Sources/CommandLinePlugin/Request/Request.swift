@@ -185,10 +185,10 @@ private struct RequestList: CommandResult {
     func text(for context: CommandContext) -> String {
         guard !requests.isEmpty else { return "nothing was asked for" }
         let rows = requests.map { request in
-            [
-                "\(request.number)", request.registry.description, request.action.rawValue,
-                request.stateInWords, request.user ?? "-", Timestamp.age(request.made.description, now: context.now())
-                    ?? "-", request.word.isEmpty ? "-" : request.word,
+            let age = Timestamp.age(request.made.description, now: context.now()) ?? "-"
+            return [
+                "\(request.number)", request.registry.description, request.action.rawValue, request.stateInWords,
+                request.user ?? "-", age, request.word.isEmpty ? "-" : request.word,
             ].map(TerminalText.printable)
         }
         return TerminalText.table([["NUMBER", "REGISTRY", "FOR", "STATE", "BY", "MADE", "ANSWER"]] + rows)

@@ -20,7 +20,9 @@ struct RequestDesk: Sendable {
         get async { .object([JSONMember("requests", .array(await keeper.requests.map(\.json)))]) }
     }
 
-    /// Asks the organization. Nothing waits here for a server that cannot be reached.
+    /// Asks the organization.
+    ///
+    /// Nothing waits here for a server that cannot be reached.
     ///
     /// - Parameters:
     ///   - registry: the registry.

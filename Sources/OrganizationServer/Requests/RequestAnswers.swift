@@ -82,21 +82,6 @@ extension AccessPolicy {
                 || (!answer.repositories.isEmpty && Set(answer.repositories).isSubset(of: rule.repositories))
         }
     }
-
-    /// The policy with other rules.
-    fileprivate func with(rules: [RegistryRule]) -> AccessPolicy {
-        AccessPolicy(
-            version: version,
-            organization: organization,
-            isEnabled: isEnabled,
-            mode: mode,
-            contact: contact,
-            imports: imports,
-            unmanagedBuilders: unmanagedBuilders,
-            rules: rules,
-            packs: packs
-        )
-    }
 }
 
 extension Services {

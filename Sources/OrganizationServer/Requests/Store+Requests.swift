@@ -6,6 +6,8 @@ import SignedPolicy
 /// Which requests are wanted.
 struct RequestFilter: Sendable {
     var state: RegistryRequest.State?
+    /// Only those that are answered, or taken back.
+    var isClosed = false
     /// Only those of this person.
     var user: String?
     /// Only of this registry.
@@ -172,6 +174,7 @@ extension Store {
             conditions.append("\(column) = ?")
             arguments += [text]
         }
+        if filter.isClosed { conditions.append("state <> 'open'") }
         if let before = filter.before {
             conditions.append("number < ?")
             arguments += [before]
