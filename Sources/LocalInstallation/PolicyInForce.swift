@@ -126,6 +126,11 @@ public enum PolicyInForce: Sendable {
         if case .policy(let policy, _) = self { policy } else { nil }
     }
 
+    /// Whether the organization takes requests for registries: the policy is from its server.
+    public var takesRequests: Bool {
+        if case .policy(_, let source) = self { source.organization != nil } else { false }
+    }
+
     /// What a refusal speaks of where nothing that touches a registry passes; `nil` where a policy decides.
     public var refusalOfEverything: Refusal.Subject? {
         switch self {

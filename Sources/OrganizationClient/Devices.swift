@@ -24,6 +24,8 @@ extension OrganizationClient {
         ///
         /// `nil`: the server does not say, so any change may be one.
         public let ticket: String?
+        /// How often what was asked for has changed; `nil` if the server does not say.
+        public let requests: Int?
         /// The documents, if they are others than those of the cursor asked with, and the server tells them at once.
         public let news: News?
     }
@@ -90,7 +92,13 @@ extension OrganizationClient {
                 policy: answer.text("policy").map { Array($0.utf8) }
             )
         }
-        return Changes(cursor: cursor, session: session, ticket: answer.text("ticket"), news: news)
+        return Changes(
+            cursor: cursor,
+            session: session,
+            ticket: answer.text("ticket"),
+            requests: answer.number("requests"),
+            news: news
+        )
     }
 
     /// Tells the server how the machine is and what it refused; the same batch may be sent twice.
@@ -104,7 +112,7 @@ extension OrganizationClient {
         _ = try await exchange(json(report, path, device), atMost: 64 << 10, within: limits.exchange)
     }
 
-    private func json(_ value: JSONValue, _ path: String, _ device: Device?) -> HTTPClientRequest {
+    func json(_ value: JSONValue, _ path: String, _ device: Device?) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: "\(server)/v1/\(path)")
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/json")

@@ -37,6 +37,8 @@ public struct Refusal: Sendable, Hashable {
     public let policyVersion: Int?
     /// Whom to ask, if the policy says so.
     public let contact: String?
+    /// Whether the organization can be asked with a command.
+    public let takesRequests: Bool
 
     /// A refusal.
     ///
@@ -44,12 +46,14 @@ public struct Refusal: Sendable, Hashable {
     ///   - subject: what is refused.
     ///   - id: the decision's name.
     ///   - policy: the policy in force, if there is one.
-    public init(_ subject: Subject, id: DecisionID, policy: AccessPolicy?) {
+    ///   - takesRequests: whether the organization can be asked with a command, because the machine belongs to one.
+    public init(_ subject: Subject, id: DecisionID, policy: AccessPolicy?, takesRequests: Bool = false) {
         self.subject = subject
         self.id = id
         organization = policy?.organization
         policyVersion = policy?.version
         contact = policy?.contact
+        self.takesRequests = takesRequests
     }
 
     /// The sentence.
@@ -112,8 +116,30 @@ public struct Refusal: Sendable, Hashable {
         case .policyExpired: advice.append("Run: docker ram status.")
         default: break
         }
-        if let contact { advice.append("Ask \(contact) for access.") }
+        if let command = requestCommand {
+            advice.append("Ask for access: \(command)")
+        } else if let contact {
+            advice.append("Ask \(contact) for access.")
+        }
         return advice
+    }
+
+    /// What asks the organization for the registry; `nil` where that would not help, or nobody can be asked so.
+    private var requestCommand: String? {
+        guard takesRequests, case .registry(let address, let reason) = subject else { return nil }
+        switch reason {
+        // Whoever may not do something there may pull.
+        case .action: return "docker ram request --push \(Self.argument(address))"
+        case .noRule, .deniedByRule, .repository: return "docker ram request \(Self.argument(address))"
+        default: return nil
+        }
+    }
+
+    /// A registry as no command takes it for an image: without a dot or a port it would be one on Docker Hub.
+    private static func argument(_ address: RegistryAddress) -> String {
+        let text = address.description
+        let isClear = text.utf8.contains { $0 == ASCII.dot || $0 == UInt8(ascii: ":") } || address.isLoopback
+        return isClear ? text : "\(text):443"
     }
 
     private static func brackets(_ organization: String?, _ version: Int?, _ id: DecisionID) -> String {

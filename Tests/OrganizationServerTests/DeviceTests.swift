@@ -120,8 +120,8 @@ struct DeviceTests {
         try await RunningServer.with { server in
             let device = try await server.register()
             let first = try await server.changes(device, wait: 60)
-            #expect(first == ("1-0-none", "none"))
-            let other = try await server.changes(device, after: "0-0-none", wait: 60)
+            #expect(first == ("1-0-none-0", "none"))
+            let other = try await server.changes(device, after: "0-0-none-0", wait: 60)
             #expect(other == first)
             let same = try await server.changes(device, after: first.cursor, wait: 0)
             #expect(same == first)
@@ -149,7 +149,7 @@ struct DeviceTests {
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             #expect(cursors.count == 200)
-            #expect(Set(cursors) == ["2-0-none"])
+            #expect(Set(cursors) == ["2-0-none-0"])
         }
     }
 
@@ -170,9 +170,9 @@ struct DeviceTests {
             #expect(first.value(named: "freshness")?.text == (try await document("freshness.json")))
             #expect(first.value(named: "policy")?.text == (try await document("policy/1.json")))
             let same = try await ask(after: first.value(named: "cursor")?.text)
-            #expect(same.members?.map(\.name) == ["cursor", "session", "ticket"])
-            let session = try await ask(after: "1-0-active")
-            #expect(session.members?.map(\.name) == ["cursor", "session", "ticket"])
+            #expect(same.members?.map(\.name) == ["cursor", "session", "ticket", "requests"])
+            let session = try await ask(after: "1-0-active-0")
+            #expect(session.members?.map(\.name) == ["cursor", "session", "ticket", "requests"])
 
             let many = (0..<400).map { "registry\($0).acme.test" }
             try await server.ask(.put, "policy", by: "owner", body: server.policy(allowing: many), ifMatch: 1)

@@ -164,6 +164,29 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         RouteRow("DELETE \(organization)/devices/{device}", .members(owner, scope: .manageMachines)),
         RouteRow("GET \(organization)/devices/{device}/changes", .device),
         RouteRow("POST \(organization)/devices/{device}/reports", .device, body: "{}"),
+        RouteRow(
+            "POST \(organization)/devices/{device}/requests",
+            .device,
+            body: #"{"registry":"ghcr.io","reason":"base images"}"#
+        ),
+        RouteRow("GET \(organization)/devices/{device}/requests", .device),
+        RouteRow(
+            "POST \(organization)/requests",
+            .members(all, scope: .readPolicy),
+            body: #"{"registry":"ghcr.io","action":"push"}"#
+        ),
+        RouteRow("GET \(organization)/requests", .members(all, scope: .readPolicy)),
+        RouteRow(
+            "POST \(organization)/requests/{number}/allow",
+            .members(editors, scope: .editPolicy),
+            body: #"{"until":"2099-01-01T00:00:00Z"}"#
+        ),
+        RouteRow(
+            "POST \(organization)/requests/{number}/decline",
+            .members(editors, scope: .editPolicy),
+            body: #"{"word":"use our mirror"}"#
+        ),
+        RouteRow("POST \(organization)/requests/{number}/withdraw", .members(all, scope: .readPolicy)),
         RouteRow("GET \(organization)/reports", .members(readers, scope: .readActivity)),
         RouteRow("GET \(organization)/enrollment-tokens", .members(owner, scope: .manageMachines)),
         RouteRow("POST \(organization)/enrollment-tokens", .members(owner, scope: .manageMachines), body: "{}"),
@@ -220,6 +243,12 @@ extension RouteRow {
         RouteRow("GET \(page)/registry-access/history/{version}", .page(all)),
         RouteRow("POST \(page)/registry-access/history/{version}/roll-back", .page(editors), fields: ["policy": "1"]),
         RouteRow("GET \(page)/activity", .page(readers)),
+        RouteRow("GET \(page)/requests", .page(all)),
+        RouteRow("POST \(page)/requests", .page(all), fields: ["registry": "ghcr.io"]),
+        RouteRow("GET \(page)/requests/{number}", .page(all)),
+        RouteRow("POST \(page)/requests/{number}/allow", .page(editors), fields: ["policy": "1"]),
+        RouteRow("POST \(page)/requests/{number}/decline", .page(editors)),
+        RouteRow("POST \(page)/requests/{number}/withdraw", .page(all)),
         RouteRow("GET \(page)/devices", .page(readers)),
         RouteRow("GET \(page)/devices/{device}", .page(readers)),
         RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),

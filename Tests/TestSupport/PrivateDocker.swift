@@ -120,8 +120,9 @@ public struct PrivateDocker: Sendable {
         explaining explanation: String = ""
     ) -> Bool {
         let before = "Your organization has disallowed this registry: \(registry) (acme, policy \(version), "
-        let after = "). \(explanation)Ask platform@acme.test for access."
-        return holds(text, before, after)
+        // A machine of an organization names the command that asks it.
+        let advice = ["Ask platform@acme.test for access.", "Ask for access: docker ram request "]
+        return advice.contains { holds(text, before, "). \(explanation)\($0)") }
     }
 
     /// Whether a text holds the sentence about a request that could not be inspected.

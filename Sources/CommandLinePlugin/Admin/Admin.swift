@@ -7,7 +7,8 @@ struct AdminCommands: ParsableCommand {
         abstract: "Administer an organization at its server",
         subcommands: [
             AdminLogin.self, AdminLogout.self, AdminActivityCommands.self, AdminPolicyCommands.self,
-            AdminRegistryCommands.self, AdminMemberCommands.self, AdminTeamCommands.self, AdminSessionCommands.self,
+            AdminRegistryCommands.self, AdminRequestCommands.self, AdminMemberCommands.self, AdminTeamCommands.self,
+            AdminSessionCommands.self,
             AdminTokenCommands.self, AdminDeviceCommands.self, AdminReportCommands.self, AdminKeyCommands.self,
             AdminSingleSignOnCommands.self,
         ]
@@ -42,6 +43,15 @@ struct AdminRegistryCommands: ParsableCommand {
         commandName: "registry",
         abstract: "Single registries of the policy",
         subcommands: [AdminRegistryList.self, AdminRegistryAdd.self, AdminRegistryRemove.self]
+    )
+}
+
+/// `docker ram admin request`.
+struct AdminRequestCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "request",
+        abstract: "What people ask for, and answers to it",
+        subcommands: [AdminRequestList.self, AdminRequestAllow.self, AdminRequestDecline.self]
     )
 }
 

@@ -6,8 +6,8 @@ struct RAM: ParsableCommand {
         commandName: "ram",
         abstract: "Registry Access Management: which registries your organization allows",
         subcommands: [
-            Status.self, Check.self, Login.self, Logout.self, Enroll.self, Doctor.self, Log.self, Setup.self,
-            Version.self, PolicyCommands.self, EngineCommands.self, AdminCommands.self,
+            Status.self, Check.self, Request.self, Login.self, Logout.self, Enroll.self, Doctor.self, Log.self,
+            Setup.self, Version.self, PolicyCommands.self, EngineCommands.self, AdminCommands.self,
         ]
     )
 }

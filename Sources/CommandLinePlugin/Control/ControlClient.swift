@@ -1,5 +1,6 @@
 import Glibc
 import LocalInstallation
+import OrganizationClient
 import RegistryAccess
 
 /// Asks docker-ramd over its control socket: one JSON line there, JSON lines back.
@@ -80,6 +81,15 @@ struct ControlClient {
         try ask(.object([JSONMember("request", .string("status"))])) { _, value in status = status ?? value }
         guard let status else { throw silence("sent no status") }
         return status
+    }
+
+    /// What was asked of the organization on this machine, the newest first.
+    func requests() throws -> [RegistryRequest] {
+        var requests: [RegistryRequest] = []
+        try ask(.object([JSONMember("request", .string("requests"))])) { _, value in
+            requests += (value.value(named: "requests")?.elements ?? []).compactMap { RegistryRequest($0) }
+        }
+        return requests
     }
 
     /// The latest decisions, the oldest first.

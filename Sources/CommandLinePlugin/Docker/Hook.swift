@@ -23,6 +23,7 @@ enum Hook {
     private static func advice(on error: String, after command: String) -> [String]? {
         if let refusal = RefusedRegistry(foundIn: error) {
             var lines = ["\(refusal.registry) is not allowed here\(refusal.origin.map { " (\($0))" } ?? "")."]
+            if let command = refusal.requestCommand { lines.append("Ask for access: \(command)") }
             if let contact = refusal.contact { lines.append("Ask \(contact) for access.") }
             if takesImageFirst(command) { lines.append("See the rules for it: docker ram check --explain {{arg . 0}}") }
             if isBuild(command) {
@@ -63,6 +64,8 @@ struct RefusedRegistry: Equatable {
     /// For example `acme, policy 42, 7f3a9c`.
     let origin: String?
     let contact: String?
+    /// What asks the organization for it, if the sentence says so.
+    let requestCommand: String?
 
     /// Finds the sentence in a text; whatever else the text holds is not repeated.
     init?(foundIn text: String) {
@@ -81,7 +84,15 @@ struct RefusedRegistry: Equatable {
         } else {
             origin = nil
         }
-        contact = Self.between("Ask ", " for access.", in: String(decoding: tail, as: UTF8.self))
+        let advice = String(decoding: tail, as: UTF8.self)
+        contact = Self.between("Ask ", " for access.", in: advice)
+        let command = ["docker ram request --push ", "docker ram request "].first { advice.contains("access: \($0)") }
+        requestCommand = command.map { command in
+            // As the sentence names it, in our own words.
+            let text = registry.description
+            let isClear = text.contains(".") || text.contains(":") || registry.isLoopback
+            return command + (isClear ? text : "\(text):443")
+        }
     }
 
     private static func between(_ before: String, _ after: String, in text: String) -> String? {

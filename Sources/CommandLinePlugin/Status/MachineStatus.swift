@@ -1,4 +1,5 @@
 import LocalInstallation
+import OrganizationClient
 import RegistryAccess
 
 /// What is in force on this machine, what enforces it, and what is wrong.
@@ -6,6 +7,8 @@ struct MachineStatus {
     private let facts: MachineFacts
     private let policyAge: String?
     private let refused: [JSONValue]
+    /// What was asked of the organization and is open, or was answered lately.
+    private let requests: [RegistryRequest]
     /// What is wrong, the worst first, as far as it can be seen without asking more programs; `doctor` finds the rest.
     private let problems: [Finding]
 
@@ -22,6 +25,8 @@ struct MachineStatus {
         let control = ControlClient(path: context.paths.controlSocket)
         let recent = facts.daemon == nil ? [] : (try? control.log(limit: 200)) ?? []
         refused = Array(recent.filter { $0.value(named: "verdict")?.text != "allow" }.suffix(3))
+        let asked = facts.enrollment == nil || facts.daemon == nil ? [] : (try? control.requests()) ?? []
+        requests = asked.filter { $0.isNews(at: Instant(seconds: Int64(context.now()))) }
         let facts = facts
         let found = MachineCheck.all.filter { !$0.asksPrograms }.map { Finding($0, facts) }
         // Where nothing is to be enforced, nothing can go around it.
@@ -58,6 +63,7 @@ extension MachineStatus: CommandResult {
             lines.append(terminal.colored(label, .bold) + gap + words)
         }
         addPolicy(add)
+        if !requests.isEmpty { add("Asked for", requests.inWords) }
         lines.append("")
         add("Enforcement", "")
         lines[lines.count - 1] = terminal.colored("Enforcement", .bold)
@@ -162,6 +168,7 @@ extension MachineStatus {
                 ])
             ),
             JSONMember("refused", .array(refused)),
+            JSONMember("requests", .array(requests.map(\.json))),
             JSONMember("problems", .array(problems.map(\.json))),
         ])
     }

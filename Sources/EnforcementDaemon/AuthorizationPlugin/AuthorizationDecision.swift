@@ -113,7 +113,8 @@ struct AuthorizationDecision: Sendable, Hashable {
         let refused = verdicts.first { !$0.verdict.isAllowed }
         if let refused {
             let subject = subject ?? Self.subject(refused.contact, refused.verdict, policy)
-            answer = .refuse(Refusal(subject, id: id, policy: policy.policy).sentence)
+            let refusal = Refusal(subject, id: id, policy: policy.policy, takesRequests: policy.takesRequests)
+            answer = .refuse(refusal.sentence)
         } else {
             answer = .allow
         }

@@ -27,6 +27,16 @@ enum ControlRequest: Hashable, Sendable {
     /// Somebody wants the session of this machine to end.
     case signOut
 
+    /// What was asked of the organization on this machine, and what it answered.
+    case requests
+    /// Somebody wants the organization to allow a registry.
+    ///
+    /// - Parameters:
+    ///   - registry: the registry.
+    ///   - action: to pull, or to push as well.
+    ///   - reason: why.
+    case request(registry: RegistryAddress, action: RegistryAction, reason: String)
+
     /// The longest line that is read, in bytes.
     static let longestLine = 64 << 10
 
@@ -78,10 +88,15 @@ enum ControlRequest: Hashable, Sendable {
         case "sign-out":
             guard members.count == 1 else { throw InvalidControlRequest(description: "sign-out takes no other keys") }
             self = .signOut
+        case "requests":
+            guard members.count == 1 else { throw InvalidControlRequest(description: "requests takes no other keys") }
+            self = .requests
+        case "request": self = try Self.registryRequest(members)
         default:
             throw InvalidControlRequest(
                 description: """
-                    the request is none of "status", "log", "history", "record", "sign-in", "sign-out"
+                    the request is none of "status", "log", "history", "record", "sign-in", "sign-out", \
+                    "requests", "request"
                     """
             )
         }
@@ -109,6 +124,29 @@ enum ControlRequest: Hashable, Sendable {
 }
 
 extension ControlRequest {
+    private static func registryRequest(_ members: [JSONMember]) throws(InvalidControlRequest) -> ControlRequest {
+        var registry: RegistryAddress?
+        var action: RegistryAction?
+        var reason: String?
+        for member in members where member.name != "request" {
+            switch (member.name, member.value) {
+            case ("registry", .string(let text)): registry = try? RegistryAddress(text)
+            case ("action", .string("pull")): action = .pull
+            case ("action", .string("push")): action = .push
+            case ("reason", .string(let text)) where text.unicodeScalars.count <= RequestDesk.longestReason:
+                reason = text
+            default: registry = nil
+            }
+        }
+        guard members.count == 4, let registry, let action, let reason else {
+            throw InvalidControlRequest(
+                description: "request takes registry (an address), action (pull or push) and reason (a text of at most "
+                    + "\(RequestDesk.longestReason) characters)"
+            )
+        }
+        return .request(registry: registry, action: action, reason: reason)
+    }
+
     private static func signInMethod(_ members: [JSONMember]) throws(InvalidControlRequest) -> SignInMethod {
         var texts: [String: String] = [:]
         for member in members where member.name != "request" {

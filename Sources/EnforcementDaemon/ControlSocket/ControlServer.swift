@@ -34,6 +34,7 @@ struct ControlServer: Sendable {
     private let log: DecisionLog
     private let helperRecords: HelperRecords
     private let signInDesk: SignInDesk
+    private let requestDesk: RequestDesk
     private let status: @Sendable () -> DaemonStatus
     private let logger: Logger
     private let admission: Admission
@@ -46,6 +47,7 @@ struct ControlServer: Sendable {
     ///   - log: the decision log.
     ///   - helperRecords: takes down what the credential helper decided.
     ///   - signInDesk: signs the machine in and out.
+    ///   - requestDesk: asks the organization for registries.
     ///   - status: says how docker-ramd is.
     ///   - logger: where failures go.
     ///   - group: the event loops.
@@ -56,6 +58,7 @@ struct ControlServer: Sendable {
         log: DecisionLog,
         helperRecords: HelperRecords,
         signInDesk: SignInDesk,
+        requestDesk: RequestDesk,
         status: @escaping @Sendable () -> DaemonStatus,
         logger: Logger,
         group: any EventLoopGroup
@@ -64,6 +67,7 @@ struct ControlServer: Sendable {
         self.log = log
         self.helperRecords = helperRecords
         self.signInDesk = signInDesk
+        self.requestDesk = requestDesk
         self.status = status
         self.logger = logger
         admission = Admission(limits)
@@ -119,6 +123,11 @@ struct ControlServer: Sendable {
                 case .success(.signOut):
                     deadline.cancel()
                     try await Self.send([await signInDesk.signOut(by: user).text()], outbound)
+                case .success(.requests): try await Self.send([await requestDesk.requests.text()], outbound)
+                case .success(.request(let registry, let action, let reason)):
+                    deadline.cancel()
+                    let answer = await requestDesk.ask(for: registry, to: action, because: reason, by: user)
+                    try await Self.send([answer.text()], outbound)
                 }
             }
         } catch {

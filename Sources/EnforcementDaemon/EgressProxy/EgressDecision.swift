@@ -65,7 +65,13 @@ struct EgressDecision: Sendable, Hashable {
         } else if let subject = policy.refusalOfEverything {
             refusal = Refusal(subject, id: id, policy: policy.policy).sentence
         } else if let address {
-            refusal = Refusal(.registry(address, verdict.reason), id: id, policy: policy.policy).sentence
+            refusal =
+                Refusal(
+                    .registry(address, verdict.reason),
+                    id: id,
+                    policy: policy.policy,
+                    takesRequests: policy.takesRequests
+                ).sentence
         } else {
             refusal = Refusal(.notInspected(obstacle ?? ""), id: id, policy: policy.policy).sentence
         }

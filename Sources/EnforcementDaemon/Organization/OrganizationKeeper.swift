@@ -54,6 +54,10 @@ actor OrganizationKeeper {
     /// Counts who has signed in, so that the end of the last session is not taken for that of this one.
     private var signIns = 0
     private var wantsTicket = false
+    /// What was asked of the organization here, the newest first, as the server said last.
+    private(set) var requests: [RegistryRequest] = []
+    /// Of how many changes of them the server had told then; `nil` if it has not told.
+    private var requestChanges: Int?
 
     private static let retellingPause: Int64 = 5
 
@@ -102,6 +106,8 @@ actor OrganizationKeeper {
         inForce = nil
         retellingAt = 0
         timeKeptAt = time.sinceBoot
+        requests = []
+        requestChanges = nil
         state = enrollment.flatMap { OrganizationState(resuming: $0, packs: packs, paths, time) }
         client = enrollment.map { enrollment in
             OrganizationClient(
@@ -465,18 +471,22 @@ actor OrganizationKeeper {
                 // Whoever has signed in meanwhile is not meant.
                 guard signIns == self.signIns else { continue }
                 if changes.session == .ended { endSession() }
-                guard changes.cursor != cursor else {
-                    // A server that does not wait is not asked without a pause.
-                    try? await Task.sleep(for: pace.tick)
-                    continue
+                let isNew = changes.cursor != cursor
+                if isNew {
+                    // The first one, too: something may have changed since we asked.
+                    cursor = changes.cursor
+                    let isTicketNew = changes.ticket == nil || changes.ticket != ticket
+                    ticket = changes.ticket
+                    if isTicketNew { wantsTicket = true }
+                    // Where all of it is told, there is nothing to ask for.
+                    let isTold = changes.news.map(accept) ?? !isTicketNew
+                    if !isTold || isTicketNew || state?.fault != nil { refresh() }
                 }
-                // The first one, too: something may have changed since we asked.
-                cursor = changes.cursor
-                let wantsTicket = changes.ticket == nil || changes.ticket != ticket
-                ticket = changes.ticket
-                if wantsTicket { self.wantsTicket = true }
-                // With all of it told, there is nothing to ask for.
-                if !accept(changes.news) || wantsTicket || state?.fault != nil { refresh() }
+                if let count = changes.requests, count != requestChanges {
+                    try await fetchRequests(of: device, client, generation)
+                }
+                // A server that does not wait is not asked without a pause.
+                if !isNew { try? await Task.sleep(for: pace.tick) }
             } catch {
                 guard generation == self.generation else { continue }
                 if error.code == "device_unknown" {
@@ -496,8 +506,8 @@ actor OrganizationKeeper {
     ///
     /// - Parameter news: the documents.
     /// - Returns: whether they are all that there is.
-    private func accept(_ news: OrganizationClient.News?) -> Bool {
-        guard let news, let state, let documents = state.documents, news.root == documents.root.version else {
+    private func accept(_ news: OrganizationClient.News) -> Bool {
+        guard let state, let documents = state.documents, news.root == documents.root.version else {
             return false
         }
         var update = OrganizationState.Update(freshness: news.freshness)
@@ -509,6 +519,50 @@ actor OrganizationKeeper {
         guard (try? self.state?.accept(update, reading())) == true else { return false }
         publish()
         return true
+    }
+
+    /// Fetches what was asked for here, of which something has changed.
+    private func fetchRequests(
+        of device: OrganizationClient.Device,
+        _ client: OrganizationClient,
+        _ generation: Int
+    ) async throws(ServerFault) {
+        let (requests, changes) = try await client.requests(of: device)
+        guard generation == self.generation else { return }
+        self.requests = requests
+        requestChanges = changes
+    }
+
+    /// Asks the organization for a registry.
+    ///
+    /// - Parameters:
+    ///   - registry: the registry.
+    ///   - action: to pull, or to push as well.
+    ///   - reason: why.
+    /// - Returns: the request.
+    /// - Throws: `ServerFault`.
+    func ask(
+        for registry: RegistryAddress,
+        to action: RegistryAction,
+        because reason: String
+    ) async throws(ServerFault) -> RegistryRequest {
+        guard let client else { throw .unreachable("the machine belongs to no organization") }
+        let generation = generation
+        var device = try await registeredDevice(client, generation)
+        let request: RegistryRequest
+        do throws(ServerFault) {
+            request = try await client.ask(for: registry, to: action, because: reason, from: device)
+        } catch {
+            guard error.code == "device_unknown" else { throw error }
+            forgetDevice()
+            device = try await registeredDevice(client, generation)
+            request = try await client.ask(for: registry, to: action, because: reason, from: device)
+        }
+        // It is shown at once; what else has changed, the server tells.
+        guard generation == self.generation else { return request }
+        requests.removeAll { $0.number == request.number }
+        requests.insert(request, at: 0)
+        return request
     }
 
     private func registeredDevice(

@@ -118,6 +118,9 @@ struct Serve: AsyncParsableCommand {
                                 logger: logger
                             )
                         ),
+                        EndRequests(
+                            ends: RequestEnds(services: services, clock: .continuous, logger: logger)
+                        ),
                         try application(services, mostConnections, logger),
                         LetGo(changes: services.changes),
                     ],
@@ -202,6 +205,15 @@ private struct Renewal: Service {
 
     func run() async throws {
         await cancelWhenGracefulShutdown { await renewal.run() }
+    }
+}
+
+/// Ends what was allowed until a date as long as the server runs.
+private struct EndRequests: Service {
+    let ends: RequestEnds
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await ends.run() }
     }
 }
 

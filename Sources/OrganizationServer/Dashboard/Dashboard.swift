@@ -15,6 +15,7 @@ extension Router<ServerContext> {
         addHistoryPages(dashboard)
         addActivityPages(dashboard)
         addDevicePages(dashboard)
+        addRequestPages(dashboard)
         addOverviewPage(dashboard)
     }
 }
@@ -56,6 +57,8 @@ struct Dashboard: Sendable {
         let organization: String
         /// The fields of a form that are not empty.
         var fields: [String: String] = [:]
+        /// How many requests wait for an answer, for who may answer.
+        var openRequests = 0
 
         var person: Person { browser.person }
 
@@ -130,7 +133,11 @@ struct Dashboard: Sendable {
                 visit = Visit(request: request, context: context, browser: browser, organization: organization)
             }
             switch try await body(visit) {
-            case .page(let page): return render(page, visit)
+            case .page(let page):
+                if permission != nil, visit.may(.editPolicy) {
+                    visit.openRequests = try await services.store.openRequestCount(of: visit.organization)
+                }
+                return render(page, visit)
             case .see(let address, let message): return see(address, message: message)
             }
         } catch {
@@ -220,12 +227,15 @@ struct Dashboard: Sendable {
         let pages: [(title: String, path: String, permission: Permission)] = [
             ("Overview", "", .readMachines), ("Registry Access", "registry-access", .readPolicy),
             ("Activity", "activity", .readActivity), ("Devices", "devices", .readMachines),
+            ("Requests", "requests", .readPolicy),
         ]
         let here = visit.request.uri.path
         return pages.filter { visit.may($0.permission) }.map { page in
             let address = visit.address(page.path)
             let isCurrent = page.path.isEmpty ? here == address : here == address || here.hasPrefix("\(address)/")
-            return ["title": page.title, "address": address, "isCurrent": isCurrent]
+            var content: [String: Any] = ["title": page.title, "address": address, "isCurrent": isCurrent]
+            if page.path == "requests", visit.openRequests > 0 { content["openRequests"] = visit.openRequests }
+            return content
         }
     }
 

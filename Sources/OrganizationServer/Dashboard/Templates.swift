@@ -20,6 +20,8 @@ enum DashboardFiles {
             ("password", PackageResources.password_mustache),
             ("registries", PackageResources.registries_mustache),
             ("registry", PackageResources.registry_mustache),
+            ("request", PackageResources.request_mustache),
+            ("requests", PackageResources.requests_mustache),
             ("review", PackageResources.review_mustache),
             ("settings", PackageResources.settings_mustache),
             ("sign-in", PackageResources.sign_in_mustache),

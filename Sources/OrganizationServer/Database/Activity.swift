@@ -27,6 +27,11 @@ struct Activity: Sendable {
         case singleSignOnRemoved = "single_sign_on.remove"
         case identityLinked = "single_sign_on.link"
         case identityUnlinked = "single_sign_on.unlink"
+        case requestMade = "request.make"
+        case requestAllowed = "request.allow"
+        case requestDeclined = "request.decline"
+        case requestWithdrawn = "request.withdraw"
+        case requestEnded = "request.end"
     }
 
     /// What was done.

@@ -120,7 +120,7 @@ private func waitForChange(
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
         let seen = await services.changes.count(of: organization)
-        guard let teams = try await services.store.teamChanges(seenBy: device, in: organization) else {
+        guard let counts = try await services.store.changeCounts(seenBy: device, in: organization) else {
             throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
         }
         services.lastSeen.note(device, in: organization, at: services.now())
@@ -130,8 +130,9 @@ private func waitForChange(
         let knowsDocuments = after?.split(separator: "-").first.map { $0.utf8.elementsEqual(sequence.utf8) } ?? false
         let answer = ChangesAnswer(
             sequence: sequence,
-            ticket: "\(teams)-\(session.rawValue)",
+            ticket: "\(counts.teams)-\(session.rawValue)",
             session: session,
+            requests: counts.requests,
             news: knowsDocuments ? nil : newest?.news
         )
         let left = end - .now
@@ -148,18 +149,18 @@ private struct ChangesAnswer: ResponseGenerator {
     /// Names what a ticket says; another one means that the device needs another ticket.
     let ticket: String
     let session: SessionState
+    /// How often what was asked for there has changed.
+    let requests: Int
     /// The documents that the device does not know: ``ServedDocuments/Newest/news``.
     let news: String?
 
-    var cursor: String { "\(sequence)-\(ticket)" }
+    var cursor: String { "\(sequence)-\(ticket)-\(requests)" }
 
     func response(from request: Request, context: some RequestContext) -> Response {
         let news = news.map { ",\($0)" } ?? ""
-        let session = session.rawValue
+        let state = "\"session\":\"\(session.rawValue)\",\"ticket\":\"\(ticket)\",\"requests\":\(requests)"
         // Not by way of a JSON value: thousands of devices are told the same long texts at once.
-        let body = ByteBuffer(
-            string: "{\"cursor\":\"\(cursor)\",\"session\":\"\(session)\",\"ticket\":\"\(ticket)\"\(news)}\n"
-        )
+        let body = ByteBuffer(string: "{\"cursor\":\"\(cursor)\",\(state)\(news)}\n")
         return Response(
             status: .ok,
             headers: [.contentType: "application/json", .contentLength: "\(body.readableBytes)"],

@@ -225,24 +225,25 @@ extension Store {
         }
     }
 
-    /// How often the teams of an organization have changed, for one of its devices.
+    /// How often the teams of an organization have changed, and what was asked for, for one of its devices.
     ///
     /// - Parameters:
     ///   - id: which.
     ///   - organization: where.
-    /// - Returns: the count; `nil` if there is no such device.
+    /// - Returns: the counts; `nil` if there is no such device.
     /// - Throws: what SQLite says.
-    func teamChanges(seenBy id: String, in organization: String) async throws -> Int? {
+    func changeCounts(seenBy id: String, in organization: String) async throws -> (teams: Int, requests: Int)? {
         try await reads.run { database in
-            try Int.fetchOne(
+            try Row.fetchOne(
                 database.cachedStatement(
                     sql: """
-                        SELECT coalesce((SELECT count FROM teamChange WHERE organization = :organization), 0)
-                        FROM device WHERE organization = :organization AND id = :id
+                        SELECT coalesce((SELECT count FROM teamChange WHERE organization = :organization), 0) AS teams,
+                            \(Self.requestChanges) AS requests
+                        FROM device WHERE organization = :organization AND id = :device
                         """
                 ),
-                arguments: ["organization": organization, "id": id]
-            )
+                arguments: ["organization": organization, "device": id]
+            ).map { ($0["teams"], $0["requests"]) }
         }
     }
 

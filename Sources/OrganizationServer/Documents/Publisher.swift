@@ -1,3 +1,4 @@
+import GRDB
 import HTTPTypes
 import Hummingbird
 import RegistryAccess
@@ -126,6 +127,7 @@ struct Publisher: Sendable {
     ///   - version: the version that the author has seen, which must be the newest; `nil` if they do not care.
     ///   - action: what they do.
     ///   - acknowledgesLockOut: whether a policy is meant that denies the server itself.
+    ///   - alongside: writes what belongs to it, in the transaction of a new version.
     ///   - change: gets what is in force, and gives what is to be. It may be asked again.
     /// - Returns: the newest version, which is the one before where nothing has changed.
     /// - Throws: ``Problem``, among others ``Problem/Code/changedMeanwhile`` and ``Problem/Code/locksOut``.
@@ -136,6 +138,7 @@ struct Publisher: Sendable {
         expecting version: Int? = nil,
         as action: Activity.PolicyAction = .policySaved,
         acknowledgingLockOut acknowledgesLockOut: Bool = false,
+        alongside: @escaping @Sendable (Database) throws -> Void = { _ in },
         _ change: (PolicyContent) async throws -> PolicyContent
     ) async throws -> Result {
         while true {
@@ -169,7 +172,8 @@ struct Publisher: Sendable {
                     version: made.document.version,
                     comment: comment,
                     by: author
-                )
+                ),
+                alongside: alongside
             )
             if try await store.write(publication, keys: keys, at: now()) {
                 metrics.happened(action == .policyRolledBack ? .policiesRolledBack : .policiesSaved)

@@ -58,6 +58,8 @@ struct Publication: Sendable {
     var newRoot: Envelope?
     var policy: Policy?
     var activities: [Activity] = []
+    /// What is written in the same transaction, after the version.
+    var alongside: @Sendable (Database) throws -> Void = { _ in }
 }
 
 extension Store {
@@ -222,6 +224,7 @@ extension Store {
                 database
             )
             for activity in publication.activities { try activity.record(in: organization, at: now, database) }
+            try publication.alongside(database)
             return true
         }
     }

@@ -120,6 +120,7 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
     router.addPolicyRoutes(services)
     router.addDeviceRoutes(services)
     router.addReportRoutes(services)
+    router.addRequestRoutes(services)
     router.addOrganizationRoutes(services)
     router.addDockerRoutes(services)
     router.addDashboardRoutes(services)

@@ -429,7 +429,7 @@ extension Publisher.Result {
 
 extension AccessPolicy {
     /// What the owner should look at again; nobody reads more than a hundred.
-    fileprivate var warningsInJSON: JSONValue {
+    var warningsInJSON: JSONValue {
         .array(
             warnings.prefix(100).map {
                 .object([

@@ -1,0 +1,324 @@
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+extension Router<ServerContext> {
+    /// What people ask for, and the answers.
+    func addRequestPages(_ dashboard: Dashboard) {
+        let pages = RequestPages(dashboard: dashboard)
+        dashboard.get(self, "requests", .readPolicy) { try await pages.list($0) }
+        dashboard.post(self, "requests", .readPolicy) { try await pages.ask($0) }
+        dashboard.get(self, "requests/:number", .readPolicy) { try await pages.show($0) }
+        dashboard.post(self, "requests/:number/allow", .editPolicy) { try await pages.allow($0) }
+        dashboard.post(self, "requests/:number/decline", .editPolicy) { try await pages.decline($0) }
+        dashboard.post(self, "requests/:number/withdraw", .readPolicy) { try await pages.withdraw($0) }
+    }
+}
+
+struct RequestPages: Sendable {
+    let dashboard: Dashboard
+
+    private var services: Services { dashboard.services }
+
+    private static let pageSize = 50
+    private static let days: Int64 = 30
+
+    // MARK: - The list
+
+    fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await page(
+            visit,
+            typed: [
+                "registry": visit.request.typedValue("registry") ?? "",
+                "action": visit.request.typedValue("action") ?? "",
+            ]
+        )
+    }
+
+    /// Open ones first, then those that are answered; and a form to ask, with what was typed.
+    private func page(
+        _ visit: Dashboard.Visit,
+        typed: [String: String],
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let mayReadAll = visit.may(.readActivity)
+        let user = mayReadAll ? nil : visit.person.name
+        let before = try visit.request.queryNumber("before")
+        let open =
+            before == nil
+            ? try await services.store.requests(
+                of: visit.organization,
+                RequestFilter(state: .open, user: user, limit: RegistryRequest.mostOpen)
+            ) : []
+        let others = try await services.store.requests(
+            of: visit.organization,
+            RequestFilter(isClosed: true, user: user, before: before, limit: Self.pageSize)
+        )
+        let demand =
+            mayReadAll
+            ? try await services.store.demand(
+                for: Set(open.map(\.registry.description)),
+                in: visit.organization,
+                since: services.now() + -Self.days * 86_400
+            ) : [:]
+        let address = visit.address("requests")
+        var content: [String: Any] = [
+            "address": address, "mayReadAll": mayReadAll, "isPart": before != nil,
+            "open": try await rows(open, demand, visit), "hasOpen": !open.isEmpty,
+            "openInWords": RegistryAccessPages.count(open.count, "request is open", "requests are open"),
+            "closed": try await rows(others, [:], visit), "hasClosed": !others.isEmpty,
+            "registry": typed["registry"] ?? "", "reason": typed["reason"] ?? "", "isPush": typed["action"] == "push",
+            "asks": !mayReadAll || !(typed["registry"] ?? "").isEmpty || !more.isEmpty,
+        ]
+        if others.count == Self.pageSize, let last = others.last {
+            content["next"] = "\(address)?before=\(last.number)"
+        }
+        content.merge(more) { _, new in new }
+        return .page(Dashboard.Page(template: "requests", title: "Requests", content: content, status: status))
+    }
+
+    private func rows(
+        _ requests: [RegistryRequest],
+        _ demand: [String: Store.Demand],
+        _ visit: Dashboard.Visit
+    ) async throws -> [[String: Any]] {
+        var rows: [[String: Any]] = []
+        for request in requests {
+            rows.append(try await row(request, demand[request.registry.description], visit))
+        }
+        return rows
+    }
+
+    /// A request as templates name it.
+    private func row(
+        _ request: RegistryRequest,
+        _ demand: Store.Demand?,
+        _ visit: Dashboard.Visit
+    ) async throws -> [String: Any] {
+        var row: [String: Any] = [
+            "number": request.number, "registry": request.registry.description,
+            "action": request.action == .push ? "push and pull" : "pull", "reason": request.reason,
+            "hasReason": !request.reason.isEmpty, "made": request.made.description, "word": request.word,
+            "hasWord": !request.word.isEmpty, "isOpen": request.state == .open,
+            "address": visit.address("requests/\(request.number)"),
+        ]
+        row["asker"] = request.user
+        row["answeredBy"] = request.actor
+        row["answered"] = request.answered?.description
+        row["until"] = request.until?.description
+        (row["state"], row["tone"]) = Self.title(of: request.state)
+        if let demand, let words = Self.words(demand) { row["demand"] = words }
+        if visit.may(.readMachines), let id = request.device {
+            let device = try await services.device(id, of: visit.organization)
+            row["device"] = device?.name ?? id
+            row["deviceAddress"] = device.map { visit.address("devices/\($0.id)") }
+        }
+        return row
+    }
+
+    private static func title(of state: RegistryRequest.State) -> (String, String) {
+        switch state {
+        case .open: ("Open", "info")
+        case .allowed: ("Allowed", "good")
+        case .declined: ("Declined", "bad")
+        case .withdrawn: ("Withdrawn", "")
+        case .ended: ("Ended", "warn")
+        }
+    }
+
+    /// How much a registry is wanted beside the one request.
+    private static func words(_ demand: Store.Demand) -> String? {
+        var parts: [String] = []
+        if demand.askers > 1 {
+            parts.append(RegistryAccessPages.count(demand.askers - 1, "other asked for it", "others asked for it"))
+        }
+        if demand.machines > 0 {
+            parts.append(
+                RegistryAccessPages.count(demand.machines, "machine was refused it", "machines were refused it")
+            )
+        }
+        return parts.isEmpty ? nil : "\(parts.joined(separator: ", ")) in \(days) days"
+    }
+
+    // MARK: - Asking
+
+    fileprivate func ask(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let fields = visit.fields
+        let reason = Self.oneLine(fields["reason"] ?? "")
+        do {
+            let (request, isNew) = try await services.ask(
+                for: Self.oneLine(fields["registry"] ?? ""),
+                to: fields["action"] ?? "pull",
+                because: reason,
+                by: .person(visit.person.name),
+                in: visit.organization
+            )
+            return .see(
+                visit.address("requests/\(request.number)"),
+                message: isNew
+                    ? "You have asked for \(request.registry). The answer comes here."
+                    : "You have asked for \(request.registry) already; that request is still open."
+            )
+        } catch let problem as Problem where problem.status.code < 500 {
+            let isReason = problem.detail.contains("\"reason\"")
+            let words = [problem.detail, problem.hint].compactMap(\.self).map(Dashboard.sentence).joined(separator: " ")
+            return try await page(
+                visit,
+                typed: fields,
+                [isReason ? "reasonFault" : "registryFault": words],
+                problem.status
+            )
+        }
+    }
+
+    /// What was typed without white space around it, and on one line.
+    private static func oneLine(_ text: String) -> String {
+        text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+
+    // MARK: - One request
+
+    /// The request that the path names, if the visitor may see it.
+    private func request(_ visit: Dashboard.Visit) async throws -> RegistryRequest {
+        let request = try WholeNumber.read(try visit.context.parameters.require("number")).map {
+            try await services.store.request($0, of: visit.organization)
+        }
+        guard let request, visit.may(.readActivity) || request.user == visit.person.name else {
+            throw Problem(.notFound, .notFound, "there is no such request")
+        }
+        return request
+    }
+
+    fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let request = try await request(visit)
+        var form = RegistryForm()
+        form.address = request.registry.description
+        form.actions = request.actions
+        return try await page(about: request, form, visit)
+    }
+
+    private func page(
+        about request: RegistryRequest,
+        _ form: RegistryForm,
+        _ visit: Dashboard.Visit,
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let name = request.registry.description
+        let demand =
+            visit.may(.readActivity)
+            ? try await services.store.demand(
+                for: [name],
+                in: visit.organization,
+                since: services.now() + -Self.days * 86_400
+            )[name] : nil
+        let isOpen = request.state == .open
+        var content = form.content
+        content["showsMore"] =
+            !form.faults.isEmpty || form.address != name || form.actions != request.actions
+            || !form.repositories.isEmpty
+        content["isDated"] = visit.fields["end"] == "date"
+        content["date"] = visit.fields["date"] ?? ""
+        content["today"] = String(services.now().description.prefix(10))
+        content["typedWord"] = visit.fields["word"] ?? ""
+        content["policyVersion"] = try await services.publisher.served.policy(of: visit.organization)?.version ?? 0
+        content["mayAnswer"] = isOpen && visit.may(.editPolicy)
+        content["mayWithdraw"] = isOpen && request.user == visit.person.name
+        content["requests"] = visit.address("requests")
+        content["request"] = try await row(request, demand, visit)
+        content["here"] = visit.address("requests/\(request.number)")
+        content.merge(more) { _, new in new }
+        return .page(Dashboard.Page(template: "request", title: name, content: content, status: status))
+    }
+
+    // MARK: - Answers
+
+    fileprivate func allow(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let request = try await request(visit)
+        let version = try visit.number("policy")
+        var form = RegistryForm(fields: visit.fields)
+        func again(_ faults: [String: Any], _ status: HTTPResponse.Status = .unprocessableContent) async throws
+            -> Dashboard.Reply
+        {
+            try await page(about: request, form, visit, faults, status)
+        }
+        let nothing = AccessPolicy(version: 1, organization: visit.organization, rules: [])
+        guard let rule = form.rule(in: nothing, replacing: nil) else { return try await again([:]) }
+        var answer = RequestAnswer(to: request)
+        answer.address = rule.address
+        answer.actions = rule.actions
+        answer.repositories = rule.repositories
+        answer.acknowledgesBroad = rule.isBroadAcknowledged
+        answer.word = Self.oneLine(visit.fields["word"] ?? "")
+        answer.version = version
+        if visit.fields["end"] == "date" {
+            guard let day = visit.fields["date"].flatMap({ Instant("\($0)T00:00:00Z") }) else {
+                return try await again(["dateFault": "Choose the last day on which it is allowed."])
+            }
+            answer.until = day + 86_400
+        }
+        // What the entry brings is to be seen before it is in force.
+        let warnings = try await warnings(of: rule, visit)
+        let seen = warnings.joined(separator: "\n")
+        if !warnings.isEmpty, visit.fields["seen"] != Hexadecimal.sha256(Array(seen.utf8)) {
+            return try await again(
+                ["warnings": warnings, "hasWarnings": true, "seen": Hexadecimal.sha256(Array(seen.utf8))]
+            )
+        }
+        if let fault = try await dashboard.confirm(visit) {
+            return try await again(["passwordFault": fault], .forbidden)
+        }
+        do {
+            let answered = try await services.allow(
+                request.number,
+                in: visit.organization,
+                answer,
+                by: visit.person.name
+            )
+            return .see(visit.address("requests"), message: Self.message(answered))
+        } catch let problem as Problem where problem.code == .changedMeanwhile {
+            let fault = "Somebody has saved another version of the policy meanwhile. Look at your answer once more."
+            return try await again(["formFault": fault], .preconditionFailed)
+        } catch let problem as Problem where [.conflict, .faulty, .badRequest, .locksOut].contains(problem.code) {
+            let now = try await services.store.request(request.number, of: visit.organization)
+            let words = [problem.detail, problem.hint].compactMap(\.self).map(Dashboard.sentence).joined(separator: " ")
+            return try await page(about: now, form, visit, ["formFault": words], problem.status)
+        }
+    }
+
+    private static func message(_ answered: AnsweredRequest) -> String {
+        let registry = answered.request.registry
+        guard let saved = answered.saved else { return "\(registry) was allowed already. Who asked is told so." }
+        let end = answered.request.until.map { " until \($0)" } ?? ""
+        return "\(registry) is allowed\(end): version \(saved.document.version). Connected machines have it in seconds."
+    }
+
+    /// What an entry would bring that its owner may not have meant.
+    private func warnings(of rule: RegistryRule, _ visit: Dashboard.Visit) async throws -> [String] {
+        guard let policy = try await services.publisher.served.policy(of: visit.organization)?.policy else { return [] }
+        let known = Set(policy.warnings.map(\.description))
+        return policy.with(rules: policy.rules + [rule]).warnings.map(\.description)
+            .filter { !known.contains($0) }.prefix(20).map(Dashboard.sentence)
+    }
+
+    fileprivate func decline(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let request = try await request(visit)
+        let word = Self.oneLine(visit.fields["word"] ?? "")
+        guard RegistryRequest.isText(word) else {
+            var form = RegistryForm()
+            form.address = request.registry.description
+            form.actions = request.actions
+            let fault = "This is at most \(RegistryRequest.longestText) characters."
+            return try await page(about: request, form, visit, ["wordFault": fault], .unprocessableContent)
+        }
+        _ = try await services.decline(request.number, in: visit.organization, word: word, by: visit.person.name)
+        return .see(visit.address("requests"), message: "\(request.registry) is declined. Who asked is told so.")
+    }
+
+    fileprivate func withdraw(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let request = try await request(visit)
+        _ = try await services.withdraw(request.number, in: visit.organization, by: visit.person.name)
+        return .see(visit.address("requests"), message: "You have taken the request for \(request.registry) back.")
+    }
+}
