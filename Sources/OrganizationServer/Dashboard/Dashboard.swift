@@ -16,6 +16,11 @@ extension Router<ServerContext> {
         addActivityPages(dashboard)
         addDevicePages(dashboard)
         addOverviewPage(dashboard)
+        addMemberPages(dashboard)
+        addInvitationPages(dashboard)
+        addTeamPages(dashboard)
+        addSessionPages(dashboard)
+        addAccountPages(dashboard)
     }
 }
 
@@ -95,6 +100,18 @@ struct Dashboard: Sendable {
     func post(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
         router.post(RouterPath(Self.path(path))) { request, context in
             try await answer(request, context, permission) { visit in try await body(try await trusted(visit)) }
+        }
+    }
+
+    /// Answers a page of whoever is signed in, in whatever organization.
+    func get(_ router: Router<ServerContext>, own path: RouterPath, _ body: @escaping Handler) {
+        router.get(path) { request, context in try await answer(request, context, nil, body) }
+    }
+
+    /// Takes a form of a page of whoever is signed in, in whatever organization.
+    func post(_ router: Router<ServerContext>, own path: RouterPath, _ body: @escaping Handler) {
+        router.post(path) { request, context in
+            try await answer(request, context, nil) { visit in try await body(try await trusted(visit)) }
         }
     }
 
@@ -220,11 +237,18 @@ struct Dashboard: Sendable {
         let pages: [(title: String, path: String, permission: Permission)] = [
             ("Overview", "", .readMachines), ("Registry Access", "registry-access", .readPolicy),
             ("Activity", "activity", .readActivity), ("Devices", "devices", .readMachines),
+            ("Members", "members", .readMembers), ("Teams", "teams", .readPolicy),
+            ("Sessions", "sessions", .readMembers),
         ]
         let here = visit.request.uri.path
         return pages.filter { visit.may($0.permission) }.map { page in
             let address = visit.address(page.path)
-            let isCurrent = page.path.isEmpty ? here == address : here == address || here.hasPrefix("\(address)/")
+            let isCurrent =
+                page.path.isEmpty
+                ? here == address
+                : here == address || here.hasPrefix("\(address)/")
+                    // They are a tab of the members.
+                    || page.path == "members" && here.hasPrefix(visit.address("invitations"))
             return ["title": page.title, "address": address, "isCurrent": isCurrent]
         }
     }
