@@ -274,6 +274,7 @@ struct DashboardPageTests {
         try await AccountsServer.withPolicy { server in
             _ = try await server.makeDevice()
             try await server.report("device0000000000000000001a", "quay.io")
+            try await server.services.store.makeTeam("backend", in: "acme", by: "alice", at: server.clock.now)
             let alice = try await server.browser("alice")
             _ = try await alice.add("ghcr.io")
             let paths = [
@@ -281,6 +282,10 @@ struct DashboardPageTests {
                 "\(TestBrowser.access)/review", "\(TestBrowser.access)/settings", "\(TestBrowser.access)/history",
                 "\(TestBrowser.access)/history/1", "/organizations/acme/activity", "/organizations/acme/devices",
                 "/organizations/acme/devices/device0000000000000000001a", "/organizations/none",
+                "/organizations/acme/members", "/organizations/acme/members/mia", "/organizations/acme/invitations",
+                "/organizations/acme/teams", "/organizations/acme/teams/backend", "/organizations/acme/sessions",
+                "/organizations/acme/teams/backend/registries/add", "/organizations/acme/sessions/end?everybody=true",
+                "/account", "/join",
             ]
             for path in paths {
                 let page = path == "/sign-in" ? try await server.send(.get, path) : try await alice.get(path)

@@ -62,7 +62,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     private static let owner: Set<Role> = [.owner]
 
     /// Every route of the server; a test fails if one is missing.
-    static let rows = accounts + policies + pages
+    static let rows = accounts + policies + pages + peoplePages
 
     private static let accounts = [
         RouteRow("GET /healthz", .open),
@@ -253,6 +253,45 @@ extension RouteRow {
         RouteRow("GET \(page)/devices/{device}", .page(readers)),
         RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),
         RouteRow("POST \(page)/devices/{device}/remove", .page(owner)),
+    ]
+
+    /// Members, invitations, teams, sessions, and what somebody has of their own.
+    fileprivate static let peoplePages = [
+        RouteRow("GET \(page)/members", .page(readers)),
+        RouteRow("GET \(page)/members/{user}", .page(readers)),
+        RouteRow("POST \(page)/members/{user}/role", .page(owner), fields: ["role": "editor"]),
+        RouteRow("POST \(page)/members/{user}/remove", .page(owner)),
+        RouteRow("GET \(page)/invitations", .page(readers)),
+        RouteRow("POST \(page)/invitations", .page(owner), fields: ["role": "member"]),
+        RouteRow("POST \(page)/invitations/{invitation}/withdraw", .page(owner)),
+        RouteRow("GET /join", .open),
+        RouteRow("POST /join", .open),
+        RouteRow("GET \(page)/teams", .page(all)),
+        RouteRow("POST \(page)/teams", .page(owner), fields: ["team": "frontend"]),
+        RouteRow("GET \(page)/teams/{team}", .page(all)),
+        RouteRow("POST \(page)/teams/{team}/remove", .page(owner)),
+        RouteRow("POST \(page)/teams/{team}/members/add", .page(owner), fields: ["user": "member"]),
+        RouteRow("POST \(page)/teams/{team}/members/remove", .page(owner), fields: ["user": "member"]),
+        RouteRow("GET \(page)/teams/{team}/registries/add", .page(editors)),
+        RouteRow(
+            "POST \(page)/teams/{team}/registries/add",
+            .page(editors),
+            fields: ["address": "ghcr.io", "pull": "on", "policy": "1"]
+        ),
+        RouteRow("GET \(page)/teams/{team}/registries/edit", .page(editors)),
+        RouteRow(
+            "POST \(page)/teams/{team}/registries/edit",
+            .page(editors),
+            fields: ["address": "ghcr.io", "pull": "on", "policy": "1"]
+        ),
+        RouteRow("GET \(page)/teams/{team}/registries/remove", .page(editors)),
+        RouteRow("POST \(page)/teams/{team}/registries/remove", .page(editors), fields: ["policy": "1"]),
+        RouteRow("GET \(page)/sessions", .page(readers)),
+        RouteRow("GET \(page)/sessions/end", .page(owner)),
+        RouteRow("POST \(page)/sessions/end", .page(owner), fields: ["everybody": "true"]),
+        RouteRow("GET /account", .page(nil)),
+        RouteRow("POST /account/password", .page(nil)),
+        RouteRow("POST /account/sessions/end", .page(nil), fields: ["others": "true"]),
     ]
 }
 

@@ -1,4 +1,3 @@
-import GRDB
 import HTTPTypes
 import Hummingbird
 import RegistryAccess
@@ -40,21 +39,12 @@ extension Router<ServerContext> {
             guard case .person(let person) = context.caller else { throw Problem.notSignedIn }
             guard person.scopes == nil else { throw Problem.needsSignIn }
             let texts = try await request.readTexts(["current", "new"], context)
-            let current = Password(texts["current"] ?? "")
-            let new = Password(texts["new"] ?? "")
-            let words = services.settings.wordsNearPasswords + person.roles.keys.sorted()
-            if let weakness = new.weakness(for: person.name, near: words) {
-                throw Problem(.badRequest, .badRequest, weakness)
-            }
-            guard try await services.user(named: person.name, password: current, from: context.address) == person.name
-            else { throw Problem(.forbidden, .forbidden, "the current password is wrong") }
-            let organizations = try await services.store.changePassword(
-                of: person.name,
-                to: services.passwords.hash(new),
-                keeping: person.session,
-                at: services.now()
+            try await services.changePassword(
+                of: person,
+                from: Password(texts["current"] ?? ""),
+                to: Password(texts["new"] ?? ""),
+                context.address
             )
-            for organization in organizations { await services.changes.notify(organization) }
             return HTTPResponse.Status.noContent
         }
     }
@@ -75,26 +65,13 @@ extension Router<ServerContext> {
             let user = try context.parameters.require("user")
             let role = try Role(named: try await request.readTexts(["role"], context)["role"] ?? "")
             try person.mayGive(role)
-            let isThere = try await conflicts("the last owner cannot leave; make another member an owner first") {
-                try await services.store.changeRole(
-                    of: user,
-                    to: role,
-                    in: organization,
-                    by: person.name,
-                    at: services.now()
-                )
-            }
-            guard isThere else { throw Problem.none("member", user) }
+            try await services.changeRole(of: user, to: role, in: organization, by: person.name)
             return HTTPResponse.Status.noContent
         }
         delete("v1/organizations/{organization}/members/{user}") { _, context in
             let (person, organization) = try context.authorize(.manageMembers)
             let user = try context.parameters.require("user")
-            let wasThere = try await conflicts("the last owner cannot leave; make another member an owner first") {
-                try await services.store.removeMember(user, from: organization, by: person.name, at: services.now())
-            }
-            guard wasThere else { throw Problem.none("member", user) }
-            await services.changes.notify(organization)
+            try await services.removeMember(user, from: organization, by: person.name)
             return HTTPResponse.Status.noContent
         }
     }
@@ -111,7 +88,7 @@ extension Router<ServerContext> {
             let role = try Role(named: texts["role"] ?? "")
             try person.mayGive(role)
             if let email = texts["email"] {
-                guard Names.isLabel(email, longest: 254), email.contains("@") else {
+                guard Names.isEmail(email) else {
                     throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(email)) is no e-mail address")
                 }
             }
@@ -135,29 +112,15 @@ extension Router<ServerContext> {
         }
         post("v1/invitations/accept") { request, context in
             let texts = try await request.readTexts(["invitation", "name", "password"], context)
-            try await services.limits.take(.invitation, context.address)
-            let gone = Problem(
-                .notFound,
-                .notFound,
-                "this invitation is not good, or not any more",
-                hint: "ask for another"
-            )
-            guard let token = OpaqueToken(texts["invitation"] ?? ""), token.kind == .invitation,
-                let shown = try await services.store.invitation(showing: token, at: services.now())
-            else { throw gone }
             let name = texts["name"] ?? ""
+            let (token, shown) = try await services.invitation(texts["invitation"] ?? "", context.address)
             let newPassword = try await services.newPassword(
                 name,
                 Password(texts["password"] ?? ""),
                 in: shown.organization,
                 context.address
             )
-            let invitation = try await conflicts(
-                "\"\(name)\" belongs to the organization already, or the name was taken"
-            ) {
-                try await services.store.join(by: token, as: name, newPassword: newPassword, at: services.now())
-            }
-            guard let invitation else { throw gone }
+            let invitation = try await services.join(by: token, as: name, newPassword)
             return JSONAnswer(
                 value: .object([
                     JSONMember("name", .string(name)), JSONMember("organization", .string(invitation.organization)),
@@ -176,12 +139,7 @@ extension Router<ServerContext> {
         post("v1/organizations/{organization}/teams") { request, context in
             let (person, organization) = try context.authorize(.manageMembers)
             let name = try await request.readTexts(["name"], context)["name"] ?? ""
-            guard Names.isName(name) else {
-                throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
-            }
-            try await conflicts("there is a team \"\(name)\" already") {
-                try await services.store.makeTeam(name, in: organization, by: person.name, at: services.now())
-            }
+            try await services.makeTeam(name, in: organization, by: person.name)
             return JSONAnswer(value: .object(Team(name: name, members: []).json), status: .created)
         }
         get("v1/organizations/{organization}/teams/{team}") { _, context in
@@ -195,11 +153,7 @@ extension Router<ServerContext> {
         delete("v1/organizations/{organization}/teams/{team}") { _, context in
             let (person, organization) = try context.authorize(.manageMembers)
             let name = try context.parameters.require("team")
-            guard try await services.store.removeTeam(name, in: organization, by: person.name, at: services.now())
-            else {
-                throw Problem.none("team", name)
-            }
-            await services.changes.notify(organization)
+            try await services.removeTeam(name, from: organization, by: person.name)
             return HTTPResponse.Status.noContent
         }
         for (method, isIn) in [(HTTPRequest.Method.put, true), (.delete, false)] {
@@ -207,16 +161,7 @@ extension Router<ServerContext> {
                 let (person, organization) = try context.authorize(.manageMembers)
                 let team = try context.parameters.require("team")
                 let user = try context.parameters.require("user")
-                let isThere = try await services.store.setMember(
-                    user,
-                    ofTeam: team,
-                    isIn: isIn,
-                    in: organization,
-                    by: person.name,
-                    at: services.now()
-                )
-                guard isThere else { throw Problem(.notFound, .notFound, "there is no such team, or no such member") }
-                await services.changes.notify(organization)
+                try await services.setMember(user, ofTeam: team, isIn: isIn, in: organization, by: person.name)
                 return HTTPResponse.Status.noContent
             }
         }
@@ -290,14 +235,7 @@ extension Router<ServerContext> {
         delete("v1/organizations/{organization}/sessions") { request, context in
             let (person, organization) = try context.authorize(.endSessions)
             let selection = try request.sessionSelection()
-            let count = try await services.store.endSessions(
-                in: organization,
-                selection,
-                by: person.name,
-                at: services.now()
-            )
-            services.metrics.ended(count, .forced)
-            await services.changes.notify(organization)
+            let count = try await services.endSessions(in: organization, selection, by: person.name)
             return JSONAnswer(value: .object([JSONMember("ended", .integer(count))]))
         }
         delete("v1/organizations/{organization}/sessions/{session}") { _, context in
@@ -306,14 +244,7 @@ extension Router<ServerContext> {
             let selection = Store.SessionSelection(id: id)
             let isThere = try await !services.store.sessions(in: organization, selection, at: services.now()).isEmpty
             guard isThere else { throw Problem.none("session", id) }
-            let count = try await services.store.endSessions(
-                in: organization,
-                selection,
-                by: person.name,
-                at: services.now()
-            )
-            services.metrics.ended(count, .forced)
-            await services.changes.notify(organization)
+            let count = try await services.endSessions(in: organization, selection, by: person.name)
             return JSONAnswer(value: .object([JSONMember("ended", .integer(count))]))
         }
     }
@@ -415,47 +346,8 @@ extension Problem {
         Problem(.forbidden, .forbidden, "an access token cannot do this", hint: "sign in with a password")
     }
 
-    fileprivate static func none(_ kind: String, _ name: String) -> Problem {
+    static func none(_ kind: String, _ name: String) -> Problem {
         Problem(.notFound, .notFound, "there is no \(kind) \(JSONScanner.quoted(name))")
-    }
-}
-
-extension Services {
-    /// The hash for somebody who joins, if they are new here; who is not has to know their password.
-    fileprivate func newPassword(
-        _ name: String,
-        _ password: Password,
-        in organization: String,
-        _ address: String
-    ) async throws -> PasswordHash? {
-        guard try await store.account(named: name) == nil else {
-            guard try await user(named: name, password: password, from: address) == name else {
-                throw Problem(
-                    .forbidden,
-                    .forbidden,
-                    "there is a \(JSONScanner.quoted(name)) already, and the password is not theirs",
-                    hint: "take another name, or your password if it is you"
-                )
-            }
-            return nil
-        }
-        guard Names.isName(name) else {
-            throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
-        }
-        let words = settings.wordsNearPasswords + [organization]
-        if let weakness = password.weakness(for: name, near: words) {
-            throw Problem(.badRequest, .badRequest, weakness)
-        }
-        return try await passwords.hash(password)
-    }
-}
-
-/// Makes a conflict of what the schema refuses.
-private func conflicts<Result: Sendable>(_ detail: String, _ body: () async throws -> Result) async throws -> Result {
-    do {
-        return try await body()
-    } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-        throw Problem(.conflict, .conflict, detail)
     }
 }
 

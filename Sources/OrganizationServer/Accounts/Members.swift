@@ -9,6 +9,10 @@ struct Member: Hashable, Sendable {
     let role: Role
     let teams: [String]
     let since: Instant
+    /// Whether they can sign in with a password.
+    let hasPassword: Bool
+    /// Whether they are known by a sign-in at the organization's provider.
+    let isLinked: Bool
 }
 
 extension Store {
@@ -28,7 +32,10 @@ extension Store {
             return try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT user.name, membership.role, membership.created, coalesce(user.email, (
+                    SELECT user.name, user.password IS NOT NULL AS hasPassword, EXISTS (
+                        SELECT 1 FROM identity JOIN singleSignOn USING (organization, issuer)
+                        WHERE identity.organization = membership.organization AND identity.user = membership.user
+                    ) AS isLinked, membership.role, membership.created, coalesce(user.email, (
                         SELECT email FROM identity WHERE identity.organization = membership.organization
                             AND identity.user = membership.user ORDER BY created DESC
                     )) AS email
@@ -43,7 +50,9 @@ extension Store {
                         email: row["email"],
                         role: role,
                         teams: (teamsOf[name] ?? []).map { $0["team"] },
-                        since: Instant(seconds: row["created"])
+                        since: Instant(seconds: row["created"]),
+                        hasPassword: row["hasPassword"],
+                        isLinked: row["isLinked"]
                     )
                 }
             }

@@ -11,6 +11,12 @@ enum Names {
             && bytes.first.map(isLetterOrDigit) ?? false && bytes.last.map(isLetterOrDigit) ?? false
     }
 
+    /// Whether a text may be somebody's e-mail address; whether it is theirs, nobody can tell from it.
+    ///
+    /// - Parameter text: the text.
+    /// - Returns: whether it is a label with an at sign.
+    static func isEmail(_ text: String) -> Bool { isLabel(text, longest: 254) && text.contains("@") }
+
     /// What a name has to be, for refusals.
     static let rule = "3 to 40 small letters, digits and hyphens, with a letter or digit at both ends"
 

@@ -17,6 +17,11 @@ extension Router<ServerContext> {
         addDevicePages(dashboard)
         addRequestPages(dashboard)
         addOverviewPage(dashboard)
+        addMemberPages(dashboard)
+        addInvitationPages(dashboard)
+        addTeamPages(dashboard)
+        addSessionPages(dashboard)
+        addAccountPages(dashboard)
     }
 }
 
@@ -98,6 +103,18 @@ struct Dashboard: Sendable {
     func post(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
         router.post(RouterPath(Self.path(path))) { request, context in
             try await answer(request, context, permission) { visit in try await body(try await trusted(visit)) }
+        }
+    }
+
+    /// Answers a page of whoever is signed in, in whatever organization.
+    func get(_ router: Router<ServerContext>, own path: RouterPath, _ body: @escaping Handler) {
+        router.get(path) { request, context in try await answer(request, context, nil, body) }
+    }
+
+    /// Takes a form of a page of whoever is signed in, in whatever organization.
+    func post(_ router: Router<ServerContext>, own path: RouterPath, _ body: @escaping Handler) {
+        router.post(path) { request, context in
+            try await answer(request, context, nil) { visit in try await body(try await trusted(visit)) }
         }
     }
 
@@ -228,11 +245,18 @@ struct Dashboard: Sendable {
             ("Overview", "", .readMachines), ("Registry Access", "registry-access", .readPolicy),
             ("Activity", "activity", .readActivity), ("Devices", "devices", .readMachines),
             ("Requests", "requests", .readPolicy),
+            ("Members", "members", .readMembers), ("Teams", "teams", .readPolicy),
+            ("Sessions", "sessions", .readMembers),
         ]
         let here = visit.request.uri.path
         return pages.filter { visit.may($0.permission) }.map { page in
             let address = visit.address(page.path)
-            let isCurrent = page.path.isEmpty ? here == address : here == address || here.hasPrefix("\(address)/")
+            let isCurrent =
+                page.path.isEmpty
+                ? here == address
+                : here == address || here.hasPrefix("\(address)/")
+                    // They are a tab of the members.
+                    || page.path == "members" && here.hasPrefix(visit.address("invitations"))
             var content: [String: Any] = ["title": page.title, "address": address, "isCurrent": isCurrent]
             if page.path == "requests", visit.openRequests > 0 { content["openRequests"] = visit.openRequests }
             return content

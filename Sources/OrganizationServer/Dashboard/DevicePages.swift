@@ -135,13 +135,11 @@ struct DevicePages: Sendable {
         if let fault = try await dashboard.confirm(visit) {
             return try await page(visit, ["passwordFault": fault], .forbidden)
         }
-        let count = try await services.store.endSessions(
+        let count = try await services.endSessions(
             in: visit.organization,
             Store.SessionSelection(device: device.id),
-            by: visit.person.name,
-            at: services.now()
+            by: visit.person.name
         )
-        await services.changes.notify(visit.organization)
         return .see(
             visit.address("devices/\(device.id)"),
             message: count == 0

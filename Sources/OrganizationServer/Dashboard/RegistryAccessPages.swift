@@ -292,6 +292,7 @@ struct RegistryAccessPages: Sendable {
         content["isEdit"] = name != nil
         content["rule"] = name
         content["action"] = visit.address("registry-access/\(name == nil ? "add" : "edit")")
+        content["baseTitle"] = "Registry Access"
         content["suggestions"] = RegistryForm.suggestions
         let title = name == nil ? "Add a registry" : "Edit \(form.address)"
         return .page(Dashboard.Page(template: "registry", title: title, content: content, status: status))

@@ -78,18 +78,25 @@ struct SignInPages: Sendable {
     /// - Parameters:
     ///   - user: who has shown who they are.
     ///   - to: the page that they wanted; see ``Dashboard/localAddress(_:)``.
+    ///   - message: what that page tells.
     ///   - request: the request.
     ///   - context: what is known of it.
     /// - Returns: the way to that page, with the cookie.
     /// - Throws: what SQLite says.
-    func begin(_ user: String, to: String, _ request: Request, _ context: ServerContext) async throws -> Response {
+    func begin(
+        _ user: String,
+        to: String,
+        message: String? = nil,
+        _ request: Request,
+        _ context: ServerContext
+    ) async throws -> Response {
         let token = try await services.store.beginBrowserSession(
             of: user,
             after: dashboard.token(of: request),
             from: context.address,
             at: services.now()
         )
-        var response = dashboard.see(to)
+        var response = dashboard.see(to, message: message)
         response.headers.append(HTTPField(name: .setCookie, value: dashboard.cookie("session", token.secret)))
         response.headers.append(HTTPField(name: .setCookie, value: dashboard.cookie("form", "", "; Max-Age=0")))
         return response
@@ -138,7 +145,8 @@ struct SignInPages: Sendable {
 
     // MARK: - Browsers without a session
 
-    private func browser(of request: Request) -> OpaqueToken? {
+    /// What a browser without a session is known by, for its forms.
+    func browser(of request: Request) -> OpaqueToken? {
         guard let value = request.cookies[dashboard.cookieName("form")]?.value, let token = OpaqueToken(value),
             token.kind == .form
         else { return nil }

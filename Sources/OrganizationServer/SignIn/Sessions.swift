@@ -20,6 +20,10 @@ struct Session: Hashable, Sendable {
     let refreshed: Instant
     /// When it ends if nothing happens.
     let expires: Instant
+    /// Whether it is one of the dashboard.
+    let isBrowser: Bool
+    /// Whether an access token began it.
+    let isOfAccessToken: Bool
 
     fileprivate init(_ row: Row) {
         id = row["id"]
@@ -30,6 +34,8 @@ struct Session: Hashable, Sendable {
         created = Instant(seconds: row["created"])
         refreshed = Instant(seconds: row["refreshed"])
         expires = Instant(seconds: row["expires"])
+        isBrowser = row["authenticated"] as Int64? != nil
+        isOfAccessToken = row["accessToken"] as String? != nil
     }
 }
 
@@ -444,6 +450,92 @@ extension Store {
             "organization": organization, "id": selection.id, "user": selection.user, "device": selection.device,
             "now": now.seconds,
         ]
+    }
+
+    /// Which of somebody's own sessions.
+    enum OwnSessions: Sendable {
+        /// One.
+        case one(String)
+        /// Each but this one.
+        case allBut(String)
+    }
+
+    /// The sessions of somebody that have not ended, in each organization that they may speak for.
+    ///
+    /// - Parameters:
+    ///   - person: who.
+    ///   - now: the time.
+    /// - Returns: the sessions, the newest first.
+    /// - Throws: what SQLite says.
+    func sessions(of person: Person, at now: Instant) async throws -> [Session] {
+        try await database.read { database in
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT * FROM session WHERE user = :user AND (:only IS NULL OR organization = :only)
+                        AND ended IS NULL AND expires > :now ORDER BY number DESC
+                    """,
+                arguments: ["user": person.name, "only": person.onlyOrganization, "now": now.seconds]
+            ).map(Session.init)
+        }
+    }
+
+    /// Ends sessions of whoever asks: a sign-out elsewhere.
+    ///
+    /// Whoever ends all of them also takes sign-ins of machines back that they have approved, and that have not been fetched.
+    ///
+    /// - Parameters:
+    ///   - person: who.
+    ///   - selection: which of theirs.
+    ///   - now: the time.
+    /// - Returns: how many have ended, and the organizations where that means something.
+    /// - Throws: what SQLite says.
+    func endSessions(of person: Person, _ selection: OwnSessions, at now: Instant) async throws
+        -> (count: Int, organizations: [String])
+    {
+        try await database.write { database in
+            var (one, kept): (String?, String?)
+            switch selection {
+            case .one(let id): one = id
+            case .allBut(let id): kept = id
+            }
+            let ended = try Row.fetchAll(
+                database,
+                sql: """
+                    UPDATE session SET ended = :now
+                    WHERE user = :user AND (:only IS NULL OR organization = :only) AND ended IS NULL
+                        AND (:one IS NULL OR id = :one) AND id IS NOT :kept
+                    RETURNING organization
+                    """,
+                arguments: [
+                    "now": now.seconds, "user": person.name, "only": person.onlyOrganization, "one": one,
+                    "kept": kept,
+                ]
+            ).map { row -> String? in row["organization"] }
+            if one == nil {
+                try database.execute(
+                    sql: """
+                        DELETE FROM deviceAuthorization
+                        WHERE user = :user AND (:only IS NULL OR organization = :only)
+                        """,
+                    arguments: ["user": person.name, "only": person.onlyOrganization]
+                )
+            }
+            var organizations: [String] = []
+            for organization in person.roles.keys.sorted() {
+                // One that is good for each organization counts in each.
+                let count = ended.count { $0 == nil || $0 == organization }
+                guard count > 0 else { continue }
+                organizations.append(organization)
+                try Activity(
+                    .sessionsEnded,
+                    by: person.name,
+                    name: person.name,
+                    data: [JSONMember("sessions", .integer(count))]
+                ).record(in: organization, at: now, database)
+            }
+            return (ended.count, organizations)
+        }
     }
 
     /// Forgets sessions and codes that ended long ago.

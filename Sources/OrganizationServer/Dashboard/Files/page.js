@@ -18,6 +18,11 @@ for (const menu of document.querySelectorAll("details.menu")) {
     menu.querySelector("summary").focus();
   });
 }
+// What is there to be copied is chosen as a whole.
+for (const field of document.querySelectorAll("input[readonly]")) {
+  field.addEventListener("focus", () => field.select());
+  if (field.autofocus) field.select();
+}
 for (const form of document.querySelectorAll("form[method=post]")) {
   // A second click sends nothing twice.
   form.addEventListener("submit", (event) => {
