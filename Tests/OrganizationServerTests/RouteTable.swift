@@ -192,38 +192,95 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
 extension RouteRow {
     private static let page = "/organizations/{organization}"
 
-    fileprivate static let pages = [
-        RouteRow("GET /", .page(nil)),
-        RouteRow("GET /organizations", .page(nil)),
-        RouteRow("GET /assets/{name}", .open),
-        RouteRow("GET /sign-in", .open),
-        RouteRow("POST /sign-in", .open),
-        RouteRow("POST /sign-out", .open),
-        RouteRow("GET \(page)", .page(all)),
-        RouteRow("GET \(page)/registry-access", .page(all)),
-        RouteRow("POST \(page)/registry-access/switch", .page(editors), fields: ["mode": "audit"]),
-        RouteRow("POST \(page)/registry-access/allow", .page(editors)),
-        RouteRow("POST \(page)/registry-access/disallow", .page(editors)),
-        RouteRow("POST \(page)/registry-access/remove", .page(editors)),
-        RouteRow("GET \(page)/registry-access/add", .page(editors)),
-        RouteRow("POST \(page)/registry-access/add", .page(editors), fields: ["address": "ghcr.io", "pull": "on"]),
-        RouteRow("GET \(page)/registry-access/edit", .page(editors)),
-        RouteRow("POST \(page)/registry-access/edit", .page(editors), fields: ["address": "ghcr.io", "pull": "on"]),
-        RouteRow("GET \(page)/registry-access/review", .page(editors)),
-        RouteRow("POST \(page)/registry-access/save", .page(editors), fields: ["draft": "1", "policy": "1"]),
-        RouteRow("POST \(page)/registry-access/discard", .page(editors), fields: ["draft": "0"]),
-        RouteRow("POST \(page)/registry-access/update", .page(editors)),
-        RouteRow("GET \(page)/registry-access/settings", .page(all)),
-        RouteRow("POST \(page)/registry-access/settings", .page(editors), fields: ["contact": "platform"]),
-        RouteRow("POST \(page)/registry-access/times", .page(owner), fields: ["refresh": "5", "validity": "24"]),
-        RouteRow("GET \(page)/registry-access/history", .page(all)),
-        RouteRow("GET \(page)/registry-access/history/{version}", .page(all)),
-        RouteRow("POST \(page)/registry-access/history/{version}/roll-back", .page(editors), fields: ["policy": "1"]),
-        RouteRow("GET \(page)/activity", .page(readers)),
-        RouteRow("GET \(page)/devices", .page(readers)),
-        RouteRow("GET \(page)/devices/{device}", .page(readers)),
-        RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),
-        RouteRow("POST \(page)/devices/{device}/remove", .page(owner)),
+    fileprivate static let pages =
+        [
+            RouteRow("GET /", .page(nil)),
+            RouteRow("GET /organizations", .page(nil)),
+            RouteRow("GET /assets/{name}", .open),
+            RouteRow("GET /sign-in", .open),
+            RouteRow("POST /sign-in", .open),
+            RouteRow("POST /sign-in/single-sign-on", .open),
+            RouteRow("GET /sign-in/again", .page(nil)),
+            RouteRow("POST /sign-out", .open),
+            RouteRow("GET /set-up", .open),
+            RouteRow("POST /set-up", .open, fields: ["organization": "acme"]),
+            RouteRow("GET \(page)", .page(all)),
+            RouteRow("GET \(page)/registry-access", .page(all)),
+            RouteRow("POST \(page)/registry-access/switch", .page(editors), fields: ["mode": "audit"]),
+            RouteRow("POST \(page)/registry-access/allow", .page(editors)),
+            RouteRow("POST \(page)/registry-access/disallow", .page(editors)),
+            RouteRow("POST \(page)/registry-access/remove", .page(editors)),
+            RouteRow("GET \(page)/registry-access/add", .page(editors)),
+            RouteRow("POST \(page)/registry-access/add", .page(editors), fields: ["address": "ghcr.io", "pull": "on"]),
+            RouteRow("GET \(page)/registry-access/edit", .page(editors)),
+            RouteRow(
+                "POST \(page)/registry-access/edit",
+                .page(editors),
+                fields: ["address": "ghcr.io", "pull": "on"]
+            ),
+            RouteRow("GET \(page)/registry-access/review", .page(editors)),
+            RouteRow("POST \(page)/registry-access/save", .page(editors), fields: ["draft": "1", "policy": "1"]),
+            RouteRow("POST \(page)/registry-access/discard", .page(editors), fields: ["draft": "0"]),
+            RouteRow("POST \(page)/registry-access/update", .page(editors)),
+            RouteRow("GET \(page)/registry-access/settings", .page(all)),
+            RouteRow("POST \(page)/registry-access/settings", .page(editors), fields: ["contact": "platform"]),
+            RouteRow("POST \(page)/registry-access/times", .page(owner), fields: ["refresh": "5", "validity": "24"]),
+            RouteRow("GET \(page)/registry-access/history", .page(all)),
+            RouteRow("GET \(page)/registry-access/history/{version}", .page(all)),
+            RouteRow(
+                "POST \(page)/registry-access/history/{version}/roll-back",
+                .page(editors),
+                fields: ["policy": "1"]
+            ),
+            RouteRow("GET \(page)/activity", .page(readers)),
+            RouteRow("GET \(page)/devices", .page(readers)),
+            RouteRow("GET \(page)/devices/{device}", .page(readers)),
+            RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),
+            RouteRow("POST \(page)/devices/{device}/remove", .page(owner)),
+        ] + settings
+
+    private static let settings = [
+        RouteRow("GET \(page)/settings", .page(all)),
+        RouteRow(
+            "POST \(page)/settings",
+            .page(owner),
+            fields: ["contact": "platform", "reportDays": "30", "maximumDevices": "10", "enrollment": "token"]
+        ),
+        RouteRow("GET \(page)/settings/machines", .page(owner)),
+        RouteRow("POST \(page)/settings/enrollment-tokens", .page(owner), fields: ["name": "laptops", "days": "30"]),
+        RouteRow("GET \(page)/settings/enrollment-tokens/delete", .page(owner)),
+        RouteRow("POST \(page)/settings/enrollment-tokens/delete", .page(owner), fields: ["name": "laptops"]),
+        RouteRow("GET \(page)/settings/single-sign-on", .page(readers)),
+        RouteRow(
+            "POST \(page)/settings/single-sign-on",
+            .page(owner),
+            fields: ["issuer": "http://127.0.0.1:1", "clientID": "x", "clientSecret": "y", "scopes": "openid"]
+        ),
+        RouteRow(
+            "POST \(page)/settings/single-sign-on/test",
+            .page(owner),
+            fields: ["issuer": "http://127.0.0.1:1"]
+        ),
+        RouteRow("GET \(page)/settings/single-sign-on/remove", .page(owner)),
+        RouteRow("POST \(page)/settings/single-sign-on/remove", .page(owner)),
+        RouteRow("GET \(page)/settings/single-sign-on/link", .page(owner)),
+        RouteRow(
+            "POST \(page)/settings/single-sign-on/link",
+            .page(owner),
+            fields: ["user": "member", "subject": "42"]
+        ),
+        RouteRow("GET \(page)/settings/single-sign-on/unlink", .page(owner)),
+        RouteRow("POST \(page)/settings/single-sign-on/unlink", .page(owner), fields: ["user": "member"]),
+        RouteRow("GET \(page)/settings/tokens", .page(all)),
+        RouteRow(
+            "POST \(page)/settings/tokens",
+            .page(all),
+            fields: ["name": "new", "days": "1", "scope-policy:read": "on"]
+        ),
+        RouteRow("GET \(page)/settings/tokens/{token}/revoke", .page(all)),
+        RouteRow("POST \(page)/settings/tokens/{token}/revoke", .page(all)),
+        RouteRow("GET \(page)/settings/signing-keys", .page(owner)),
+        RouteRow("POST \(page)/settings/signing-keys", .page(owner), fields: ["kind": "policy"]),
     ]
 }
 

@@ -16,6 +16,11 @@ extension Router<ServerContext> {
         addActivityPages(dashboard)
         addDevicePages(dashboard)
         addOverviewPage(dashboard)
+        addSetUpPages(dashboard)
+        addSettingsPages(dashboard)
+        addSingleSignOnSettingsPages(dashboard)
+        addTokenPages(dashboard)
+        addKeyPages(dashboard)
     }
 }
 
@@ -182,6 +187,9 @@ struct Dashboard: Sendable {
     /// - Throws: ``Problem`` 429, or what SQLite says.
     func confirm(_ visit: Visit) async throws -> String? {
         guard !visit.browser.isConfirmed(at: services.now()) else { return nil }
+        guard visit.browser.organization == nil else {
+            return "Show first who you are, at your organization's provider. Nothing was done."
+        }
         guard let password = visit.fields["password"] else { return "Enter your password to go on." }
         let user = try await services.user(
             named: visit.person.name,
@@ -212,6 +220,10 @@ struct Dashboard: Sendable {
             content["mayEdit"] = visit.may(.editPolicy)
             content["mustConfirm"] = !visit.browser.isConfirmed(at: services.now())
             content["pages"] = Self.navigation(visit)
+            if visit.browser.organization != nil {
+                let back = PercentEncoding.encode(returnAddress(of: visit.request))
+                content["confirmAddress"] = "/sign-in/again?to=\(back)"
+            }
         }
         return html(page.template, content, page.status, visit.request)
     }
@@ -220,6 +232,7 @@ struct Dashboard: Sendable {
         let pages: [(title: String, path: String, permission: Permission)] = [
             ("Overview", "", .readMachines), ("Registry Access", "registry-access", .readPolicy),
             ("Activity", "activity", .readActivity), ("Devices", "devices", .readMachines),
+            ("Settings", "settings", .readPolicy),
         ]
         let here = visit.request.uri.path
         return pages.filter { visit.may($0.permission) }.map { page in

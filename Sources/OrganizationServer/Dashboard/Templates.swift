@@ -8,12 +8,18 @@ enum DashboardFiles {
         MustacheContentTypes.register(PageContentType(), named: PageContentType.name)
         let texts: [(name: String, bytes: [UInt8])] = [
             ("activity", PackageResources.activity_mustache),
+            ("confirmation", PackageResources.confirmation_mustache),
             ("device", PackageResources.device_mustache),
             ("devices", PackageResources.devices_mustache),
             ("difference", PackageResources.difference_mustache),
+            ("enrollment", PackageResources.enrollment_mustache),
             ("history", PackageResources.history_mustache),
+            ("keys", PackageResources.keys_mustache),
             ("layout", PackageResources.layout_mustache),
+            ("link", PackageResources.link_mustache),
+            ("machines-settings", PackageResources.machines_settings_mustache),
             ("message", PackageResources.message_mustache),
+            ("organization-settings", PackageResources.organization_settings_mustache),
             ("organizations", PackageResources.organizations_mustache),
             ("overview", PackageResources.overview_mustache),
             ("paging", PackageResources.paging_mustache),
@@ -21,9 +27,14 @@ enum DashboardFiles {
             ("registries", PackageResources.registries_mustache),
             ("registry", PackageResources.registry_mustache),
             ("review", PackageResources.review_mustache),
+            ("secret", PackageResources.secret_mustache),
+            ("set-up", PackageResources.set_up_mustache),
             ("settings", PackageResources.settings_mustache),
+            ("settings-tabs", PackageResources.settings_tabs_mustache),
             ("sign-in", PackageResources.sign_in_mustache),
+            ("single-sign-on", PackageResources.single_sign_on_mustache),
             ("tabs", PackageResources.tabs_mustache),
+            ("tokens", PackageResources.tokens_mustache),
             ("version", PackageResources.version_mustache),
         ]
         do {
