@@ -40,6 +40,7 @@ struct AccountsServer {
         // How busy the machine of the tests is decides nothing.
         providers: ProviderConnection = ProviderConnection(time: .seconds(3600)),
         logger: Logger? = nil,
+        configure: (inout Services) -> Void = { _ in },
         _ body: @Sendable (AccountsServer) async throws -> Void
     )
         async throws
@@ -56,6 +57,7 @@ struct AccountsServer {
             now: { clock.now }
         )
         services.providers = Providers(connection: providers, now: { clock.now })
+        configure(&services)
         services.signTicket = { try Envelope(signing: $0.payload, as: .ticket, with: organization.keys(.ticket)) }
         // A line for each of thousands of requests is nothing that anybody reads.
         let silent = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }

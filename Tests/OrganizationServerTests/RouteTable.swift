@@ -62,7 +62,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     private static let owner: Set<Role> = [.owner]
 
     /// Every route of the server; a test fails if one is missing.
-    static let rows = accounts + policies + pages + peoplePages
+    static let rows = accounts + policies + pages + peoplePages + settingsPages
 
     private static let accounts = [
         RouteRow("GET /healthz", .open),
@@ -221,6 +221,10 @@ extension RouteRow {
         RouteRow("GET /assets/{name}", .open),
         RouteRow("GET /sign-in", .open),
         RouteRow("POST /sign-in", .open),
+        RouteRow("POST /sign-in/single-sign-on", .open),
+        RouteRow("GET /sign-in/again", .page(nil)),
+        RouteRow("GET /set-up", .open),
+        RouteRow("POST /set-up", .open, fields: ["organization": "acme"]),
         RouteRow("POST /sign-out", .open),
         RouteRow("GET \(page)", .page(all)),
         RouteRow("GET \(page)/registry-access", .page(all)),
@@ -253,6 +257,51 @@ extension RouteRow {
         RouteRow("GET \(page)/devices/{device}", .page(readers)),
         RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),
         RouteRow("POST \(page)/devices/{device}/remove", .page(owner)),
+    ]
+
+    /// What an organization is set to.
+    fileprivate static let settingsPages = [
+        RouteRow("GET \(page)/settings", .page(all)),
+        RouteRow(
+            "POST \(page)/settings",
+            .page(owner),
+            fields: ["contact": "platform", "reportDays": "30", "maximumDevices": "10", "enrollment": "token"]
+        ),
+        RouteRow("GET \(page)/settings/machines", .page(owner)),
+        RouteRow("POST \(page)/settings/enrollment-tokens", .page(owner), fields: ["name": "laptops", "days": "30"]),
+        RouteRow("GET \(page)/settings/enrollment-tokens/delete", .page(owner)),
+        RouteRow("POST \(page)/settings/enrollment-tokens/delete", .page(owner), fields: ["name": "laptops"]),
+        RouteRow("GET \(page)/settings/single-sign-on", .page(readers)),
+        RouteRow(
+            "POST \(page)/settings/single-sign-on",
+            .page(owner),
+            fields: ["issuer": "http://127.0.0.1:1", "clientID": "x", "clientSecret": "y", "scopes": "openid"]
+        ),
+        RouteRow(
+            "POST \(page)/settings/single-sign-on/test",
+            .page(owner),
+            fields: ["issuer": "http://127.0.0.1:1"]
+        ),
+        RouteRow("GET \(page)/settings/single-sign-on/remove", .page(owner)),
+        RouteRow("POST \(page)/settings/single-sign-on/remove", .page(owner)),
+        RouteRow("GET \(page)/settings/single-sign-on/link", .page(owner)),
+        RouteRow(
+            "POST \(page)/settings/single-sign-on/link",
+            .page(owner),
+            fields: ["user": "member", "subject": "42"]
+        ),
+        RouteRow("GET \(page)/settings/single-sign-on/unlink", .page(owner)),
+        RouteRow("POST \(page)/settings/single-sign-on/unlink", .page(owner), fields: ["user": "member"]),
+        RouteRow("GET \(page)/settings/tokens", .page(all)),
+        RouteRow(
+            "POST \(page)/settings/tokens",
+            .page(all),
+            fields: ["name": "new", "days": "1", "scope-policy:read": "on"]
+        ),
+        RouteRow("GET \(page)/settings/tokens/{token}/revoke", .page(all)),
+        RouteRow("POST \(page)/settings/tokens/{token}/revoke", .page(all)),
+        RouteRow("GET \(page)/settings/signing-keys", .page(owner)),
+        RouteRow("POST \(page)/settings/signing-keys", .page(owner), fields: ["kind": "policy"]),
     ]
 
     /// Members, invitations, teams, sessions, and what somebody has of their own.

@@ -8,9 +8,9 @@ import Testing
 @testable import OrganizationServer
 
 /// A browser with its cookies, as far as they come along.
-private struct Browser {
+struct CookieBrowser {
     let server: AccountsServer
-    private var cookies: [String: (value: String, isStrict: Bool)] = [:]
+    private(set) var cookies: [String: (value: String, isStrict: Bool)] = [:]
 
     init(_ server: AccountsServer) { self.server = server }
 
@@ -52,7 +52,7 @@ private struct Browser {
 }
 
 /// A server whose organization signs in at a provider.
-private struct Setting: Sendable {
+struct SingleSignOnSetting: Sendable {
     let server: AccountsServer
     let provider: TestProvider
 
@@ -61,12 +61,12 @@ private struct Setting: Sendable {
         _ people: [String: Role] = ["owner": .owner],
         connection: ProviderConnection = ProviderConnection(time: .seconds(3600)),
         isSet: Bool = true,
-        _ body: @escaping @Sendable (Setting) async throws -> Void
+        _ body: @escaping @Sendable (SingleSignOnSetting) async throws -> Void
     ) async throws {
         try await AccountsServer.with(providers: connection) { server in
             try await server.make("acme", people)
             try await TestProvider.with(now: { server.clock.now }) { provider in
-                let setting = Setting(server: server, provider: provider)
+                let setting = SingleSignOnSetting(server: server, provider: provider)
                 if isSet {
                     let answer = try await setting.set()
                     #expect(answer.status == 200, "\(answer)")
@@ -94,19 +94,19 @@ private struct Setting: Sendable {
     }
 
     /// Signs in for nothing but that, and gives the page behind the provider.
-    func join(_ browser: inout Browser) async throws -> Answer {
+    func join(_ browser: inout CookieBrowser) async throws -> Answer {
         let begun = try await browser.open("/single-sign-on/acme")
         #expect(begun.status == 303, "\(begun)")
         return try await comeBack(&browser, try #require(begun.headers[.location]))
     }
 
     func join() async throws -> Answer {
-        var browser = Browser(server)
+        var browser = CookieBrowser(server)
         return try await join(&browser)
     }
 
     /// Goes to the provider and comes back.
-    func comeBack(_ browser: inout Browser, _ address: String) async throws -> Answer {
+    func comeBack(_ browser: inout CookieBrowser, _ address: String) async throws -> Answer {
         let back = try provider.authorize(address)
         #expect(back.hasPrefix("\(AccountsServer.publicURL)/single-sign-on/callback?"))
         return try await browser.open(String(back.dropFirst(AccountsServer.publicURL.count)), fromElsewhere: true)
@@ -141,7 +141,7 @@ struct SingleSignOnTests {
         signer: TestProvider.Signer,
         authentication: [String]?
     ) async throws {
-        try await Setting.with(isSet: false) { setting in
+        try await SingleSignOnSetting.with(isSet: false) { setting in
             let (server, provider) = (setting.server, setting.provider)
             provider.conduct { conduct in
                 conduct.signer = signer
@@ -156,7 +156,7 @@ struct SingleSignOnTests {
                 "/v1/device_authorization",
                 ["client_id": "docker-ram", "organization": "acme", "device_name": "laptop"]
             )
-            var browser = Browser(server)
+            var browser = CookieBrowser(server)
             let page = try await browser.open("/activate")
             #expect(page.text.contains("Use single sign-on"))
             let way = try await browser.submit(
@@ -191,7 +191,7 @@ struct SingleSignOnTests {
 
     @Test
     func `who has no password does not sign in with one`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
             _ = try await setting.join()
             for password in ["", AccountsServer.password] {
@@ -206,13 +206,13 @@ struct SingleSignOnTests {
 
     @Test
     func `a code that is none, or of an organization without a provider, leads nowhere`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             let server = setting.server
             let begun = try await server.form(
                 "/v1/device_authorization",
                 ["client_id": "docker-ram", "organization": "elsewhere", "device_name": "laptop"]
             )
-            var browser = Browser(server)
+            var browser = CookieBrowser(server)
             let page = try await browser.open("/activate")
             for (code, words) in [
                 (begun["user_code"] ?? "", "There is no single sign-on for"), ("BBBB-BBBB", "There is no such code"),
@@ -324,7 +324,7 @@ struct SingleSignOnTests {
 
     @Test(arguments: attacks)
     private func `an ID token that is not in order signs nobody in`(attack: Attack) async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
             // Without the attack it works.
             setting.provider.conduct { $0.account.subject = "first" }
@@ -344,7 +344,7 @@ struct SingleSignOnTests {
 
     @Test
     func `several audiences are good if we are the party`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
             setting.provider.conduct { conduct in
                 conduct.claims = { claims in
@@ -359,7 +359,7 @@ struct SingleSignOnTests {
 
     @Test
     func `keys are fetched again for one that is unknown, and once a minute at most`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
             let provider = setting.provider
             provider.conduct { $0.keys = ["ec"] }
@@ -384,15 +384,15 @@ struct SingleSignOnTests {
 
     @Test
     func `a state is good once, in the browser where it was begun, for ten minutes`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
             let (server, provider) = (setting.server, setting.provider)
-            func begin(_ browser: inout Browser) async throws -> String {
+            func begin(_ browser: inout CookieBrowser) async throws -> String {
                 let begun = try await browser.open("/single-sign-on/acme")
                 let back = try provider.authorize(try #require(begun.headers[.location]))
                 return String(back.dropFirst(AccountsServer.publicURL.count))
             }
-            var (browser, other, blank) = (Browser(server), Browser(server), Browser(server))
+            var (browser, other, blank) = (CookieBrowser(server), CookieBrowser(server), CookieBrowser(server))
             _ = try await begin(&other)
             let back = try await begin(&browser)
             for elsewhere in [try await other.open(back), try await blank.open(back)] {
@@ -431,8 +431,8 @@ struct SingleSignOnTests {
         ]
     )
     func answers(query: String, status: Int, words: String) async throws {
-        try await Setting.with { setting in
-            var browser = Browser(setting.server)
+        try await SingleSignOnSetting.with { setting in
+            var browser = CookieBrowser(setting.server)
             let begun = try await browser.open("/single-sign-on/acme")
             let location = try #require(begun.headers[.location])
             let state = try #require(location.firstMatch(of: #/state=([^&]+)/#)).1
@@ -446,9 +446,9 @@ struct SingleSignOnTests {
 
     @Test
     func `a code is not taken twice, nor for another sign-in`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
-            var browser = Browser(setting.server)
+            var browser = CookieBrowser(setting.server)
             func parts(_ path: String) throws -> (code: Substring, state: Substring) {
                 let code = try #require(path.firstMatch(of: #/code=([^&]+)/#)).1
                 return (code, try #require(path.firstMatch(of: #/state=([^&]+)/#)).1)
@@ -483,7 +483,7 @@ struct SingleSignOnTests {
         ]
     )
     func `a provider in trouble is said to be`(path: String, trouble: (TestProvider.Trouble, String)) async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             setting.provider.conduct { $0.troubles[path] = trouble.0 }
             let answer = try await setting.join()
             #expect(answer.status == 502 && answer.text.contains(trouble.1), "\(answer)")
@@ -495,7 +495,7 @@ struct SingleSignOnTests {
     func `a provider that never comes to an end holds nobody up`(trouble: TestProvider.Trouble) async throws {
         let discovery = ".well-known/openid-configuration"
         let time = Duration.seconds(1)
-        try await Setting.with(connection: ProviderConnection(time: time), isSet: false) { setting in
+        try await SingleSignOnSetting.with(connection: ProviderConnection(time: time), isSet: false) { setting in
             let provider = setting.provider
             provider.conduct { conduct in
                 for path in [discovery, "token", "keys"] { conduct.troubles[path] = trouble }
@@ -515,7 +515,7 @@ struct SingleSignOnTests {
 
     @Test
     func `an answer that does not end is cut where it is too long`() async throws {
-        try await Setting.with(isSet: false) { setting in
+        try await SingleSignOnSetting.with(isSet: false) { setting in
             setting.provider.conduct { $0.troubles["keys"] = .endless }
             let connection = ProviderConnection(mostBytes: 5, time: .seconds(3600))
             await #expect(throws: SingleSignOnFault.tooLong(limit: 5)) {
@@ -547,7 +547,7 @@ struct SingleSignOnTests {
         ]
     )
     func discovery(trouble: TestProvider.Trouble, words: String) async throws {
-        try await Setting.with(isSet: false) { setting in
+        try await SingleSignOnSetting.with(isSet: false) { setting in
             setting.provider.conduct { $0.troubles[".well-known/openid-configuration"] = trouble }
             let answer = try await setting.set()
             #expect(answer.status == 422 && answer["code"] == "provider_fault", "\(answer)")
@@ -576,7 +576,7 @@ struct SingleSignOnTests {
         ] as [(String, JSONValue?, String)]
     )
     func discovery(name: String, value: JSONValue?, words: String) async throws {
-        try await Setting.with(isSet: false) { setting in
+        try await SingleSignOnSetting.with(isSet: false) { setting in
             setting.provider.conduct { $0.discovery = { $0[name] = value } }
             let answer = try await setting.set()
             #expect(answer.status == 422 && answer["detail"]?.contains(words) ?? false, "\(answer)")
@@ -628,7 +628,7 @@ struct SingleSignOnTests {
         ] as [(String?, Bool, String?)]
     )
     func domain(email: String?, isVerified: Bool, refusal: String?) async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
             setting.provider.conduct { conduct in
                 conduct.account.email = email
@@ -649,7 +649,7 @@ struct SingleSignOnTests {
 
     @Test
     func `an address says nothing about who somebody is, and a verified one as a text is none`() async throws {
-        try await Setting.with(["owner": .owner, "carol": .member]) { setting in
+        try await SingleSignOnSetting.with(["owner": .owner, "carol": .member]) { setting in
             try await setting.setDomain()
             #expect(try await setting.join().text.contains("You belong to acme as alice."))
             // Somebody else at the provider with the same address.
@@ -674,7 +674,7 @@ struct SingleSignOnTests {
         ] as [(String?, String)]
     )
     func names(preferred: String?, name: String) async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             try await setting.setDomain()
             setting.provider.conduct { conduct in
                 conduct.account.name = preferred
@@ -689,9 +689,9 @@ struct SingleSignOnTests {
 
     @Test
     func `a stranger joins with an invitation, which is used up`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             let server = setting.server
-            var browser = Browser(server)
+            var browser = CookieBrowser(server)
             let question = try await setting.join(&browser)
             #expect(question.text.contains("Who are you here?") && question.text.contains("alice@acme.test"))
             #expect(try await server.count("user") == 1)
@@ -723,13 +723,13 @@ struct SingleSignOnTests {
 
     @Test
     func `a stranger who joins is asked about the machine that they came for`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             let server = setting.server
             let begun = try await server.form(
                 "/v1/device_authorization",
                 ["client_id": "docker-ram", "organization": "acme", "device_name": "laptop"]
             )
-            var browser = Browser(server)
+            var browser = CookieBrowser(server)
             let code = ["user_code": begun["user_code"] ?? ""]
             let way = try await browser.submit(
                 "/activate/single-sign-on",
@@ -759,17 +759,17 @@ struct SingleSignOnTests {
 
     @Test
     func `who has a password shows it once, and is linked`() async throws {
-        try await Setting.with(["owner": .owner, "carol": .editor]) { setting in
+        try await SingleSignOnSetting.with(["owner": .owner, "carol": .editor]) { setting in
             let server = setting.server
             try await server.makeStranger("mallory")
-            var browser = Browser(server)
+            var browser = CookieBrowser(server)
             let question = try await setting.join(&browser)
             let path = "/single-sign-on/introduction"
             let stranger = ["name": "mallory", "password": AccountsServer.password]
             let refused = try await browser.submit(path, question, stranger)
             #expect(refused.text.contains("mallory does not belong to acme"), "\(refused)")
             // Another browser, or another site, does not get to say who that is.
-            var other = Browser(server)
+            var other = CookieBrowser(server)
             _ = try await setting.join(&other)
             let carol = ["name": "carol", "password": AccountsServer.password]
             #expect(try await other.submit(path, question, carol).status == 403)
@@ -798,13 +798,13 @@ struct SingleSignOnTests {
 
     @Test
     func `who was taken out stays out until they are invited again, and is the same then`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             let server = setting.server
             try await setting.setDomain()
             _ = try await setting.join()
             let owner = try await server.signIn("owner")
             #expect(try await server.send(.delete, "/v1/organizations/acme/members/alice", as: owner).status == 204)
-            var browser = Browser(server)
+            var browser = CookieBrowser(server)
             let question = try await setting.join(&browser)
             #expect(question.text.contains("known here as <strong>alice</strong>"), "\(question)")
             let path = "/single-sign-on/introduction"
@@ -818,7 +818,7 @@ struct SingleSignOnTests {
 
     @Test
     func `what one organization's provider says is nothing to another`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             let server = setting.server
             try await setting.setDomain()
             _ = try await setting.join()
@@ -834,7 +834,7 @@ struct SingleSignOnTests {
                 body: body
             )
             #expect(set.status == 200, "\(set)")
-            var browser = Browser(server)
+            var browser = CookieBrowser(server)
             let begun = try await browser.open("/single-sign-on/other")
             let question = try await setting.comeBack(&browser, try #require(begun.headers[.location]))
             #expect(question.text.contains("Nobody of other is known by this sign-in"), "\(question)")
@@ -845,7 +845,7 @@ struct SingleSignOnTests {
 
     @Test
     func `the secret is given back to nobody, and written nowhere`() async throws {
-        try await Setting.with(["owner": .owner, "auditor": .auditor]) { setting in
+        try await SingleSignOnSetting.with(["owner": .owner, "auditor": .auditor]) { setting in
             let server = setting.server
             let path = "/v1/organizations/acme/single-sign-on"
             for name in ["owner", "auditor"] {
@@ -876,7 +876,7 @@ struct SingleSignOnTests {
 
     @Test
     func `a secret goes on to be used for the same client only`() async throws {
-        try await Setting.with { setting in
+        try await SingleSignOnSetting.with { setting in
             #expect(try await setting.set(#","scopes":["openid"]"#, secret: nil).status == 200)
             setting.provider.conduct { $0.account.name = "alice" }
             try await setting.setDomain()
@@ -932,7 +932,7 @@ struct SingleSignOnTests {
 
     @Test
     func `an owner links a member, and unlinks them`() async throws {
-        try await Setting.with(["owner": .owner, "carol": .editor, "dave": .member]) { setting in
+        try await SingleSignOnSetting.with(["owner": .owner, "carol": .editor, "dave": .member]) { setting in
             let server = setting.server
             let owner = try await server.signIn("owner")
             let path = "/v1/organizations/acme/single-sign-on/identities"
@@ -967,8 +967,8 @@ struct SingleSignOnTests {
 
     @Test
     func `whoever tries too often waits`() async throws {
-        try await Setting.with { setting in
-            var browser = Browser(setting.server)
+        try await SingleSignOnSetting.with { setting in
+            var browser = CookieBrowser(setting.server)
             var statuses: [Int] = []
             for _ in 0..<21 { statuses.append(try await browser.open("/single-sign-on/acme").status) }
             #expect(statuses == Array(repeating: 303, count: 20) + [429])

@@ -179,23 +179,13 @@ extension Router<ServerContext> {
         post("v1/organizations/{organization}/tokens") { request, context in
             let (organization, _, person) = try context.authorizeTokens()
             let wanted = try await AccessTokenRequest(request, context)
-            if let scope = wanted.scopes.sorted(by: { $0.rawValue < $1.rawValue })
-                .first(where: { !person.may($0, in: organization) })
-            {
-                throw Problem(.forbidden, .forbidden, "you have not got \"\(scope.rawValue)\" yourself")
-            }
-            let now = services.now()
-            let expires = now + Int64(wanted.days) * 86_400
-            let token = try await conflicts("you have a token \(JSONScanner.quoted(wanted.name)) already") {
-                try await services.store.makeAccessToken(
-                    named: wanted.name,
-                    of: person.name,
-                    in: organization,
-                    scopes: wanted.scopes,
-                    now: now,
-                    expires: expires
-                )
-            }
+            let (token, expires) = try await services.makeAccessToken(
+                named: wanted.name,
+                of: person,
+                in: organization,
+                scopes: wanted.scopes,
+                days: wanted.days
+            )
             return JSONAnswer(
                 value: .object([
                     // Shown here and never again.
@@ -348,6 +338,45 @@ extension Problem {
 
     static func none(_ kind: String, _ name: String) -> Problem {
         Problem(.notFound, .notFound, "there is no \(kind) \(JSONScanner.quoted(name))")
+    }
+}
+
+extension Services {
+    /// Makes an access token.
+    ///
+    /// - Parameters:
+    ///   - name: what its owner calls it.
+    ///   - person: whose it is; it may never do more than they may now.
+    ///   - organization: where it is good.
+    ///   - scopes: what it is limited to.
+    ///   - days: for how long.
+    /// - Returns: the token, which is never to be had again, and when it ends.
+    /// - Throws: ``Problem`` if they have not got a scope or have a token of this name, or what SQLite says.
+    func makeAccessToken(
+        named name: String,
+        of person: Person,
+        in organization: String,
+        scopes: Set<Permission>,
+        days: Int
+    ) async throws -> (token: OpaqueToken, expires: Instant) {
+        if let scope = scopes.sorted(by: { $0.rawValue < $1.rawValue })
+            .first(where: { !person.may($0, in: organization) })
+        {
+            throw Problem(.forbidden, .forbidden, "you have not got \"\(scope.rawValue)\" yourself")
+        }
+        let now = now()
+        let expires = now + Int64(days) * 86_400
+        let token = try await conflicts("you have a token \(JSONScanner.quoted(name)) already") {
+            try await store.makeAccessToken(
+                named: name,
+                of: person.name,
+                in: organization,
+                scopes: scopes,
+                now: now,
+                expires: expires
+            )
+        }
+        return (token, expires)
     }
 }
 

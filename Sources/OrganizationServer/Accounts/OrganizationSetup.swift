@@ -2,7 +2,7 @@ import RegistryAccess
 import GRDB
 import SignedPolicy
 
-/// What `docker-ram-server init` makes: the first organization, its owner and its keys.
+/// What `docker-ram-server init` makes, and the first set-up in a browser: the first organization, its owner and its keys.
 struct OrganizationSetup: Sendable {
     /// What the organization is called.
     let organization: String
@@ -12,6 +12,8 @@ struct OrganizationSetup: Sendable {
     let owner: String
     /// The owner's password as it is kept.
     let password: PasswordHash
+    /// The owner's e-mail address.
+    var email: String?
     /// When.
     let now: Instant
     /// What is signed for it.
@@ -30,7 +32,7 @@ struct OrganizationSetup: Sendable {
                 sql: "INSERT INTO organization (name, contact, created) VALUES (?, ?, ?)",
                 arguments: [organization, contact, now.seconds]
             )
-            try Store.insertUser(owner, email: nil, password, at: now, database)
+            try Store.insertUser(owner, email: email, password, at: now, database)
             try database.execute(
                 sql: "INSERT INTO membership (organization, user, role, created) VALUES (?, ?, 'owner', ?)",
                 arguments: [organization, owner, now.seconds]

@@ -87,7 +87,7 @@ struct Init: AsyncParsableCommand {
                     now: .now,
                     documents: FirstDocuments(
                         rootKey: rootPublicKey.flatMap(Self.key).map(FirstDocuments.RootKey.elsewhere)
-                            ?? .new(file: rootKey ?? "\(directory.path)/\(organization)-root.key")
+                            ?? .new(file: rootKey ?? FirstDocuments.rootKeyFile(of: organization, in: directory))
                     )
                 )
                 let store = try Store(path: directory.database)
@@ -103,7 +103,8 @@ struct Init: AsyncParsableCommand {
         }
     }
 
-    private static func key(_ text: String) -> VerificationKey? {
+    /// A public key as `docker ram admin key init` prints it.
+    static func key(_ text: String) -> VerificationKey? {
         StrictBase64.decode(text.utf8).flatMap { VerificationKey($0) }
     }
 

@@ -1,5 +1,6 @@
 import RegistryAccess
 import ArgumentParser
+import Foundation
 import Glibc
 import Hummingbird
 import HummingbirdCore
@@ -20,6 +21,9 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Either the server does TLS itself, or a proxy before it does. Without both it listens on loopback only, \
             for a trial on one machine.
+
+            On a directory that is not there or empty, --public-url begins a server: it prints the address of a page that \
+            makes the organization, its owner and its keys, as init does.
             """
     )
 
@@ -33,6 +37,15 @@ struct Serve: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("The certificate's private key, PEM.", valueName: "file"))
     var tlsKey: String?
+
+    @Option(
+        name: .customLong("public-url"),
+        help: ArgumentHelp(
+            "Where browsers and machines reach a new server: https://ram.acme.test. (default: as in server.json)",
+            valueName: "url"
+        )
+    )
+    var publicURL: String?
 
     @Flag(help: "A proxy does TLS and names the client in X-Forwarded-For; nobody else may reach the address.")
     var behindProxy = false
@@ -63,6 +76,11 @@ struct Serve: AsyncParsableCommand {
         guard !behindProxy || tlsCertificate == nil else {
             throw ValidationError("--behind-proxy and --tls-certificate exclude each other")
         }
+        guard publicURL.map({ PublicAddress($0) != nil }) ?? true else {
+            throw ValidationError(
+                "\"\(publicURL ?? "")\" is no address like \"https://ram.acme.test:8443\" (http:// only for this machine)"
+            )
+        }
         if let listen {
             guard let address = PublicAddress.hostAndPort(listen), address.port != nil else {
                 throw ValidationError("\"\(listen)\" is no address like \"0.0.0.0:8443\"")
@@ -82,16 +100,15 @@ struct Serve: AsyncParsableCommand {
             }
             logger.logLevel = logLevel
             let directory = data.directory
-            try directory.check()
-            try directory.takeLock()
-            var settings = try directory.readSettings()
-            settings.isBehindProxy = behindProxy
-            let services = Services(
-                store: try Store(of: directory),
+            let settings = try takeDirectory()
+            var services = Services(
+                store: try Store(of: directory, mayBeNew: true),
                 settings: settings,
                 keys: SigningKeys(directory: directory.keys),
                 now: { .now }
             )
+            services.data = directory
+            if try await !services.store.hasOrganization() { services.setUp = FirstSetUp(data: directory) }
             let machines = try await services.store.deviceCount()
             if machines > mostConnections {
                 logger.warning(
@@ -133,6 +150,25 @@ struct Serve: AsyncParsableCommand {
         }
     }
 
+    /// Takes the directory, or begins a server in one where there is none; no other process works in it from now on.
+    private func takeDirectory() throws -> ServerSettings {
+        let directory = data.directory
+        let wanted = publicURL.flatMap { PublicAddress($0) }
+        let isNew = wanted != nil && directory.isUnused
+        if isNew { try directory.create() } else { try directory.check() }
+        try directory.takeLock()
+        if isNew, let wanted { try directory.begin(ServerSettings(publicAddress: wanted)) }
+        var settings = try directory.readSettings()
+        if let wanted, wanted != settings.publicAddress {
+            throw DataDirectory.Fault(
+                description: "the server in \"\(directory.path)\" is at \(settings.publicAddress); "
+                    + "leave --public-url out, or change \"publicURL\" in \(directory.settings)"
+            )
+        }
+        settings.isBehindProxy = behindProxy
+        return settings
+    }
+
     /// The server, ready to run.
     private func application(_ services: Services, _ mostConnections: Int, _ logger: Logger) throws
         -> some ApplicationProtocol
@@ -162,6 +198,12 @@ struct Serve: AsyncParsableCommand {
                         "address": "\(channel.localAddress?.description ?? "?")",
                         "url": "\(settings.publicAddress)",
                     ]
+                )
+                guard let setUp = services.setUp else { return }
+                logger.notice("there is no organization yet; make it at the address on standard output")
+                // Not by the log, which is kept and sent elsewhere.
+                FileHandle.standardOutput.write(
+                    Data("set the server up at \(setUp.address(at: settings.publicAddress))\n".utf8)
                 )
             },
             logger: logger

@@ -12,6 +12,8 @@ struct BrowserSession: Sendable {
     let authenticated: Instant
     /// What every form of theirs carries, which no other site can know.
     let formToken: String
+    /// The one organization whose provider has signed them in, and which nothing is shown beyond; `nil` with a password.
+    let organization: String?
 
     /// How long it goes on without being used.
     static let idleSeconds: Int64 = 1800
@@ -48,24 +50,33 @@ extension Schema {
     ]
 }
 
-/// A session in a browser is one like the others: it is listed with them, and ends with them. It is good for each
-/// organization of its user; what the browser shows stands in the place of the access token, and nothing refreshes it.
+/// A session in a browser is one like the others: it is listed with them, and ends with them. With a password it is good for
+/// each organization of its user, with single sign-on for the one whose provider it was; what the browser shows stands in the place of the access token, and nothing refreshes it.
 extension Store {
     /// Begins a session in a browser, and ends the one that it had.
     ///
     /// - Parameters:
     ///   - user: who signed in.
+    ///   - organization: the one that it is good for; `nil`: each of theirs.
+    ///   - authenticated: when they showed who they are; `nil`: now.
     ///   - earlier: what the browser was known by until now.
     ///   - address: where the sign-in came from.
     ///   - now: the time.
     /// - Returns: what the browser is known by from now on.
-    /// - Throws: what SQLite says.
-    func beginBrowserSession(of user: String, after earlier: OpaqueToken?, from address: String, at now: Instant)
-        async throws -> OpaqueToken
-    {
+    /// - Throws: ``SessionRefusal/notAMember``, or what SQLite says.
+    func beginBrowserSession(
+        of user: String,
+        in organization: String? = nil,
+        authenticated: Instant? = nil,
+        after earlier: OpaqueToken?,
+        from address: String,
+        at now: Instant
+    ) async throws -> OpaqueToken {
         let token = OpaqueToken(.browser)
         let id = RandomName.make()
         try await database.write { database in
+            let organizations = try Self.roles(of: user, database).keys.sorted()
+            if let organization, !organizations.contains(organization) { throw SessionRefusal.notAMember }
             if let earlier {
                 try database.execute(
                     sql: "UPDATE session SET ended = ? WHERE access = ? AND ended IS NULL",
@@ -75,16 +86,16 @@ extension Store {
             let expires = (now + BrowserSession.idleSeconds).seconds
             try database.execute(
                 sql: """
-                    INSERT INTO session (id, user, address, created, access, accessExpires, refresh, refreshed, expires,
-                        authenticated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    INSERT INTO session (id, user, organization, address, created, access, accessExpires, refresh,
+                        refreshed, expires, authenticated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
-                    id, user, address, now.seconds, token.digest, expires,
+                    id, user, organization, address, now.seconds, token.digest, expires,
                     // Nobody gets this one.
-                    OpaqueToken(.refresh).digest, now.seconds, expires, now.seconds,
+                    OpaqueToken(.refresh).digest, now.seconds, expires, (authenticated ?? now).seconds,
                 ]
             )
-            for organization in try Self.roles(of: user, database).keys.sorted() {
+            for organization in organization.map({ [$0] }) ?? organizations {
                 try Activity(
                     .sessionStarted,
                     by: user,
@@ -108,21 +119,28 @@ extension Store {
             let row = try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT id, user, refreshed, authenticated FROM session
+                    SELECT id, user, organization, refreshed, authenticated FROM session
                     WHERE access = ? AND expires > ? AND ended IS NULL AND authenticated IS NOT NULL
                     """,
                 arguments: [token.digest, now.seconds]
             )
             guard let row else { return nil }
+            let organization: String? = row["organization"]
+            // The one place where it is bound: what they are elsewhere, no page learns.
+            let roles = try Store.roles(of: row["user"], database).filter { name, _ in
+                organization.map { $0 == name } ?? true
+            }
             let session = BrowserSession(
                 id: row["id"],
                 person: Person(
                     name: row["user"],
-                    roles: try Store.roles(of: row["user"], database),
+                    roles: roles,
+                    onlyOrganization: organization,
                     session: row["id"]
                 ),
                 authenticated: Instant(seconds: row["authenticated"]),
-                formToken: BrowserSession.formToken(token)
+                formToken: BrowserSession.formToken(token),
+                organization: organization
             )
             return (session, Instant(seconds: row["refreshed"]))
         }

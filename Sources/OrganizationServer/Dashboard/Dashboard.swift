@@ -22,6 +22,11 @@ extension Router<ServerContext> {
         addTeamPages(dashboard)
         addSessionPages(dashboard)
         addAccountPages(dashboard)
+        addSetUpPages(dashboard)
+        addSettingsPages(dashboard)
+        addSingleSignOnSettingsPages(dashboard)
+        addTokenPages(dashboard)
+        addKeyPages(dashboard)
     }
 }
 
@@ -206,6 +211,9 @@ struct Dashboard: Sendable {
     /// - Throws: ``Problem`` 429, or what SQLite says.
     func confirm(_ visit: Visit) async throws -> String? {
         guard !visit.browser.isConfirmed(at: services.now()) else { return nil }
+        guard visit.browser.organization == nil else {
+            return "Show first who you are, at your organization's provider. Nothing was done."
+        }
         guard let password = visit.fields["password"] else { return "Enter your password to go on." }
         let user = try await services.user(
             named: visit.person.name,
@@ -236,6 +244,10 @@ struct Dashboard: Sendable {
             content["mayEdit"] = visit.may(.editPolicy)
             content["mustConfirm"] = !visit.browser.isConfirmed(at: services.now())
             content["pages"] = Self.navigation(visit)
+            if visit.browser.organization != nil {
+                let back = PercentEncoding.encode(returnAddress(of: visit.request))
+                content["confirmAddress"] = "/sign-in/again?to=\(back)"
+            }
         }
         return html(page.template, content, page.status, visit.request)
     }
@@ -247,6 +259,7 @@ struct Dashboard: Sendable {
             ("Requests", "requests", .readPolicy),
             ("Members", "members", .readMembers), ("Teams", "teams", .readPolicy),
             ("Sessions", "sessions", .readMembers),
+            ("Settings", "settings", .readPolicy),
         ]
         let here = visit.request.uri.path
         return pages.filter { visit.may($0.permission) }.map { page in

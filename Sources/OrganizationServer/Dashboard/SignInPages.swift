@@ -1,6 +1,7 @@
 import HTTPTypes
 import Hummingbird
 import RegistryAccess
+import SignedPolicy
 
 extension Router<ServerContext> {
     /// Sign-in and sign-out of browsers, the organizations of a person, and the files that pages name.
@@ -9,6 +10,8 @@ extension Router<ServerContext> {
         get("assets/:name") { request, context in try pages.asset(request, context) }
         get("sign-in") { request, _ in try await pages.form(request) }
         post("sign-in") { request, context in try await pages.signIn(request, context) }
+        post("sign-in/single-sign-on") { request, context in try await pages.goToProvider(request, context) }
+        get("sign-in/again") { request, context in try await pages.showAgain(request, context) }
         post("sign-out") { request, context in try await pages.signOut(request, context) }
         get("/") { request, context in
             try await dashboard.answer(request, context, nil) { visit in
@@ -35,7 +38,7 @@ struct SignInPages: Sendable {
     fileprivate func form(_ request: Request) async throws -> Response {
         let to = Dashboard.localAddress(try request.queryValue("to"))
         if try await dashboard.session(of: request) != nil { return dashboard.see(to) }
-        return page(to: to, request)
+        return page(to: to, organization: try request.queryValue("organization"), request)
     }
 
     /// Takes name and password.
@@ -55,7 +58,11 @@ struct SignInPages: Sendable {
             return page(name: fields["name"], fault: "Enter your name and your password.", .ok, to: to, request)
         }
         do {
-            let user = try await services.user(named: name, password: Password(password), from: context.address)
+            let user = try await services.metrics.counting(
+                .dashboard,
+                isGood: { $0 != nil },
+                { try await services.user(named: name, password: Password(password), from: context.address) }
+            )
             guard let user else {
                 return page(name: name, fault: "The name or the password is wrong.", .ok, to: to, request)
             }
@@ -73,10 +80,86 @@ struct SignInPages: Sendable {
         }
     }
 
+    /// Sends the browser to an organization's provider.
+    fileprivate func goToProvider(_ request: Request, _ context: ServerContext) async throws -> Response {
+        guard request.isFromPage(of: services.settings.publicAddress) else { return refusal(request) }
+        let fields = try await request.readForm(context)
+        guard let browser = browser(of: request), fields["form"] == BrowserSession.formToken(browser) else {
+            return refusal(request)
+        }
+        let to = Dashboard.localAddress(fields["to"])
+        guard let organization = fields["organization"] else {
+            return page(fault: "Enter the name of your organization.", to: to, organization: "", request)
+        }
+        do {
+            return try await SingleSignOnPages(services: services).begin(
+                .dashboard(to: to),
+                in: organization,
+                fromForm: true,
+                request,
+                context
+            )
+        } catch let fault as SingleSignOnFault {
+            return page(fault: Dashboard.sentence("\(fault)"), to: to, organization: organization, request)
+        } catch let problem as Problem where problem.code == .tooManyRequests {
+            var response = page(
+                fault: "This was tried too often. Wait a little, then try again.",
+                problem.status,
+                to: to,
+                organization: organization,
+                request
+            )
+            response.headers.append(contentsOf: problem.headers)
+            return response
+        }
+    }
+
+    /// Sends whoever came by single sign-on to the provider once more, to show who they are.
+    fileprivate func showAgain(_ request: Request, _ context: ServerContext) async throws -> Response {
+        let to = Dashboard.localAddress(try request.queryValue("to"))
+        guard let session = try await dashboard.session(of: request) else {
+            return dashboard.see("/sign-in?to=\(PercentEncoding.encode(to))")
+        }
+        // With a password the page asks for that.
+        guard let organization = session.organization else { return dashboard.see(to) }
+        let pages = SingleSignOnPages(services: services)
+        do {
+            let purpose = SingleSignOn.Purpose.confirmation(session: session.id, to: to)
+            return try await pages.begin(purpose, in: organization, request, context)
+        } catch let fault as SingleSignOnFault {
+            return pages.refusal(fault)
+        }
+    }
+
+    /// Gives the browser a session after single sign-on.
+    ///
+    /// - Parameters:
+    ///   - signedIn: who has signed in, and in which organization.
+    ///   - to: the page that they wanted.
+    ///   - request: the request.
+    ///   - context: what is known of it.
+    /// - Returns: the way to that page, with the cookie.
+    /// - Throws: what SQLite says.
+    func begin(_ signedIn: SingleSignOn.SignedIn, to: String, _ request: Request, _ context: ServerContext)
+        async throws -> Response
+    {
+        try await begin(
+            signedIn.user,
+            in: signedIn.organization,
+            // Whoever was signed in at the provider may have shown nothing now.
+            authenticated: signedIn.authenticated ?? services.now() + -BrowserSession.confirmedSeconds,
+            to: to,
+            request,
+            context
+        )
+    }
+
     /// Gives the browser a session: the one place for every way to sign in.
     ///
     /// - Parameters:
     ///   - user: who has shown who they are.
+    ///   - organization: the one that the session is good for; `nil`: each of theirs.
+    ///   - authenticated: when they have shown it; `nil`: now.
     ///   - to: the page that they wanted; see ``Dashboard/localAddress(_:)``.
     ///   - message: what that page tells.
     ///   - request: the request.
@@ -85,6 +168,8 @@ struct SignInPages: Sendable {
     /// - Throws: what SQLite says.
     func begin(
         _ user: String,
+        in organization: String? = nil,
+        authenticated: Instant? = nil,
         to: String,
         message: String? = nil,
         _ request: Request,
@@ -92,6 +177,8 @@ struct SignInPages: Sendable {
     ) async throws -> Response {
         let token = try await services.store.beginBrowserSession(
             of: user,
+            in: organization,
+            authenticated: authenticated,
             after: dashboard.token(of: request),
             from: context.address,
             at: services.now()
@@ -110,18 +197,21 @@ struct SignInPages: Sendable {
         guard request.isFromPage(of: services.settings.publicAddress),
             try await request.readForm(context)["form"] == session.formToken
         else { return refusal(request) }
-        _ = try await services.store.endSession(showing: token, at: services.now())
-        try await services.store.recordInEachOrganization(
-            of: session.person.name,
-            Activity(
-                .sessionsEnded,
-                by: session.person.name,
-                name: session.person.name,
-                data: [JSONMember("sessions", .number("1"))]
-            ),
-            at: services.now()
-        )
-        var response = dashboard.see("/sign-in", message: "You are signed out.")
+        // One that is good for an organization is recorded there with its end.
+        if try await services.store.endSession(showing: token, at: services.now()) == nil {
+            try await services.store.recordInEachOrganization(
+                of: session.person.name,
+                Activity(
+                    .sessionsEnded,
+                    by: session.person.name,
+                    name: session.person.name,
+                    data: [JSONMember("sessions", .number("1"))]
+                ),
+                at: services.now()
+            )
+        }
+        let organization = session.organization.map { "?organization=\($0)" } ?? ""
+        var response = dashboard.see("/sign-in\(organization)", message: "You are signed out.")
         response.headers.append(
             HTTPField(name: .setCookie, value: dashboard.cookie("session", "", "; Max-Age=0"))
         )
@@ -167,6 +257,7 @@ struct SignInPages: Sendable {
         fault: String? = nil,
         _ status: HTTPResponse.Status = .ok,
         to: String,
+        organization: String? = nil,
         _ request: Request
     ) -> Response {
         let browser = browser(of: request) ?? OpaqueToken(.form)
@@ -175,6 +266,8 @@ struct SignInPages: Sendable {
             "server": services.settings.publicAddress.description,
         ]
         if let fault { content["fault"] = fault }
+        content["wantsSingleSignOn"] = organization != nil
+        content["singleSignOn"] = organization ?? ""
         var response = dashboard.html("sign-in", content, status, request)
         response.headers.append(
             HTTPField(name: .setCookie, value: dashboard.cookie("form", browser.secret, "; Max-Age=3600"))

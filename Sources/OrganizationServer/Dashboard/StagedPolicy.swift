@@ -161,7 +161,12 @@ final class StagedPolicies: Sendable {
     /// - Throws: ``Problem`` if it has no policy yet, or what SQLite says.
     func staged(of organization: String, withDraft: Bool = true) async throws -> StagedPolicy {
         guard let inForce = try await services.publisher.served.policy(of: organization) else {
-            throw Problem(.notFound, .notFound, "\"\(organization)\" has no policy yet")
+            throw Problem(
+                .notFound,
+                .notFound,
+                "\"\(organization)\" has no policy yet",
+                hint: "its root document has to be signed first: see Settings, Machines"
+            )
         }
         let number = withDraft ? try await services.store.draftNumber(of: organization) : 0
         let key = Key(organization: organization, hasDraft: withDraft)

@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import Glibc
 
 /// The directory that holds everything of a server; it is its owner's alone.
@@ -35,6 +36,32 @@ struct DataDirectory: Sendable {
         }
     }
 
+    /// Whether nothing was ever made in it: it is not there, or there is nothing in it.
+    var isUnused: Bool {
+        guard FileManager.default.fileExists(atPath: path) else { return true }
+        return (try? FileManager.default.contentsOfDirectory(atPath: path).isEmpty) ?? false
+    }
+
+    /// Makes a server without an organization, in a directory that was just made.
+    ///
+    /// - Parameter settings: its settings, which come last: without them it is no server.
+    /// - Throws: ``Fault``, or what SQLite says; there is nothing in the directory then.
+    func begin(_ settings: ServerSettings) throws {
+        do {
+            try Store(path: database).database.close()
+            try Self.write(settings.json, to: self.settings)
+        } catch {
+            try? empty()
+            throw error
+        }
+    }
+
+    /// Whether it holds no signing key; where there is one, there was an organization.
+    ///
+    /// - Returns: whether it is so.
+    /// - Throws: ``ServerFileError``.
+    func isWithoutKeys() throws(ServerFileError) -> Bool { try ServerFile.names(in: keys).isEmpty }
+
     /// Takes away all that is in it.
     ///
     /// - Throws: what the file system says.
@@ -49,7 +76,10 @@ struct DataDirectory: Sendable {
     /// - Throws: ``Fault``.
     func check() throws(Fault) {
         guard FileManager.default.fileExists(atPath: database) else {
-            throw Fault(description: "there is no server in \"\(path)\"; make one with docker-ram-server init")
+            throw Fault(
+                description: "there is no server in \"\(path)\"; make one with docker-ram-server init, "
+                    + "or in a browser: serve --public-url URL"
+            )
         }
         // SQLite would take it for a database in which there is nothing yet.
         guard try databaseSize() > 0 else { throw Fault(description: damaged("is empty")) }

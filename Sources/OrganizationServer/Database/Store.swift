@@ -35,11 +35,13 @@ struct Store: Sendable {
     /// Opens the database of a server that was made before: nothing is made in its place, and nothing is written to one that
     /// is damaged or newer than the program.
     ///
-    /// - Parameter data: the server's directory.
+    /// - Parameters:
+    ///   - data: the server's directory.
+    ///   - mayBeNew: whether one will do in which no organization was ever made.
     /// - Throws: ``DataDirectory/Fault`` with what is wrong and what to do.
-    init(of data: DataDirectory) throws {
+    init(of data: DataDirectory, mayBeNew: Bool = false) throws {
         do {
-            let fault = try Self.fault(of: data.database)
+            let fault = try Self.fault(of: data.database, mayBeNew: mayBeNew && data.isWithoutKeys())
             guard fault == nil else { throw StorageFault.damaged(fault ?? "") }
             try self.init(path: data.database)
         } catch let error as DatabaseError {
@@ -53,7 +55,7 @@ struct Store: Sendable {
     /// The longest database that is looked through before the server serves; a longer one is looked through meanwhile.
     static let longestLook = 256 << 20
 
-    private static func fault(of path: String) throws -> String? {
+    private static func fault(of path: String, mayBeNew: Bool) throws -> String? {
         var reading = Configuration()
         reading.readonly = true
         reading.busyMode = .timeout(5)
@@ -65,7 +67,7 @@ struct Store: Sendable {
             if pages * size <= longestLook, let damage = try damage(database) { return damage }
             guard try !Schema.migrator.hasBeenSuperseded(database) else { throw StorageFault.newer }
             guard try database.tableExists("organization"),
-                try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM organization)") ?? false
+                try mayBeNew || Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM organization)") ?? false
             else { return "it holds no organization" }
             return nil
         }

@@ -24,6 +24,27 @@ struct FirstDocuments: Sendable {
     /// Where the first root document waits for a signature, in the server's directory.
     static let fileToSign = "root-1-to-sign.json"
 
+    /// The file that its owner has to do something with: the root key, or what is to be signed with it.
+    ///
+    /// - Parameter data: the server's directory.
+    /// - Returns: its path.
+    func file(in data: DataDirectory) -> String {
+        switch rootKey {
+        case .new(let file): file
+        case .elsewhere: "\(data.path)/\(Self.fileToSign)"
+        }
+    }
+
+    /// Where the root key of an organization is written unless somebody wants it elsewhere.
+    ///
+    /// - Parameters:
+    ///   - organization: whose.
+    ///   - data: the server's directory.
+    /// - Returns: the path.
+    static func rootKeyFile(of organization: String, in data: DataDirectory) -> String {
+        "\(data.path)/\(organization)-root.key"
+    }
+
     /// Makes the keys, the root document and the first policy.
     ///
     /// - Parameters:
@@ -55,7 +76,7 @@ struct FirstDocuments: Sendable {
                 rootKeys: [rootKey],
                 expires: setup.now + Self.rootLifetime
             )
-            let file = "\(data.path)/\(Self.fileToSign)"
+            let file = file(in: data)
             let envelope = try Envelope(signing: root.payload, as: .root, with: [])
             try ServerFile.write(file, Array("\(envelope.json)\n".utf8), mode: 0o600, isNew: true)
             return [

@@ -23,14 +23,7 @@ extension Router<ServerContext> {
             guard let kind else {
                 throw Problem(.badRequest, .badRequest, "\"kind\" must be \"policy\", \"freshness\" or \"ticket\"")
             }
-            let key = try services.publisher.keys.add(kind, for: organization)
-            let activity = Activity(
-                .keyCreated,
-                by: person.name,
-                name: key.id.fingerprint,
-                data: [JSONMember("kind", .string(kind.rawValue))]
-            )
-            try await services.store.record(activity, in: organization, at: services.now())
+            let key = try await services.makeKey(kind, for: organization, by: person.name)
             return JSONAnswer(value: key.json, status: .created)
         }
         organization.post("root") { request, context in
@@ -55,6 +48,28 @@ extension Router<ServerContext> {
                 )
             }
         }
+    }
+}
+
+extension Services {
+    /// Makes a key that signs as soon as a root document names it.
+    ///
+    /// - Parameters:
+    ///   - kind: what it is for.
+    ///   - organization: whose it is.
+    ///   - actor: who does it.
+    /// - Returns: its public half.
+    /// - Throws: ``ServerFileError``, or what SQLite says.
+    func makeKey(_ kind: DocumentKind, for organization: String, by actor: String) async throws -> VerificationKey {
+        let key = try publisher.keys.add(kind, for: organization)
+        let activity = Activity(
+            .keyCreated,
+            by: actor,
+            name: key.id.fingerprint,
+            data: [JSONMember("kind", .string(kind.rawValue))]
+        )
+        try await store.record(activity, in: organization, at: now())
+        return key
     }
 }
 

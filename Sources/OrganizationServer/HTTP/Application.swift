@@ -29,6 +29,10 @@ struct Services: Sendable {
     let metrics: Metrics
     /// What makes and serves signed documents.
     let publisher: Publisher
+    /// Where the server's files are, for `serve`; tests may do without.
+    var data: DataDirectory?
+    /// Makes the first organization in a browser, as long as there is none.
+    var setUp: FirstSetUp?
     /// The providers that organizations sign in at.
     var providers: Providers
     /// Signs a ticket with the key of its organization.

@@ -25,6 +25,8 @@ struct OpaqueToken: Hashable, Sendable, CustomStringConvertible {
         case form = "ramf"
         /// By which a browser is known in which somebody signed in.
         case browser = "ramb"
+        /// What lets whoever started the server make its organization in a browser.
+        case setUp = "rams"
     }
 
     /// What it is good for.

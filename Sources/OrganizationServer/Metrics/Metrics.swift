@@ -16,6 +16,10 @@ final class Metrics: Sendable {
         case docker
         /// On the page where sign-ins of machines are approved.
         case activation
+        /// On the sign-in page of the dashboard, with a password.
+        case dashboard
+        /// At an organization's own provider: on the dashboard, or to approve a machine.
+        case singleSignOn = "single_sign_on"
     }
 
     /// How a sign-in went.
@@ -134,6 +138,12 @@ final class Metrics: Sendable {
         } catch let refusal as GrantRefusal {
             let isPending = refusal.code == .authorizationPending || refusal.code == .slowDown
             signedIn(by: kind, isPending ? .pending : .refused)
+            throw refusal
+        } catch let fault as SingleSignOnFault {
+            signedIn(by: kind, fault.isOfProvider ? .failed : .refused)
+            throw fault
+        } catch let refusal as Store.IntroductionRefusal {
+            signedIn(by: kind, .refused)
             throw refusal
         } catch let problem as Problem {
             let isLimited = problem.code == .tooManyRequests || problem.code == .busy

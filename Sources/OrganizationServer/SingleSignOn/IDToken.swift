@@ -12,6 +12,8 @@ struct IDToken: Hashable, Sendable {
     let isEmailVerified: Bool
     /// What they like to be called.
     let preferredName: String?
+    /// When they last showed there who they are, if the provider says so.
+    let authenticated: Instant?
 
     /// What a token has to fit to.
     struct Expectation: Sendable {
@@ -24,7 +26,7 @@ struct IDToken: Hashable, Sendable {
     }
 
     /// How much clocks may differ, in seconds.
-    private static let leeway: Int64 = 60
+    static let leeway: Int64 = 60
     /// How old a token may be, in seconds: no sign-in takes longer.
     private static let oldest: Int64 = 600
 
@@ -65,6 +67,8 @@ struct IDToken: Hashable, Sendable {
         self.email = email.flatMap { Names.isLabel($0, longest: 254) && $0.contains("@") ? $0 : nil }
         isEmailVerified = claims.value(named: "email_verified") == .bool(true)
         preferredName = claims.value(named: "preferred_username")?.text
+        // One that is no time is none.
+        authenticated = (try? Self.seconds("auth_time", claims))?.map(Instant.init(seconds:))
     }
 
     private static func checkSignature(
@@ -98,18 +102,19 @@ struct IDToken: Hashable, Sendable {
     }
 
     private static func checkTimes(_ claims: JSONValue, _ now: Instant) throws(SingleSignOnFault) {
-        func seconds(_ name: String) throws(SingleSignOnFault) -> Int64? {
-            guard let value = claims.value(named: name) else { return nil }
-            guard case .number(let text) = value, let number = Double(text), abs(number) < 1e11 else {
-                throw .faultyToken("\"\(name)\" is no time")
-            }
-            return Int64(number)
-        }
-        guard let expires = try seconds("exp"), expires > now.seconds - leeway else { throw .expired }
-        if let start = try seconds("nbf"), start > now.seconds + leeway { throw .notYetValid }
-        guard let issued = try seconds("iat"), issued <= now.seconds + leeway,
+        guard let expires = try seconds("exp", claims), expires > now.seconds - leeway else { throw .expired }
+        if let start = try seconds("nbf", claims), start > now.seconds + leeway { throw .notYetValid }
+        guard let issued = try seconds("iat", claims), issued <= now.seconds + leeway,
             issued >= now.seconds - oldest - leeway
         else { throw .issued }
+    }
+
+    private static func seconds(_ name: String, _ claims: JSONValue) throws(SingleSignOnFault) -> Int64? {
+        guard let value = claims.value(named: name) else { return nil }
+        guard case .number(let text) = value, let number = Double(text), abs(number) < 1e11 else {
+            throw .faultyToken("\"\(name)\" is no time")
+        }
+        return Int64(number)
     }
 
     /// Section 3.1.3.6: the hash is that of the signature's algorithm, of Ed25519 SHA-512.

@@ -18,12 +18,18 @@ struct SingleSignOn: Sendable {
         case activation(userCode: String)
         /// To be known, and to see that it works.
         case joining
+        /// To use the dashboard; then this page of it.
+        case dashboard(to: String)
+        /// To show again who is signed in with a browser; then this page.
+        case confirmation(session: String, to: String)
 
         /// As the database keeps it.
         var text: String {
             switch self {
             case .activation(let userCode): "activation \(userCode)"
             case .joining: "joining"
+            case .dashboard(let page): "dashboard \(page)"
+            case .confirmation(let session, let page): "confirmation \(session) \(page)"
             }
         }
 
@@ -33,6 +39,8 @@ struct SingleSignOn: Sendable {
             switch (words.first, words.count) {
             case ("activation", 2): self = .activation(userCode: words[1])
             case ("joining", 1): self = .joining
+            case ("dashboard", 2): self = .dashboard(to: words[1])
+            case ("confirmation", 3): self = .confirmation(session: words[1], to: words[2])
             default: return nil
             }
         }
@@ -44,6 +52,8 @@ struct SingleSignOn: Sendable {
         /// The one organization that this sign-in is good for; they were a member a moment ago.
         let organization: String
         let purpose: Purpose
+        /// When they last showed who they are, as far as that is known.
+        var authenticated: Instant?
     }
 
     /// Somebody whom the provider knows and we do not, or not as a member.
@@ -99,16 +109,22 @@ struct SingleSignOn: Sendable {
             organization: organization,
             purpose: purpose,
             nonce: nonce.secret,
-            verifier: verifier.secret
+            verifier: verifier.secret,
+            time: services.now()
         )
         try await services.store.begin(begun, state: state, for: browser, at: services.now())
         let challenge = Base64URL.encode(Array(SHA256.hash(data: Array(verifier.secret.utf8))))
-        let query = PercentEncoding.form([
+        var fields = [
             ("response_type", "code"), ("client_id", settings.clientID),
             ("redirect_uri", Self.redirectAddress(at: services.settings.publicAddress)),
             ("scope", settings.scopes.joined(separator: " ")), ("state", state.secret), ("nonce", nonce.secret),
             ("code_challenge", challenge), ("code_challenge_method", "S256"),
-        ])
+        ]
+        if case .confirmation = purpose {
+            // A session that they have there is not enough (OpenID Connect Core 1.0, section 3.1.2.1).
+            fields += [("prompt", "login"), ("max_age", "0")]
+        }
+        let query = PercentEncoding.form(fields)
         let separator = provider.authorization.description.contains("?") ? "&" : "?"
         guard
             let address = ProviderAddress(
@@ -144,6 +160,11 @@ struct SingleSignOn: Sendable {
         }
         guard let code = answer.code else { throw SingleSignOnFault.refused("no code") }
         let token = try await exchange(code, begun, settings, provider)
+        if case .confirmation = begun.purpose {
+            guard let authenticated = token.authenticated, authenticated > begun.time + -IDToken.leeway else {
+                throw SingleSignOnFault.notAgain
+            }
+        }
         return try await services.store.outcome(of: token, begun, settings, for: browser, at: services.now())
     }
 

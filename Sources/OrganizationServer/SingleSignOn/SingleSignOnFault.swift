@@ -48,6 +48,8 @@ enum SingleSignOnFault: Error, Hashable, Sendable, CustomStringConvertible {
     case emailUnverified
     case emailOfAnotherDomain
     case emailTaken(String)
+    case otherPerson(String)
+    case notAgain
 
     /// Whether the provider is at fault, and not who asks.
     var isOfProvider: Bool {
@@ -104,6 +106,11 @@ enum SingleSignOnFault: Error, Hashable, Sendable, CustomStringConvertible {
         case .emailTaken(let user):
             "your e-mail address is that of \(JSONScanner.quoted(user)), who signs in as somebody else at the provider; "
                 + "ask an owner to unlink them"
+        case .otherPerson(let user):
+            "this is not the sign-in of \(JSONScanner.quoted(user)) at the provider; nothing was done"
+        case .notAgain:
+            "the provider does not say that you have just shown who you are (\"auth_time\"); if you have a password here, "
+                + "sign out and sign in with it"
         }
     }
 }

@@ -77,8 +77,13 @@ struct SingleSignOnPages: Sendable {
         )
         let browser = browser(of: request)
         do {
-            switch try await singleSignOn.finish(answer, for: browser) {
-            case .signedIn(let signedIn): return try await goOn(signedIn)
+            let outcome = try await services.metrics.counting(
+                .singleSignOn,
+                isGood: { if case .signedIn = $0 { true } else { false } },
+                { try await singleSignOn.finish(answer, for: browser) }
+            )
+            switch outcome {
+            case .signedIn(let signedIn): return try await goOn(signedIn, request, context)
             case .stranger(let stranger, let confirmation):
                 // A browser without a cookie is refused before.
                 guard let browser else { throw SingleSignOnFault.otherBrowser }
@@ -92,7 +97,9 @@ struct SingleSignOnPages: Sendable {
     }
 
     /// What somebody has signed in for.
-    private func goOn(_ signedIn: SingleSignOn.SignedIn) async throws -> Response {
+    private func goOn(_ signedIn: SingleSignOn.SignedIn, _ request: Request, _ context: ServerContext) async throws
+        -> Response
+    {
         switch signedIn.purpose {
         case .activation(let code):
             // The sign-in is good for this organization's machines only.
@@ -105,6 +112,17 @@ struct SingleSignOnPages: Sendable {
             return question
         case .joining:
             return page(SingleSignOnHTML.welcome(signedIn), nil)
+        case .dashboard(let to):
+            let pages = SignInPages(dashboard: Dashboard(services: services))
+            return try await pages.begin(signedIn, to: Dashboard.localAddress(to), request, context)
+        case .confirmation(let session, let to):
+            let dashboard = Dashboard(services: services)
+            // Only the browser that asked for it, in the session in which it asked.
+            guard let browser = try await dashboard.session(of: request), browser.id == session,
+                browser.person.name == signedIn.user
+            else { throw SingleSignOnFault.unknownState }
+            try await services.store.confirm(browser, at: services.now())
+            return dashboard.see(Dashboard.localAddress(to), message: "You have shown who you are. Go on.")
         }
     }
 
@@ -136,13 +154,10 @@ struct SingleSignOnPages: Sendable {
                 )
                 guard introduction.user != nil else { return again("The name or the password is wrong.") }
             }
-            let signedIn = try await services.store.introduce(
-                confirmation,
-                for: browser,
-                introduction,
-                at: services.now()
-            )
-            return try await goOn(signedIn)
+            let signedIn = try await services.metrics.counting(.singleSignOn) { [introduction] in
+                try await services.store.introduce(confirmation, for: browser, introduction, at: services.now())
+            }
+            return try await goOn(signedIn, request, context)
         } catch let refusal as Store.IntroductionRefusal {
             return again(SingleSignOnHTML.sentence(refusal, stranger.organization))
         } catch let fault as SingleSignOnFault {
@@ -177,7 +192,8 @@ struct SingleSignOnPages: Sendable {
         return Response(status: .ok, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: html)))
     }
 
-    private func refusal(_ fault: SingleSignOnFault) -> Response {
+    /// A page that says why nobody is signed in.
+    func refusal(_ fault: SingleSignOnFault) -> Response {
         var response = page(ActivationHTML.end("Not signed in", SingleSignOnHTML.sentence(fault)), nil)
         response.status = fault.status
         return response
@@ -208,7 +224,7 @@ extension SingleSignOnFault {
     fileprivate var status: HTTPResponse.Status {
         switch self {
         case .notSet: .notFound
-        case .emailUnverified, .emailOfAnotherDomain, .emailTaken, .denied: .forbidden
+        case .emailUnverified, .emailOfAnotherDomain, .emailTaken, .denied, .otherPerson, .notAgain: .forbidden
         default: isOfProvider ? .badGateway : .badRequest
         }
     }

@@ -20,17 +20,7 @@ extension Router<ServerContext> {
             let settings = try await request.readJSON(atMost: 64 << 10, depth: 3) { (scanner) throws(InvalidJSON) in
                 try SingleSignOnSettings(&scanner, current: current)
             }
-            do {
-                _ = try await services.providers.provider(settings.issuer, isFetched: true)
-            } catch {
-                throw Problem(
-                    .unprocessableContent,
-                    .providerFault,
-                    "\(error)",
-                    hint: "see what is at \(Provider.discovery(of: settings.issuer))"
-                )
-            }
-            try await services.store.set(settings, of: organization, by: person.name, at: services.now())
+            try await services.set(settings, of: organization, by: person.name)
             return JSONAnswer(value: settings.json(at: services.settings.publicAddress))
         }
         delete("\(path)") { _, context in
@@ -51,34 +41,7 @@ extension Router<ServerContext> {
             let (person, organization) = try context.authorize(.manageMembers)
             let user = try context.parameters.require("user")
             let subject = try await request.readTexts(["subject"], context)["subject"] ?? ""
-            guard Names.isLabel(subject, longest: 255) else {
-                throw Problem(.badRequest, .badRequest, "a subject has 1 to 255 bytes and no control characters")
-            }
-            let members = try await services.store.members(of: organization)
-            guard let member = members.first(where: { $0.name == user }) else {
-                throw Problem(.notFound, .notFound, "there is no member \(JSONScanner.quoted(user))")
-            }
-            // Who is linked to an owner can do what the owner can, also when the token has ended.
-            guard member.role != .owner || person.scopes == nil else {
-                throw Problem(.forbidden, .forbidden, "an access token cannot link owners", hint: "sign in")
-            }
-            do {
-                let isSet = try await services.store.link(
-                    user,
-                    to: subject,
-                    in: organization,
-                    by: person.name,
-                    at: services.now()
-                )
-                guard isSet else { throw Problem.noSingleSignOn(organization) }
-            } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-                throw Problem(
-                    .conflict,
-                    .conflict,
-                    "\(JSONScanner.quoted(subject)) is linked to somebody else already",
-                    hint: "unlink them first"
-                )
-            }
+            try await services.link(user, to: subject, in: organization, by: person)
             return HTTPResponse.Status.noContent
         }
         delete("\(path)/{user}") { _, context in
@@ -88,6 +51,62 @@ extension Router<ServerContext> {
                 throw Problem(.notFound, .notFound, "\(JSONScanner.quoted(user)) is not linked to anybody")
             }
             return HTTPResponse.Status.noContent
+        }
+    }
+}
+
+extension Services {
+    /// Sets at which provider the members of an organization sign in, if the provider is in order.
+    ///
+    /// - Parameters:
+    ///   - settings: the settings.
+    ///   - organization: whose.
+    ///   - actor: who does it.
+    /// - Throws: ``Problem`` that says what is wrong with the provider, or what SQLite says.
+    func set(_ settings: SingleSignOnSettings, of organization: String, by actor: String) async throws {
+        do {
+            _ = try await providers.provider(settings.issuer, isFetched: true)
+        } catch {
+            throw Problem(
+                .unprocessableContent,
+                .providerFault,
+                "\(error)",
+                hint: "see what is at \(Provider.discovery(of: settings.issuer))"
+            )
+        }
+        try await store.set(settings, of: organization, by: actor, at: now())
+    }
+
+    /// Links a member to a person of the organization's provider.
+    ///
+    /// - Parameters:
+    ///   - user: the member.
+    ///   - subject: by what the provider knows the person.
+    ///   - organization: where.
+    ///   - person: who does it.
+    /// - Throws: ``Problem``, or what SQLite says.
+    func link(_ user: String, to subject: String, in organization: String, by person: Person) async throws {
+        guard Names.isLabel(subject, longest: 255) else {
+            throw Problem(.badRequest, .badRequest, "a subject has 1 to 255 bytes and no control characters")
+        }
+        let members = try await store.members(of: organization)
+        guard let member = members.first(where: { $0.name == user }) else {
+            throw Problem(.notFound, .notFound, "there is no member \(JSONScanner.quoted(user))")
+        }
+        // Who is linked to an owner can do what the owner can, also when the token has ended.
+        guard member.role != .owner || person.scopes == nil else {
+            throw Problem(.forbidden, .forbidden, "an access token cannot link owners", hint: "sign in")
+        }
+        do {
+            let isSet = try await store.link(user, to: subject, in: organization, by: person.name, at: now())
+            guard isSet else { throw Problem.noSingleSignOn(organization) }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
+            throw Problem(
+                .conflict,
+                .conflict,
+                "\(JSONScanner.quoted(subject)) is linked to somebody else already",
+                hint: "unlink them first"
+            )
         }
     }
 }

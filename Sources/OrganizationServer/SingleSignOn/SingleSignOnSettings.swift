@@ -144,15 +144,16 @@ extension SingleSignOnSettings {
         return texts
     }
 
-    /// RFC 6749, section 3.3.
-    private static func isScope(_ text: String) -> Bool {
+    /// Whether a text is a scope (RFC 6749, section 3.3).
+    static func isScope(_ text: String) -> Bool {
         (1...100).contains(text.utf8.count)
             && text.utf8.allSatisfy {
                 (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\")
             }
     }
 
-    private static func isDomain(_ text: String) -> Bool {
+    /// Whether a text is the name of a domain, in small letters, with a dot in it.
+    static func isDomain(_ text: String) -> Bool {
         let labels = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         return text.utf8.count <= 253 && labels.count >= 2
             && labels.allSatisfy { label in

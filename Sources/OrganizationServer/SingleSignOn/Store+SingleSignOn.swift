@@ -11,6 +11,8 @@ extension Store {
         let nonce: String
         /// What shows the provider that the code was given to us (RFC 7636).
         let verifier: String
+        /// When it was begun.
+        let time: Instant
     }
 
     /// Keeps a sign-in that is on its way.
@@ -26,7 +28,7 @@ extension Store {
                         """,
                     arguments: [
                         state.digest, browser.digest, begun.organization, begun.purpose.text, begun.nonce,
-                        begun.verifier, (now + SingleSignOn.lifetimeSeconds).seconds,
+                        begun.verifier, (begun.time + SingleSignOn.lifetimeSeconds).seconds,
                     ]
                 )
             } catch DatabaseError.SQLITE_CONSTRAINT_FOREIGNKEY {
@@ -66,7 +68,8 @@ extension Store {
                 organization: row["organization"],
                 purpose: purpose,
                 nonce: row["nonce"],
-                verifier: row["verifier"]
+                verifier: row["verifier"],
+                time: Instant(seconds: row["expires"]) + -SingleSignOn.lifetimeSeconds
             )
         }
     }
@@ -95,13 +98,30 @@ extension Store {
         let email = token.isEmailVerified ? token.email : nil
         return try await database.write { database in
             func signedIn(_ user: String) -> SingleSignOn.Outcome {
-                .signedIn(SingleSignOn.SignedIn(user: user, organization: organization, purpose: begun.purpose))
+                .signedIn(
+                    SingleSignOn.SignedIn(
+                        user: user,
+                        organization: organization,
+                        purpose: begun.purpose,
+                        authenticated: token.authenticated.map { min($0, now) }
+                    )
+                )
             }
             let known = try String.fetchOne(
                 database,
                 sql: "SELECT user FROM identity WHERE organization = ? AND issuer = ? AND subject = ?",
                 arguments: [organization, issuer, token.subject]
             )
+            if case .confirmation(let session, _) = begun.purpose {
+                // Nobody else becomes a member by it, or is asked who they are.
+                let user = try String.fetchOne(
+                    database,
+                    sql: "SELECT user FROM session WHERE id = ? AND organization = ? AND ended IS NULL",
+                    arguments: [session, organization]
+                )
+                guard let user else { throw SingleSignOnFault.unknownState }
+                guard known == user else { throw SingleSignOnFault.otherPerson(user) }
+            }
             if let known, try Self.roles(of: known, database)[organization] != nil { return signedIn(known) }
             if known == nil, settings.membership == .domain {
                 guard let email else { throw SingleSignOnFault.emailUnverified }
@@ -294,7 +314,13 @@ extension Store {
                     throw IntroductionRefusal.linked(user)
                 }
             }
-            return SingleSignOn.SignedIn(user: user, organization: organization, purpose: purpose)
+            return SingleSignOn.SignedIn(
+                user: user,
+                organization: organization,
+                purpose: purpose,
+                // By their password.
+                authenticated: introduction.user == nil ? nil : now
+            )
         }
     }
 

@@ -18,10 +18,18 @@ for (const menu of document.querySelectorAll("details.menu")) {
     menu.querySelector("summary").focus();
   });
 }
-// What is there to be copied is chosen as a whole.
-for (const field of document.querySelectorAll("input[readonly]")) {
+for (const field of document.querySelectorAll(".copy > input")) {
   field.addEventListener("focus", () => field.select());
   if (field.autofocus) field.select();
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    field.select();
+    // Without TLS there is no clipboard; what is selected is copied by hand then.
+    await navigator.clipboard?.writeText(field.value).then(() => { button.textContent = "Copied"; }, () => {});
+  });
+  field.after(button);
 }
 for (const form of document.querySelectorAll("form[method=post]")) {
   // A second click sends nothing twice.

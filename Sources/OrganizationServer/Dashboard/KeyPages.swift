@@ -1,0 +1,96 @@
+import HTTPTypes
+import Hummingbird
+import RegistryAccess
+import SignedPolicy
+
+extension Router<ServerContext> {
+    /// By which keys an organization's documents are signed.
+    func addKeyPages(_ dashboard: Dashboard) {
+        let pages = KeyPages(dashboard: dashboard)
+        dashboard.get(self, "settings/signing-keys", .manageSettings) { try await pages.show($0) }
+        dashboard.post(self, "settings/signing-keys", .manageSettings) { try await pages.make($0) }
+    }
+}
+
+struct KeyPages: Sendable {
+    let dashboard: Dashboard
+
+    private var services: Services { dashboard.services }
+
+    /// How long before its end a root document should be renewed.
+    private static let soonSeconds: Int64 = 60 * 86_400
+
+    fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await page(visit)
+    }
+
+    private func page(
+        _ visit: Dashboard.Visit,
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let newest = try await services.publisher.served.newest(of: visit.organization)
+        let root = newest?.rootDocument
+        var content = SettingsTab.keys.head(visit)
+        content.merge(try await EnrollmentContent.content(of: visit.organization, services)) { _, new in new }
+        if let root, let newest {
+            content["rootVersion"] = root.version
+            content["rootExpires"] = root.expires.description
+            content["isEnding"] = root.expires - services.now() < Self.soonSeconds
+            let envelope = try Envelope(json: Array(newest.freshness.bytes.readableBytesView), as: .freshness)
+            let freshness = try FreshnessDocument(payload: envelope.payload)
+            content["freshnessIssued"] = freshness.issued.description
+            content["freshnessExpires"] = freshness.expires.description
+        }
+        var unnamed = false
+        var kinds: [[String: Any]] = []
+        for kind in SigningKeys.kinds {
+            let named = Set(root?.roles[kind]?.keys ?? [])
+            let keys = try services.publisher.keys.publicKeys(kind, of: visit.organization)
+            unnamed = unnamed || (root != nil && keys.contains { !named.contains($0) })
+            kinds.append([
+                "kind": kind.rawValue, "signs": Self.words(kind),
+                "isChosen": (visit.fields["kind"] ?? "policy") == kind.rawValue,
+                "hasKeys": !keys.isEmpty,
+                "keys": keys.map { key in
+                    ["fingerprint": key.id.fingerprint, "isNamed": named.contains(key)] as [String: Any]
+                },
+                // Named, but not here: what only this key could sign is signed by nobody.
+                "missing": named.subtracting(keys).map(\.id.fingerprint).sorted(),
+            ])
+        }
+        content["kinds"] = kinds
+        content["hasUnnamed"] = unnamed
+        content["next"] = "root-\((root?.version ?? 1) + 1).json"
+        content.merge(more) { _, new in new }
+        return .page(
+            Dashboard.Page(template: "keys", title: "Settings: signing keys", content: content, status: status)
+        )
+    }
+
+    private static func words(_ kind: DocumentKind) -> String {
+        switch kind {
+        case .policy: "each version of the policy"
+        case .freshness: "which version is the newest, several times a day; also the checkpoints of the activity"
+        case .ticket: "who is signed in on a machine"
+        // The server signs nothing else.
+        default: kind.rawValue
+        }
+    }
+
+    /// The first step of a change of keys.
+    fileprivate func make(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        guard let kind = SigningKeys.kinds.first(where: { $0.rawValue == visit.fields["kind"] }) else {
+            throw Problem(.badRequest, .badRequest, "the form is not in order")
+        }
+        if let fault = try await dashboard.confirm(visit) {
+            return try await page(visit, ["passwordFault": fault], .forbidden)
+        }
+        let key = try await services.makeKey(kind, for: visit.organization, by: visit.person.name)
+        return .see(
+            visit.address("settings/signing-keys"),
+            message:
+                "The \(kind.rawValue) key \(key.id.fingerprint) is made. It signs as soon as a root document names it."
+        )
+    }
+}
