@@ -8,6 +8,8 @@ enum DashboardFiles {
         MustacheContentTypes.register(PageContentType(), named: PageContentType.name)
         let texts: [(name: String, bytes: [UInt8])] = [
             ("activity", PackageResources.activity_mustache),
+            ("activity-lines", PackageResources.activity_lines_mustache),
+            ("activity-news", PackageResources.activity_news_mustache),
             ("device", PackageResources.device_mustache),
             ("devices", PackageResources.devices_mustache),
             ("difference", PackageResources.difference_mustache),
