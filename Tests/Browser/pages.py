@@ -41,7 +41,7 @@ PAGES = (
     Page("devices", f"{BASE}/devices", READERS),
     Page("devices-outdated", f"{BASE}/devices?state=behind", READERS),
     Page("device", f"{BASE}/devices/{{device}}", READERS),
-    Page("nothing-there", f"{BASE}/nothing-there"),
+    Page("nothing-there", f"{BASE}/registry-access/history/99"),
 )
 
 REGISTRIES = [

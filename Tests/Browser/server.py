@@ -82,7 +82,7 @@ class API:
     def add_device(self, name, status=None, refusals=()):
         """Registers a machine that tells of itself and of what it refused."""
         if not hasattr(self, "enrollment"):
-            self.enrollment = self.send("POST", "./enrollment-tokens", body={"name": "tests", "days": 1})["token"]
+            self.enrollment = self.send("POST", "./enrollment-tokens", body={"name": "tests", "days": 1})["enrollmentToken"]
         device = self.send("POST", "./devices", body={"name": name, "enrollmentToken": self.enrollment})
         if status or refusals:
             self.report(device, status, refusals)
