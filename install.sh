@@ -23,6 +23,8 @@ this machine.
                     included; with --organization-server: all of its data
   --demo            show on a private engine, without touching this machine's
                     Docker, what docker-ram does
+  --keep            with --demo: leave it running, for a look at the dashboard,
+                    until Ctrl-C
   --dry-run         say what would be done, and do nothing
   --prebuilt DIR    take the programs from DIR instead of building them
   --no-setup        do not run "docker ram setup" for the person who calls
@@ -69,7 +71,7 @@ wrong_usage() {
 # What is asked for
 
 mode=system
-uninstall=no purge=no dry_run=no setup=yes restart_docker=no prebuilt='' root=''
+uninstall=no purge=no dry_run=no setup=yes restart_docker=no keep=no prebuilt='' root=''
 server='' organization='' fingerprint='' certificate_authority='' require_sign_in=no
 while [ $# -gt 0 ]; do
     case $1 in
@@ -78,6 +80,7 @@ while [ $# -gt 0 ]; do
         --demo) mode=demo ;;
         --uninstall) uninstall=yes ;;
         --purge) purge=yes ;;
+        --keep) keep=yes ;;
         --dry-run) dry_run=yes ;;
         --no-setup) setup=no ;;
         --restart-docker) restart_docker=yes ;;
@@ -106,6 +109,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ $purge = no ] || [ $uninstall = yes ] || wrong_usage "--purge goes with --uninstall"
+[ $keep = no ] || [ $mode = demo ] || wrong_usage "--keep goes with --demo"
 case $mode in
     user | demo)
         [ $purge = no ] || wrong_usage "--purge goes with an installation for all users"
@@ -1044,6 +1048,47 @@ EOF
 
     step "the demo did what it should: one pull allowed, one pull and one build refused, and an organization's server"
     say "    that changed what is allowed, and made everybody sign in again, within seconds"
+    [ $keep = no ] || demo_keep
+}
+
+# Leaves everything running until it is ended, or something of it ends by itself.
+demo_keep() {
+    cat >"$demo_work/environment" <<EOF
+# Makes docker and docker ram speak to the engine of the demo.
+export DOCKER_HOST='$DOCKER_HOST' DOCKER_CONFIG='$DOCKER_CONFIG' DOCKER_BUILDKIT=0
+export DOCKER_RAM_ROOT='$DOCKER_RAM_ROOT' PATH='$demo_work/programs':"\$PATH"
+unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_API_VERSION DOCKER_DEFAULT_PLATFORM
+EOF
+    trap 'exit 0' INT TERM HUP
+    step "the demo is left running"
+    cat <<EOF
+    Dashboard     $server_url
+    Organization  acme
+    Owner         alice, whose password is: $password
+    Member        mia, whose password is: $member_password
+    Engine        as root, in another terminal: . $demo_work/environment
+                  docker ram status
+                  docker pull $allowed
+                  docker pull $refused
+    To end it     Ctrl-C here, or: kill $$
+EOF
+    while :; do
+        for pid in $demo_pids; do
+            kill -0 "$pid" 2>/dev/null || fail "a part of the demo ended by itself"
+        done
+        sleep 0.5
+    done
+}
+
+# Somebody who may look at the policy, and change nothing.
+demo_member() {
+    member_password='a member of this demo'
+    invitation=$(curl -fsS -H "Authorization: Bearer $access_token" -H 'Content-Type: application/json' \
+        -d '{"role":"member"}' $server_url/v1/organizations/acme/invitations |
+        sed -n 's/.*"invitation": *"\([^"]*\)".*/\1/p')
+    curl -fsS -o /dev/null -H 'Content-Type: application/json' \
+        -d "{\"invitation\":\"$invitation\",\"name\":\"mia\",\"password\":\"$member_password\"}" \
+        $server_url/v1/invitations/accept || fail "the demo's member could not be made"
 }
 
 # Waits until docker-ramd has something in force, and says how long that took: PATTERN
@@ -1090,6 +1135,7 @@ demo_organization() {
         -d '{"name":"demo","scopes":["policy:read","policy:write","sessions:write"],"days":1}' \
         $server_url/v1/organizations/acme/tokens | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p')
     export DOCKER_RAM_SERVER DOCKER_RAM_ORGANIZATION DOCKER_RAM_TOKEN
+    [ $keep = no ] || demo_member
     demo_run 0 docker ram admin registry add "127.0.0.1:$port" --nickname "The demo's registry"
 
     step "enrolling this machine, whose people have to sign in from now on"

@@ -322,6 +322,7 @@ extension EndToEnd {
             "wrong options are said to be wrong",
             arguments: [
                 ["--frobnicate"], ["--root"], ["--purge"], ["--user", "--root", "/tmp"], ["--demo", "--dry-run"],
+                ["--keep"],
                 ["--restart-docker", "--root", "/tmp"], ["--restart-docker", "--user"],
                 ["--organization-server", "--restart-docker"],
                 [

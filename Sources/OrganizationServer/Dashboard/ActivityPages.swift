@@ -1,4 +1,6 @@
+import HTTPTypes
 import Hummingbird
+import NIOCore
 import RegistryAccess
 import SignedPolicy
 
@@ -7,6 +9,8 @@ extension Router<ServerContext> {
     func addActivityPages(_ dashboard: Dashboard) {
         let pages = ActivityPages(dashboard: dashboard)
         dashboard.get(self, "activity", .readActivity) { try await pages.list($0) }
+        dashboard.watch(self, "activity/news", .readActivity) { try await pages.news($0) }
+        dashboard.get(self, "activity/export", .readActivity) { try await pages.export($0) }
     }
 }
 
@@ -20,58 +24,69 @@ struct ActivityPages: Sendable {
 
     /// What is wanted.
     private struct Filter {
-        var kind: Kind
-        var person: String
-        var device: String
-        var registry: String
-        var from: String
-        var to: String
-
-        enum Kind: String, CaseIterable {
-            case everything = ""
-            case changes
-            case signIns = "sign-ins"
-            case people
-            case refusals
-
-            var title: String {
-                switch self {
-                case .everything: "Everything"
-                case .changes: "Changes of Registry Access"
-                case .signIns: "Sign-ins"
-                case .people: "Members, teams and tokens"
-                case .refusals: "Refusals"
-                }
-            }
-
-            /// The first parts of the names of actions; `nil`: all; empty: none.
-            var actions: [String]? {
-                switch self {
-                case .everything: nil
-                case .changes: ["registry_access", "settings"]
-                case .signIns: ["session"]
-                case .people: ["member", "team", "access_token", "user", "enrollment_token", "organization", "device"]
-                case .refusals: []
-                }
-            }
-        }
+        /// `nil`: everything.
+        let kind: ActivityKind?
+        let person: String?
+        let device: String?
+        let registry: String?
+        /// The days as they were typed.
+        let days: [String: String]
+        private(set) var from: Instant?
+        private(set) var to: Instant?
+        /// What is wrong with the days, by the names that templates have for it.
+        private(set) var faults: [String: String] = [:]
 
         init(_ request: Request) {
-            kind = request.typedValue("kind").flatMap(Kind.init) ?? .everything
-            person = request.typedValue("person") ?? ""
-            device = request.typedValue("device") ?? ""
-            registry = request.typedValue("registry") ?? ""
-            from = request.typedValue("from") ?? ""
-            to = request.typedValue("to") ?? ""
+            kind = request.typedValue("kind").flatMap(ActivityKind.init)
+            person = request.typedValue("person")
+            device = request.typedValue("device")
+            registry = request.typedValue("registry")
+            days = ["from": request.typedValue("from") ?? "", "to": request.typedValue("to") ?? ""]
+            from = day("from")
+            // That day is wanted too.
+            to = day("to").map { $0 + 86_400 }
         }
 
-        var isEmpty: Bool { kind == .everything && [person, device, registry, from, to].allSatisfy(\.isEmpty) }
+        private mutating func day(_ name: String) -> Instant? {
+            guard let text = days[name], !text.isEmpty else { return nil }
+            let instant = Instant("\(text)T00:00:00Z")
+            if instant == nil { faults["\(name)Fault"] = "This is no day like 2026-11-25." }
+            return instant
+        }
+
+        var isEmpty: Bool { parameters.allSatisfy(\.value.isEmpty) }
 
         var parameters: [(name: String, value: String)] {
             [
-                ("kind", kind.rawValue), ("person", person), ("device", device), ("registry", registry), ("from", from),
-                ("to", to),
+                ("kind", kind?.rawValue ?? ""), ("person", person ?? ""), ("device", device ?? ""),
+                ("registry", registry ?? ""), ("from", days["from"] ?? ""), ("to", days["to"] ?? ""),
             ]
+        }
+
+        /// The changes that are wanted; `nil`: none. What a machine refused is no change.
+        var changes: ActivityFilter? {
+            guard device == nil, kind != .refusals else { return nil }
+            return ActivityFilter(
+                actions: kind?.actions,
+                actor: person,
+                name: registry,
+                from: from,
+                to: to,
+                limit: ActivityPages.pageSize + 1
+            )
+        }
+
+        /// The refusals that are wanted; `nil`: none.
+        var refusals: RefusalFilter? {
+            guard kind == nil || kind == .refusals else { return nil }
+            return RefusalFilter(
+                device: device,
+                registry: registry,
+                user: person,
+                from: from,
+                to: to,
+                limit: ActivityPages.pageSize + 1
+            )
         }
     }
 
@@ -84,38 +99,38 @@ struct ActivityPages: Sendable {
         let content: [String: Any]
     }
 
+    // MARK: - The list
+
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let filter = Filter(visit.request)
-        var faults: [String: Any] = [:]
-        func day(_ text: String, _ name: String, _ seconds: Int64) -> Instant? {
-            guard !text.isEmpty else { return nil }
-            guard let instant = Instant("\(text)T00:00:00Z") else {
-                faults["\(name)Fault"] = "This is no day like 2026-11-25."
-                return nil
-            }
-            return instant + seconds
-        }
-        let (from, to) = (day(filter.from, "from", 0), day(filter.to, "to", 86_400))
-        let lines = try await changes(visit, filter, from, to) + refusals(visit, filter, from, to)
-        let sorted = lines.enumerated().sorted { first, second in
-            // Of one second, what came first stays so.
-            first.element.time != second.element.time
-                ? first.element.time > second.element.time : first.offset < second.offset
-        }.map(\.element)
-        let shown = Array(sorted.prefix(Self.pageSize))
+        let (change, refusal) = (try visit.request.queryNumber("change"), try visit.request.queryNumber("refusal"))
+        var (changes, refusals) = (filter.changes, filter.refusals)
+        changes?.before = change
+        refusals?.before = refusal
+        let lines = try await lines(visit, changes, refusals)
+        let shown = lines.prefix(Self.pageSize)
         let address = visit.address("activity")
-        var content: [String: Any] = faults
+        var content: [String: Any] = filter.faults
         content["lines"] = shown.map(\.content)
         content["hasLines"] = !shown.isEmpty
         content["isFiltered"] = !filter.isEmpty
         for (name, value) in filter.parameters { content[name] = value }
-        content["kinds"] = Filter.Kind.allCases.map { kind in
-            ["value": kind.rawValue, "title": kind.title, "isCurrent": kind == filter.kind] as [String: Any]
-        }
+        content["kinds"] = [["value": "", "title": "Everything", "isCurrent": filter.kind == nil] as [String: Any]]
+            + ActivityKind.allCases.map { kind in
+                ["value": kind.rawValue, "title": kind.title, "isCurrent": kind == filter.kind]
+            }
         content["address"] = address
-        if sorted.count > shown.count {
-            let change = try shown.compactMap(\.change).min() ?? visit.request.queryNumber("change")
-            let refusal = try shown.compactMap(\.refusal).min() ?? visit.request.queryNumber("refusal")
+        content["here"] = RegistryAccessPages.address(address, filter.parameters)
+        content["exports"] = Self.exports(filter, address)
+        if change == nil, refusal == nil {
+            content["news"] = [
+                "address": RegistryAccessPages.address("\(address)/news", filter.parameters),
+                "change": lines.compactMap(\.change).max() ?? 0, "refusal": lines.compactMap(\.refusal).max() ?? 0,
+            ]
+        }
+        if lines.count > shown.count {
+            let change = shown.compactMap(\.change).min() ?? change
+            let refusal = shown.compactMap(\.refusal).min() ?? refusal
             content["older"] = RegistryAccessPages.address(
                 address,
                 filter.parameters + [
@@ -126,107 +141,75 @@ struct ActivityPages: Sendable {
         return .page(Dashboard.Page(template: "activity", title: "Activity", content: content))
     }
 
-    private func changes(_ visit: Dashboard.Visit, _ filter: Filter, _ from: Instant?, _ to: Instant?) async throws
-        -> [Line]
-    {
-        guard filter.device.isEmpty else { return [] }
-        let before = try visit.request.queryNumber("change")
-        var kept: [KeptActivity] = []
-        for action in filter.kind.actions.map({ $0.map(Optional.some) }) ?? [nil] {
-            kept += try await services.store.activity(
-                of: visit.organization,
-                ActivityFilter(
-                    action: action,
-                    actor: filter.person.isEmpty ? nil : filter.person,
-                    name: filter.registry.isEmpty ? nil : filter.registry,
-                    from: from,
-                    to: to,
-                    before: before,
-                    limit: Self.pageSize + 1
-                )
-            )
-        }
-        return kept.sorted { $0.number > $1.number }.map { activity in
-            // Who signs in does so for themselves, and who takes an invitation up joins.
-            let isOwn = activity.name == activity.actor
-            let words = isOwn && activity.action == "member.add" ? "joined" : Self.words(activity.action)
-            var content: [String: Any] = [
-                "time": activity.time.description, "actor": activity.actor, "words": words, "isChange": true,
-            ]
-            content["name"] = activity.name.isEmpty || isOwn ? nil : activity.name
-            content["details"] = Self.details(activity.data)
-            return Line(time: activity.time, change: activity.number, refusal: nil, content: content)
-        }
-    }
-
-    private func refusals(_ visit: Dashboard.Visit, _ filter: Filter, _ from: Instant?, _ to: Instant?) async throws
-        -> [Line]
-    {
-        guard filter.kind == .everything || filter.kind == .refusals else { return [] }
-        let kept = try await services.store.refusals(
-            of: visit.organization,
-            RefusalFilter(
-                device: filter.device.isEmpty ? nil : filter.device,
-                registry: filter.registry.isEmpty ? nil : filter.registry,
-                user: filter.person.isEmpty ? nil : filter.person,
-                from: from,
-                to: to,
-                before: try visit.request.queryNumber("refusal"),
-                limit: Self.pageSize + 1
+    /// What came since a page was made, as lines for it.
+    ///
+    /// The page says which change and which refusal it knows; where there is nothing new, there is no content.
+    fileprivate func news(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let filter = Filter(visit.request)
+        let (change, refusal) = (try visit.request.queryNumber("change"), try visit.request.queryNumber("refusal"))
+        var (changes, refusals) = (filter.changes, filter.refusals)
+        changes?.after = change ?? 0
+        refusals?.after = refusal ?? 0
+        let lines = try await lines(visit, changes, refusals)
+        guard !lines.isEmpty else { return .answer(Response(status: .noContent)) }
+        let content: [String: Any] = [
+            "lines": lines.prefix(Self.pageSize).map(\.content), "isMore": lines.count > Self.pageSize,
+            "change": lines.compactMap(\.change).max() ?? change ?? 0,
+            "refusal": lines.compactMap(\.refusal).max() ?? refusal ?? 0,
+        ]
+        let text = DashboardFiles.html("activity-news", content)
+        return .answer(
+            Response(
+                status: .ok,
+                headers: [.contentType: "text/html; charset=utf-8"],
+                body: ResponseBody(byteBuffer: ByteBuffer(string: text))
             )
         )
-        return kept.map { kept in
-            let refusal = kept.refusal
-            var content: [String: Any] = [
-                "time": kept.received.description, "isRefusal": true,
-                "isRecorded": refusal.verdict != Verdict.Outcome.deny.rawValue, "device": kept.device,
-                "deviceAddress": visit.address("devices/\(kept.device)"), "id": refusal.id, "point": refusal.point,
-                "action": refusal.action ?? "request",
-            ]
-            content["registry"] = refusal.registry
-            content["user"] = refusal.user
-            content["rule"] = refusal.rule
-            return Line(time: kept.received, change: nil, refusal: kept.number, content: content)
-        }
     }
 
-    /// What an action is called for people.
-    static func words(_ action: String) -> String {
-        switch action {
-        case "registry_access.enabled": "turned Registry Access Management on"
-        case "registry_access.disabled": "turned Registry Access Management off"
-        case "registry_access.registry_added": "added the registry"
-        case "registry_access.registry_updated": "changed the registry"
-        case "registry_access.registry_removed": "removed the registry"
-        case "registry_access.settings_updated": "changed the setting"
-        case "registry_access.policy_saved": "saved and applied"
-        case "registry_access.policy_rolled_back": "rolled back, making"
-        case "registry_access.root_updated": "installed the root document"
-        case "registry_access.key_created": "made a signing key for"
-        case "device.add": "registered the device"
-        case "device.remove": "removed the device"
-        case "enrollment_token.create": "made the enrollment token"
-        case "enrollment_token.delete": "deleted the enrollment token"
-        case "settings.update": "changed the settings of"
-        case "organization.created": "created the organization"
-        case "member.add": "added the member"
-        case "member.remove": "removed the member"
-        case "member.role.change": "changed the role of"
-        case "member.invite.send": "invited"
-        case "member.invite.cancel": "took back the invitation"
-        case "team.create": "created the team"
-        case "team.delete": "deleted the team"
-        case "team.member.add": "changed the team by adding"
-        case "team.member.remove": "changed the team by taking out"
-        case "access_token.create": "made the access token"
-        case "access_token.delete": "deleted the access token"
-        case "session.start": "signed in"
-        case "session.end": "ended sessions"
-        case "session.token_reused": "ended the session, because a used token came again, of"
-        case "session.sign_in_slowed": "slowed down sign-ins of"
-        case "user.password.change": "changed the password"
-        default: action
+    /// The lines that two filters let through, the newest first.
+    private func lines(_ visit: Dashboard.Visit, _ changes: ActivityFilter?, _ refusals: RefusalFilter?) async throws
+        -> [Line]
+    {
+        var lines: [Line] = []
+        if let changes {
+            lines += try await services.store.activity(of: visit.organization, changes).map(Self.line)
         }
+        if let refusals {
+            lines += try await services.store.refusals(of: visit.organization, refusals).map { Self.line($0, visit) }
+        }
+        return lines.enumerated().sorted { first, second in
+            // Of one second, what came first stays so.
+            first.element.time != second.element.time
+                ? first.element.time > second.element.time : first.offset < second.offset
+        }.map(\.element)
+    }
+
+    private static func line(_ activity: KeptActivity) -> Line {
+        // Who signs in does so for themselves, and who takes an invitation up joins.
+        let isOwn = activity.name == activity.actor
+        let hasJoined = isOwn && activity.action == Activity.Action.memberAdded.rawValue
+        var content: [String: Any] = [
+            "time": activity.time.description, "actor": activity.actor,
+            "words": hasJoined ? "joined" : Activity.words(activity.action), "isChange": true,
+        ]
+        content["name"] = activity.name.isEmpty || isOwn ? nil : activity.name
+        content["details"] = details(activity.data)
+        return Line(time: activity.time, change: activity.number, refusal: nil, content: content)
+    }
+
+    private static func line(_ kept: KeptRefusal, _ visit: Dashboard.Visit) -> Line {
+        let refusal = kept.refusal
+        var content: [String: Any] = [
+            "time": kept.received.description, "isRefusal": true,
+            "isRecorded": refusal.verdict != Verdict.Outcome.deny.rawValue, "device": kept.device,
+            "deviceAddress": visit.address("devices/\(kept.device)"), "id": refusal.id, "point": refusal.point,
+            "action": refusal.action ?? "request",
+        ]
+        content["registry"] = refusal.registry
+        content["user"] = refusal.user
+        content["rule"] = refusal.rule
+        return Line(time: kept.received, change: nil, refusal: kept.number, content: content)
     }
 
     /// The members of an activity's data that say something to people.
@@ -240,5 +223,39 @@ struct ActivityPages: Sendable {
             }
         }
         return words.isEmpty ? nil : words.joined(separator: ", ")
+    }
+
+    // MARK: - Files
+
+    /// The files that there are of what is shown.
+    private static func exports(_ filter: Filter, _ address: String) -> [[String: Any]] {
+        let lists = [("changes", "Changes", filter.changes != nil), ("refusals", "Refusals", filter.refusals != nil)]
+        let formats = [(ActivityFormat.csv, "CSV"), (.jsonl, "JSON lines")]
+        return lists.filter(\.2).flatMap { name, title, _ in
+            formats.map { format, words in
+                [
+                    "title": "\(title) as \(words)",
+                    "address": RegistryAccessPages.address(
+                        "\(address)/export",
+                        filter.parameters + [("list", name), ("format", format.rawValue)]
+                    ),
+                ]
+            }
+        }
+    }
+
+    fileprivate func export(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let filter = Filter(visit.request)
+        if let fault = filter.faults.values.first { throw Problem(.badRequest, .badRequest, fault) }
+        let format = try ActivityFormat(of: visit.request)
+        guard format != .json else { throw Problem(.badRequest, .badRequest, "there are files in CSV and JSON lines") }
+        let (organization, store) = (visit.organization, services.store)
+        if visit.request.typedValue("list") == "refusals", let refusals = filter.refusals {
+            return .answer(format.export(of: organization, refusals, store))
+        }
+        guard visit.request.typedValue("list") == "changes", let changes = filter.changes else {
+            throw Problem(.notFound, .notFound, "there is no such file", hint: "choose one on the page of the activity")
+        }
+        return .answer(format.export(of: organization, changes, isLimited: false, store))
     }
 }

@@ -112,9 +112,12 @@ extension Store {
     /// - Parameters:
     ///   - token: what the browser is known by.
     ///   - now: the time.
+    ///   - isUsed: whether somebody uses it, and not only a page that is open asks for news.
     /// - Returns: the session; `nil` if there is none, or it has ended.
     /// - Throws: what SQLite says.
-    func browserSession(showing token: OpaqueToken, at now: Instant) async throws -> BrowserSession? {
+    func browserSession(showing token: OpaqueToken, at now: Instant, isUsed: Bool = true) async throws
+        -> BrowserSession?
+    {
         let found = try await database.read { database -> (session: BrowserSession, used: Instant)? in
             let row = try Row.fetchOne(
                 database,
@@ -145,7 +148,7 @@ extension Store {
             return (session, Instant(seconds: row["refreshed"]))
         }
         guard let found else { return nil }
-        if now - found.used >= BrowserSession.grain {
+        if isUsed, now - found.used >= BrowserSession.grain {
             try await database.write { database in
                 try database.execute(
                     sql: """

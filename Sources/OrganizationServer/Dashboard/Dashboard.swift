@@ -56,6 +56,8 @@ struct Dashboard: Sendable {
         case page(Page)
         /// Another page, which tells what was done.
         case see(String, message: String? = nil)
+        /// Something that is no page of its own.
+        case answer(Response)
     }
 
     /// A request of somebody who is signed in.
@@ -104,6 +106,14 @@ struct Dashboard: Sendable {
         }
     }
 
+    /// Answers what a page asks for by itself while somebody looks at it; to look on is not to use it, so that a session
+    /// ends as it would without.
+    func watch(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
+        router.get(RouterPath(Self.path(path))) { request, context in
+            try await answer(request, context, permission, isWatching: true, body)
+        }
+    }
+
     /// Takes a form of a page of an organization from members who may do it.
     func post(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
         router.post(RouterPath(Self.path(path))) { request, context in
@@ -133,6 +143,7 @@ struct Dashboard: Sendable {
     ///   - request: the request.
     ///   - context: what is known of it.
     ///   - permission: what is wanted in the organization that the path names; `nil`: the path names none.
+    ///   - isWatching: whether a page asks by itself.
     ///   - body: what is done.
     /// - Returns: the answer.
     /// - Throws: what SQLite says of the session.
@@ -140,11 +151,12 @@ struct Dashboard: Sendable {
         _ request: Request,
         _ context: ServerContext,
         _ permission: Permission?,
+        isWatching: Bool = false,
         _ body: Handler
     ) async throws -> Response {
         var context = context
         context.caller = nil
-        guard let browser = try await session(of: request) else {
+        guard let browser = try await session(of: request, isWatching: isWatching) else {
             return see("/sign-in?to=\(PercentEncoding.encode(returnAddress(of: request)))")
         }
         context.caller = .person(browser.person)
@@ -161,6 +173,7 @@ struct Dashboard: Sendable {
                 }
                 return render(page, visit)
             case .see(let address, let message): return see(address, message: message)
+            case .answer(let response): return response
             }
         } catch {
             let problem = Answers(services: services).problem(of: error, context)
@@ -180,9 +193,9 @@ struct Dashboard: Sendable {
     }
 
     /// The session of the browser that asks.
-    func session(of request: Request) async throws -> BrowserSession? {
+    func session(of request: Request, isWatching: Bool = false) async throws -> BrowserSession? {
         guard let token = token(of: request) else { return nil }
-        return try await services.store.browserSession(showing: token, at: services.now())
+        return try await services.store.browserSession(showing: token, at: services.now(), isUsed: !isWatching)
     }
 
     /// What the browser shows.

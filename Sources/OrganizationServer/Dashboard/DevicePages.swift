@@ -7,6 +7,7 @@ extension Router<ServerContext> {
     func addDevicePages(_ dashboard: Dashboard) {
         let pages = DevicePages(dashboard: dashboard)
         dashboard.get(self, "devices", .readMachines) { try await pages.list($0) }
+        dashboard.get(self, "devices-export", .readMachines) { try await pages.export($0) }
         dashboard.get(self, "devices/:device", .readMachines) { try await pages.show($0) }
         dashboard.post(self, "devices/:device/end-session", .endSessions) { try await pages.endSession($0) }
         dashboard.post(self, "devices/:device/remove", .manageMachines) { try await pages.remove($0) }
@@ -22,10 +23,12 @@ struct DevicePages: Sendable {
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let measure = try await services.deviceMeasure(of: visit.organization)
+        let standing = Self.standing(visit)
         let devices = try await services.devices(
             of: visit.organization,
             after: visit.request.queryValue("after"),
-            atMost: Self.pageSize
+            atMost: Self.pageSize,
+            standing
         )
         var rows: [[String: Any]] = []
         for device in devices { rows.append(try await row(device, measure, visit)) }
@@ -35,8 +38,75 @@ struct DevicePages: Sendable {
             "server": services.settings.publicAddress.description,
         ]
         content["isPart"] = try visit.request.queryValue("after") != nil
-        if devices.count == Self.pageSize, let last = devices.last { content["next"] = "\(address)?after=\(last.id)" }
+        content["isFiltered"] = standing != nil
+        content["hasList"] = !rows.isEmpty || standing != nil
+        content["standings"] = Device.Standing.allCases.map { other in
+            ["value": other.rawValue, "title": Self.title(of: other), "isCurrent": other == standing] as [String: Any]
+        }
+        let filter = [(name: "state", value: standing?.rawValue ?? "")]
+        content["first"] = RegistryAccessPages.address(address, filter)
+        content["export"] = RegistryAccessPages.address(visit.address("devices-export"), filter)
+        if devices.count == Self.pageSize, let last = devices.last {
+            content["next"] = RegistryAccessPages.address(address, filter + [("after", last.id)])
+        }
         return .page(Dashboard.Page(template: "devices", title: "Devices", content: content))
+    }
+
+    private static func standing(_ visit: Dashboard.Visit) -> Device.Standing? {
+        visit.request.typedValue("state").flatMap(Device.Standing.init)
+    }
+
+    /// The list as a table.
+    fileprivate func export(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let measure = try await services.deviceMeasure(of: visit.organization)
+        let standing = Self.standing(visit)
+        let head = ActivityFormat.line([
+            "id", "name", "state", "policyVersion", "engineVersion", "productVersion", "enforcementPoints", "findings",
+            "session", "lastSeen", "created",
+        ])
+        let response = Response.download(
+            "devices-\(visit.organization).csv",
+            "text/csv; charset=utf-8",
+            head: head,
+            from: ""
+        ) { after in
+            let limit = 500
+            let devices = try await services.devices(of: visit.organization, after: after, atMost: limit, standing)
+            var text = ""
+            for device in devices { text += try await line(device, measure, visit.organization) }
+            return (text, devices.count == limit ? devices.last?.id : nil)
+        }
+        return .answer(response)
+    }
+
+    private func line(_ device: Device, _ measure: Device.Measure, _ organization: String) async throws -> String {
+        let said = Said(device)
+        let session = try await services.sessionState(device.id, organization)
+        return ActivityFormat.line([
+            device.id, device.name, Self.title(of: device.state(by: measure), notEnforcing: said.enforcesNothing).0,
+            device.policyVersion.map(String.init) ?? "", said.engineVersion ?? "", said.productVersion ?? "",
+            said.points.joined(separator: "; "), said.findings.joined(separator: "; "), "\(session)",
+            device.lastSeen?.description ?? "", device.created.description,
+        ])
+    }
+
+    /// What a device said of itself, in words.
+    private struct Said {
+        let points: [String]
+        let findings: [String]
+        let engineVersion: String?
+        let productVersion: String?
+        /// Whether it said that there is no enforcement point.
+        let enforcesNothing: Bool
+
+        init(_ device: Device) {
+            let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: .init(bytes: 1 << 20)) }
+            points = (status?.value(named: "enforcementPoints")?.elements ?? []).map(DevicePages.words)
+            findings = (status?.value(named: "findings")?.elements ?? []).map(DevicePages.words)
+            engineVersion = status?.value(named: "engineVersion")?.text
+            productVersion = status?.value(named: "productVersion")?.text
+            enforcesNothing = status != nil && points.isEmpty
+        }
     }
 
     /// A device as templates name it.
@@ -44,9 +114,8 @@ struct DevicePages: Sendable {
         Any]
     {
         let session = try await services.sessionState(device.id, visit.organization)
-        let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: .init(bytes: 1 << 20)) }
-        let points = (status?.value(named: "enforcementPoints")?.elements ?? []).map(Self.words)
-        let findings = (status?.value(named: "findings")?.elements ?? []).map(Self.words)
+        let said = Said(device)
+        let (points, findings) = (said.points, said.findings)
         var row: [String: Any] = [
             "id": device.id, "name": device.name, "address": visit.address("devices/\(device.id)"),
             "created": device.created.description, "points": points, "pointsInWords": points.joined(separator: ", "),
@@ -57,10 +126,10 @@ struct DevicePages: Sendable {
         row["policyVersion"] = device.policyVersion
         row["lastSeen"] = device.lastSeen?.description
         row["reported"] = device.statusTime?.description
-        row["productVersion"] = status?.value(named: "productVersion")?.text
-        row["engineVersion"] = status?.value(named: "engineVersion")?.text
+        row["productVersion"] = said.productVersion
+        row["engineVersion"] = said.engineVersion
         let state = device.state(by: measure)
-        let (title, tone) = Self.title(of: state, notEnforcing: status != nil && points.isEmpty)
+        let (title, tone) = Self.title(of: state, notEnforcing: said.enforcesNothing)
         row["state"] = title
         row["tone"] = tone
         return row
@@ -73,6 +142,18 @@ struct DevicePages: Sendable {
         case .silent: ("Silent", "bad")
         case .behind: ("Outdated", "warn")
         case .current: notEnforcing ? ("Not enforcing", "bad") : ("Up to date", "good")
+        }
+    }
+
+    /// What a standing is called.
+    static func title(of standing: Device.Standing) -> String {
+        switch standing {
+        case .current: title(of: .current, notEnforcing: false).0
+        case .notEnforcing: title(of: .current, notEnforcing: true).0
+        case .behind: title(of: .behind, notEnforcing: false).0
+        case .silent: title(of: .silent, notEnforcing: false).0
+        case .new: title(of: .new, notEnforcing: false).0
+        case .signedOut: "Signed out"
         }
     }
 

@@ -32,10 +32,16 @@ struct OverviewPage: Sendable {
         let byDay = try await services.store.refusalsByDay(of: visit.organization, since: since)
         let summaries = try await services.store.refusalSummary(of: visit.organization, since: since)
         var content = RegistryAccessPages.head(staged, visit, "")
-        content["tiles"] = [Device.State.current, .behind, .silent, .new].map { state -> [String: Any] in
+        let idle = try await services.deviceCount(.notEnforcing, of: visit.organization)
+        let tiles: [(Device.Standing, Int)] = [
+            (.current, max(0, (counts[.current] ?? 0) - idle)), (.notEnforcing, idle),
+            (.behind, counts[.behind] ?? 0), (.silent, counts[.silent] ?? 0), (.new, counts[.new] ?? 0),
+        ]
+        content["tiles"] = tiles.map { standing, count -> [String: Any] in
             [
-                "title": DevicePages.title(of: state, notEnforcing: false).0,
-                "count": RegistryAccessPages.count(counts[state] ?? 0, "", "").dropLast(),
+                "title": DevicePages.title(of: standing),
+                "count": RegistryAccessPages.count(count, "", "").dropLast(),
+                "address": visit.address("devices?state=\(standing.rawValue)"),
             ]
         }
         content["devicesAddress"] = visit.address("devices")

@@ -9,6 +9,8 @@ enum DashboardFiles {
         let texts: [(name: String, bytes: [UInt8])] = [
             ("account", PackageResources.account_mustache),
             ("activity", PackageResources.activity_mustache),
+            ("activity-lines", PackageResources.activity_lines_mustache),
+            ("activity-news", PackageResources.activity_news_mustache),
             ("confirmation", PackageResources.confirmation_mustache),
             ("device", PackageResources.device_mustache),
             ("devices", PackageResources.devices_mustache),

@@ -34,6 +34,46 @@ extension Device {
         return policyVersion == measure.newest ? .current : .behind
     }
 
+    /// How it does, as owners look for it.
+    enum Standing: String, CaseIterable, Sendable {
+        /// It has the newest policy and enforces it.
+        case current
+        /// It has the newest policy, and nothing enforces it there.
+        case notEnforcing = "not-enforcing"
+        case behind
+        case silent
+        case new
+        /// Its session has ended.
+        case signedOut = "signed-out"
+
+        /// What it is in SQL, of the tables that ``Device/measured`` brings; `:now` is the time.
+        var condition: String {
+            let state = "\(Device.state)"
+            switch self {
+            case .current: return "\(state) = 'current' AND NOT \(Self.enforcesNothing)"
+            case .notEnforcing: return "\(state) = 'current' AND \(Self.enforcesNothing)"
+            case .behind, .silent, .new: return "\(state) = '\(rawValue)'"
+            case .signedOut:
+                return """
+                    (SELECT ended FROM session
+                        WHERE session.organization = device.organization AND session.device = device.id
+                        ORDER BY number DESC LIMIT 1) IS NOT NULL
+                    """
+            }
+        }
+
+        /// It has said that no enforcement point is active. What it says of itself is an object.
+        private static let enforcesNothing = """
+            coalesce(json_array_length(deviceStatus.document, '$.enforcementPoints'), 0) = 0
+            """
+    }
+
+    /// What a device is compared with in SQL, beside its status.
+    static let measured = """
+        JOIN organization ON organization.name = device.organization
+        LEFT JOIN freshness ON freshness.organization = device.organization
+        """
+
     /// The same in SQL, of the tables `device`, `organization`, `deviceStatus` and `freshness`; `:now` is the time.
     fileprivate static let state = """
         CASE WHEN device.lastSeen IS NULL
@@ -65,10 +105,20 @@ extension Services {
     ///   - organization: whose.
     ///   - id: only those after this one; `nil` begins at the beginning.
     ///   - limit: how many at most.
+    ///   - standing: only those of this standing; `nil`: all.
     /// - Returns: the devices.
     /// - Throws: what SQLite says.
-    func devices(of organization: String, after id: String?, atMost limit: Int) async throws -> [Device] {
-        try await store.devices(of: organization, after: id, atMost: limit).map { heard($0, in: organization) }
+    func devices(of organization: String, after id: String?, atMost limit: Int, _ standing: Device.Standing? = nil)
+        async throws -> [Device]
+    {
+        // As for the counts: where nothing can be written, it is told apart by what is a minute old.
+        if standing != nil { try? await lastSeen.write(to: store) }
+        return try await store.devices(
+            of: organization,
+            after: id,
+            atMost: limit,
+            standing.map { ($0, at: now()) }
+        ).map { heard($0, in: organization) }
     }
 
     /// One device of an organization.
@@ -98,9 +148,38 @@ extension Services {
         try? await lastSeen.write(to: store)
         return try await store.deviceCounts(of: organization, at: now())
     }
+
+    /// Counts the devices of a standing.
+    ///
+    /// - Parameters:
+    ///   - standing: which.
+    ///   - organization: whose.
+    /// - Returns: how many, as of at most a minute ago.
+    /// - Throws: what SQLite says.
+    func deviceCount(_ standing: Device.Standing, of organization: String) async throws -> Int {
+        try await store.deviceCount(standing, of: organization, at: now())
+    }
 }
 
 extension Store {
+    fileprivate func deviceCount(_ standing: Device.Standing, of organization: String, at now: Instant) async throws
+        -> Int
+    {
+        // Not each condition goes by the time.
+        try await database.read { database in
+            try Int.fetchOne(
+                database,
+                sql: """
+                    SELECT count(*) FROM device \(Device.measured)
+                    LEFT JOIN deviceStatus
+                        ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
+                    WHERE device.organization = :organization AND :now > 0 AND \(standing.condition)
+                    """,
+                arguments: ["organization": organization, "now": now.seconds]
+            ) ?? 0
+        }
+    }
+
     fileprivate func deviceCounts(of organization: String?, at now: Instant) async throws -> [Device.State: Int] {
         var arguments: StatementArguments = ["now": now.seconds]
         if let organization { arguments += ["organization": organization] }

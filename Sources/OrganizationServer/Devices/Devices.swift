@@ -28,7 +28,8 @@ struct Device: Sendable {
     static let pollGrain: Int64 = 300
 
     fileprivate static let select = """
-        SELECT id, name, created, lastSeen, document, time, policyVersion
+        SELECT device.id, device.name, device.created, device.lastSeen, deviceStatus.document, deviceStatus.time,
+            deviceStatus.policyVersion
         FROM device LEFT JOIN deviceStatus
         ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
         """
@@ -253,14 +254,27 @@ extension Store {
     ///   - organization: whose.
     ///   - id: only those after this one; `nil` begins at the beginning.
     ///   - limit: how many at most.
+    ///   - standing: only those of this standing at this time; `nil`: all.
     /// - Returns: the devices.
     /// - Throws: what SQLite says.
-    func devices(of organization: String, after id: String?, atMost limit: Int) async throws -> [Device] {
-        try await database.read { database in
+    func devices(
+        of organization: String,
+        after id: String?,
+        atMost limit: Int,
+        _ standing: (Device.Standing, at: Instant)? = nil
+    ) async throws -> [Device] {
+        var arguments: StatementArguments = ["organization": organization, "id": id ?? "", "limit": limit]
+        if let standing { arguments += ["now": standing.at.seconds] }
+        return try await database.read { [arguments] database in
             try Row.fetchAll(
                 database,
-                sql: "\(Device.select) WHERE device.organization = ? AND id > ? ORDER BY id LIMIT ?",
-                arguments: [organization, id ?? "", limit]
+                sql: """
+                    \(Device.select) \(standing == nil ? "" : Device.measured)
+                    WHERE device.organization = :organization AND device.id > :id
+                        \(standing.map { "AND :now > 0 AND \($0.0.condition)" } ?? "")
+                    ORDER BY device.id LIMIT :limit
+                    """,
+                arguments: arguments
             ).map(Device.init)
         }
     }

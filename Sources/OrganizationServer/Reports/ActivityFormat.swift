@@ -1,6 +1,5 @@
 import HTTPTypes
 import Hummingbird
-import NIOCore
 import RegistryAccess
 
 /// How the activity is written for who reads it.
@@ -30,7 +29,7 @@ enum ActivityFormat: String, CaseIterable {
     /// How many lines are read at once.
     private static let page = 500
 
-    /// The activity from the newest line on, written as it is read: there may be more than memory holds.
+    /// The activity from the newest line on.
     ///
     /// - Parameters:
     ///   - organization: whose.
@@ -39,34 +38,86 @@ enum ActivityFormat: String, CaseIterable {
     ///   - store: where the lines are.
     /// - Returns: the answer.
     func export(of organization: String, _ filter: ActivityFilter, isLimited: Bool, _ store: Store) -> Response {
-        let body = ResponseBody { writer in
+        let start = Place(before: filter.before, left: isLimited ? filter.limit : Int.max)
+        return download("activity-\(organization)", Self.head, from: start) { place in
             var filter = filter
-            var left = isLimited ? filter.limit : Int.max
-            if self == .csv { try await writer.write(ByteBuffer(string: Self.head)) }
-            while left > 0 {
-                filter.limit = min(Self.page, left)
-                let lines = try await store.activity(of: organization, filter)
-                if !lines.isEmpty { try await writer.write(ByteBuffer(string: lines.map(text).joined())) }
-                guard lines.count == filter.limit, let last = lines.last else { break }
-                left -= lines.count
-                filter.before = last.number
-            }
-            try await writer.finish(nil)
+            (filter.before, filter.limit) = (place.before, min(Self.page, place.left))
+            let lines = try await store.activity(of: organization, filter)
+            return (lines.map(text).joined(), place.next(lines.count, of: filter.limit, lines.last?.number))
         }
-        var headers: HTTPFields = [.contentType: self == .csv ? "text/csv; charset=utf-8" : "application/x-ndjson"]
-        headers[.contentDisposition] = "attachment; filename=\"activity-\(organization).\(rawValue)\""
-        return Response(status: .ok, headers: headers, body: body)
+    }
+
+    /// What machines refused, from the newest on.
+    ///
+    /// - Parameters:
+    ///   - organization: whose.
+    ///   - filter: which; its limit does not count.
+    ///   - store: where they are.
+    /// - Returns: the answer.
+    func export(of organization: String, _ filter: RefusalFilter, _ store: Store) -> Response {
+        let start = Place(before: filter.before, left: Int.max)
+        return download("refusals-\(organization)", Self.refusalHead, from: start) { place in
+            var filter = filter
+            (filter.before, filter.limit) = (place.before, Self.page)
+            let refusals = try await store.refusals(of: organization, filter)
+            return (refusals.map(text).joined(), place.next(refusals.count, of: filter.limit, refusals.last?.number))
+        }
+    }
+
+    /// How far it is written.
+    private struct Place: Sendable {
+        let before: Int?
+        let left: Int
+
+        /// Where it goes on behind lines that were read; `nil`: nowhere.
+        func next(_ count: Int, of limit: Int, _ last: Int?) -> Place? {
+            guard count == limit, let last, left > count else { return nil }
+            return Place(before: last, left: left - count)
+        }
+    }
+
+    private func download(
+        _ name: String,
+        _ head: String,
+        from start: Place,
+        _ next: @escaping @Sendable (Place) async throws -> (text: String, next: Place?)
+    ) -> Response {
+        Response.download(
+            "\(name).\(rawValue)",
+            self == .csv ? "text/csv; charset=utf-8" : "application/x-ndjson",
+            head: self == .csv ? head : "",
+            from: start,
+            next
+        )
     }
 
     private static let head = "number,time,action,actor,name,data\r\n"
+    private static let refusalHead =
+        "number,received,device,id,time,registry,action,verdict,rule,point,user\r\n"
 
     private func text(_ line: KeptActivity) -> String {
         guard self == .csv else { return line.json.text() + "\n" }
         let cells = [
             "\(line.number)", line.time.description, line.action, line.actor, line.name, line.data.text(),
         ]
-        return cells.map(Self.cell).joined(separator: ",") + "\r\n"
+        return Self.line(cells)
     }
+
+    private func text(_ kept: KeptRefusal) -> String {
+        guard self == .csv else { return kept.json.text() + "\n" }
+        let refusal = kept.refusal
+        return Self.line([
+            "\(kept.number)", kept.received.description, kept.device, refusal.id, refusal.time,
+            refusal.registry ?? "", refusal.action ?? "", refusal.verdict, refusal.rule ?? "", refusal.point,
+            refusal.user ?? "",
+        ])
+    }
+
+    /// A line of a table.
+    ///
+    /// - Parameter cells: what is in it.
+    /// - Returns: the line with its end.
+    static func line(_ cells: [String]) -> String { cells.map(cell).joined(separator: ",") + "\r\n" }
 
     /// A cell of a table.
     ///

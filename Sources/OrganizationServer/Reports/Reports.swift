@@ -220,6 +220,8 @@ struct RefusalFilter: Sendable {
     var to: Instant?
     /// Only those with a smaller number.
     var before: Int?
+    /// Only those with a greater number.
+    var after: Int?
     var limit = 100
 }
 
@@ -300,7 +302,7 @@ extension Store {
         }
         let numbers: [(String, Int64?)] = [
             ("received >= ?", filter.from?.seconds), ("received < ?", filter.to?.seconds),
-            ("number < ?", filter.before.map(Int64.init)),
+            ("number < ?", filter.before.map(Int64.init)), ("number > ?", filter.after.map(Int64.init)),
         ]
         for (condition, number) in numbers {
             guard let number else { continue }

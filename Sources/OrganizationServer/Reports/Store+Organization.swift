@@ -47,6 +47,8 @@ struct KeptActivity: Sendable {
 struct ActivityFilter: Sendable {
     /// Exactly this action, or one that begins with it and a dot.
     var action: String?
+    /// Exactly one of these actions.
+    var actions: [String]?
     var actor: String?
     var name: String?
     /// At this time or later.
@@ -55,6 +57,8 @@ struct ActivityFilter: Sendable {
     var to: Instant?
     /// Only those with a smaller number.
     var before: Int?
+    /// Only those with a greater number.
+    var after: Int?
     var limit = 100
     /// How many of the newest are left out.
     var offset = 0
@@ -146,6 +150,10 @@ extension Store {
             conditions.append("(action = ? OR (action > ? AND action < ?))")
             arguments += [action, "\(action).", "\(action)/"]
         }
+        if let actions = filter.actions {
+            conditions.append("action IN (\(actions.map { _ in "?" }.joined(separator: ", ")))")
+            arguments += StatementArguments(actions)
+        }
         for (column, text) in [("actor", filter.actor), ("name", filter.name)] {
             guard let text else { continue }
             conditions.append("\(column) = ?")
@@ -153,7 +161,7 @@ extension Store {
         }
         let numbers: [(String, Int64?)] = [
             ("time >= ?", filter.from?.seconds), ("time < ?", filter.to?.seconds),
-            ("number < ?", filter.before.map(Int64.init)),
+            ("number < ?", filter.before.map(Int64.init)), ("number > ?", filter.after.map(Int64.init)),
         ]
         for (condition, number) in numbers {
             guard let number else { continue }

@@ -1,13 +1,16 @@
 // Times in the reader's zone; what the server wrote stays as the title. Everything else works without script.
 "use strict";
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const date = new Date(time.dateTime);
-  if (Number.isNaN(date.getTime())) continue;
-  const today = date.toDateString() === new Date().toDateString();
-  const style = today ? { hour: "2-digit", minute: "2-digit", second: "2-digit" } : { dateStyle: "medium", timeStyle: "short" };
-  time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
-  time.textContent = (today ? "Today, " : "") + new Intl.DateTimeFormat(undefined, style).format(date);
+function showTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const date = new Date(time.dateTime);
+    if (Number.isNaN(date.getTime())) continue;
+    const today = date.toDateString() === new Date().toDateString();
+    const style = today ? { hour: "2-digit", minute: "2-digit", second: "2-digit" } : { dateStyle: "medium", timeStyle: "short" };
+    time.title = date.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+    time.textContent = (today ? "Today, " : "") + new Intl.DateTimeFormat(undefined, style).format(date);
+  }
 }
+showTimes(document);
 for (const menu of document.querySelectorAll("details.menu")) {
   document.addEventListener("click", (event) => {
     if (!menu.contains(event.target)) menu.open = false;
@@ -41,3 +44,45 @@ for (const form of document.querySelectorAll("form[method=post]")) {
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
+
+// What happens while the activity is looked at waits behind a button, so that nothing moves by itself.
+const news = document.getElementById("news");
+if (news) {
+  const known = { change: news.dataset.change, refusal: news.dataset.refusal };
+  const button = news.querySelector("a");
+  const list = document.querySelector("tbody");
+  let waiting = [];
+  let isMore = false;
+  const ask = async () => {
+    if (document.hidden) return true;
+    const address = new URL(news.dataset.address, location.href);
+    for (const name in known) address.searchParams.set(name, known[name]);
+    const answer = await fetch(address, { redirect: "manual" });
+    if (answer.status === 204 || answer.status >= 500) return true;
+    // Whoever is signed out learns of it at the next click.
+    if (answer.status !== 200) return false;
+    const body = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("tbody");
+    Object.assign(known, { change: body.dataset.change, refusal: body.dataset.refusal });
+    isMore = "more" in body.dataset;
+    waiting = [...body.rows, ...waiting];
+    button.textContent = `${waiting.length}${isMore ? " and more" : ""} new ${waiting.length === 1 ? "entry" : "entries"}`;
+    button.hidden = false;
+    return !isMore;
+  };
+  const watch = async () => {
+    let goesOn = true;
+    try { goesOn = await ask(); } catch { /* The server is away; it is asked again. */ }
+    if (goesOn) setTimeout(watch, 3000);
+  };
+  setTimeout(watch, 3000);
+  button.addEventListener("click", (event) => {
+    // Without a list, or with more than it would hold, the page is read again.
+    if (!list || isMore || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    for (const row of waiting) { showTimes(row); row.classList.add("new"); }
+    list.prepend(...waiting);
+    waiting = [];
+    button.hidden = true;
+    document.getElementById("main").focus({ preventScroll: true });
+  });
+}

@@ -1,0 +1,114 @@
+/// What is recorded, in words for people.
+enum ActivityKind: String, CaseIterable {
+    case changes
+    case settings
+    case signIns = "sign-ins"
+    case people
+    case devices
+    case refusals
+
+    /// What it is called.
+    var title: String {
+        switch self {
+        case .changes: "Changes of Registry Access"
+        case .settings: "Settings and keys"
+        case .signIns: "Sign-ins and sessions"
+        case .people: "Members, teams and tokens"
+        case .devices: "Devices"
+        case .refusals: "Refusals"
+        }
+    }
+
+    /// The names of its actions.
+    var actions: [String] {
+        Activity.Action.allCases.filter { $0.kind == self }.map(\.rawValue)
+            + Activity.PolicyAction.allCases.filter { $0.kind == self }.map(\.rawValue)
+    }
+}
+
+extension Activity {
+    /// What an action is called after the name of who did it, and before what it was done to.
+    ///
+    /// - Parameter action: its name.
+    /// - Returns: the words; the name where an earlier version of the server recorded what this one does not know.
+    static func words(_ action: String) -> String {
+        Action(rawValue: action)?.words ?? PolicyAction(rawValue: action)?.words ?? action
+    }
+}
+
+extension Activity.Action {
+    fileprivate var kind: ActivityKind {
+        switch self {
+        case .organizationCreated, .memberAdded, .memberRemoved, .memberRoleChanged, .memberInvited,
+            .invitationCancelled, .teamCreated, .teamDeleted, .teamMemberAdded, .teamMemberRemoved, .tokenCreated,
+            .tokenDeleted:
+            .people
+        case .sessionStarted, .sessionsEnded, .tokenReused, .signInSlowed, .passwordChanged, .identityLinked,
+            .identityUnlinked:
+            .signIns
+        case .singleSignOnSet, .singleSignOnRemoved: .settings
+        }
+    }
+
+    fileprivate var words: String {
+        switch self {
+        case .organizationCreated: "created the organization"
+        case .memberAdded: "added the member"
+        case .memberRemoved: "removed the member"
+        case .memberRoleChanged: "changed the role of"
+        case .memberInvited: "invited"
+        case .invitationCancelled: "took back the invitation"
+        case .teamCreated: "created the team"
+        case .teamDeleted: "deleted the team"
+        case .teamMemberAdded: "changed a team by adding"
+        case .teamMemberRemoved: "changed a team by taking out"
+        case .tokenCreated: "made the access token"
+        case .tokenDeleted: "deleted the access token"
+        case .sessionStarted: "signed in"
+        case .sessionsEnded: "ended sessions"
+        case .tokenReused: "ended the session, because a used token came again, of"
+        case .signInSlowed: "slowed down sign-ins of"
+        case .passwordChanged: "changed the password"
+        case .singleSignOnSet: "set up single sign-on with"
+        case .singleSignOnRemoved: "removed single sign-on from"
+        case .identityLinked: "linked an identity of single sign-on with"
+        case .identityUnlinked: "took the identity of single sign-on from"
+        }
+    }
+}
+
+extension Activity.PolicyAction {
+    fileprivate var kind: ActivityKind {
+        switch self {
+        case .enabled, .disabled, .registryAdded, .registryUpdated, .registryRemoved, .settingsUpdated, .policySaved,
+            .policyRolledBack:
+            .changes
+        case .rootUpdated, .keyCreated, .organizationSettingsUpdated: .settings
+        case .deviceAdded, .deviceRemoved, .devicesForgotten, .devicesFull, .enrollmentTokenCreated,
+            .enrollmentTokenDeleted:
+            .devices
+        }
+    }
+
+    fileprivate var words: String {
+        switch self {
+        case .enabled: "turned Registry Access Management on"
+        case .disabled: "turned Registry Access Management off"
+        case .registryAdded: "added the registry"
+        case .registryUpdated: "changed the registry"
+        case .registryRemoved: "removed the registry"
+        case .settingsUpdated: "changed the setting"
+        case .policySaved: "saved and applied"
+        case .policyRolledBack: "rolled back, making"
+        case .rootUpdated: "installed the root document"
+        case .keyCreated: "made the signing key"
+        case .deviceAdded: "registered the device"
+        case .deviceRemoved: "took out the device"
+        case .devicesForgotten: "forgot devices that were never seen again in"
+        case .devicesFull: "let no more devices into"
+        case .enrollmentTokenCreated: "made the enrollment token"
+        case .enrollmentTokenDeleted: "deleted the enrollment token"
+        case .organizationSettingsUpdated: "changed the settings of"
+        }
+    }
+}

@@ -1,0 +1,79 @@
+"""The pages there are: one line each, for the tests that walk all of them."""
+
+from dataclasses import dataclass
+
+from browser import BASE
+from server import refusal
+
+ALL = ("owner", "auditor", "member")
+READERS = ("owner", "auditor")
+OWNER = ("owner",)
+
+NAMES = {"owner": "alice", "auditor": "audrey", "member": "mia"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page."""
+
+    # What its picture is called.
+    name: str
+    path: str
+    # Who sees it; None: whoever is not signed in.
+    roles: tuple = ALL
+
+
+PAGES = (
+    Page("sign-in", "/sign-in", (None,)),
+    Page("organizations", "/organizations"),
+    Page("overview", BASE, READERS),
+    Page("registries", f"{BASE}/registry-access"),
+    Page("registries-none-found", f"{BASE}/registry-access?q=nothing-is-like-this"),
+    Page("registry-add", f"{BASE}/registry-access/add", OWNER),
+    Page("registry-add-suggested", f"{BASE}/registry-access/add?address=ghcr.io", OWNER),
+    Page("review", f"{BASE}/registry-access/review", OWNER),
+    Page("settings", f"{BASE}/registry-access/settings"),
+    Page("history", f"{BASE}/registry-access/history"),
+    Page("version", f"{BASE}/registry-access/history/2"),
+    Page("activity", f"{BASE}/activity", READERS),
+    Page("activity-refusals", f"{BASE}/activity?kind=refusals", READERS),
+    Page("activity-none-found", f"{BASE}/activity?person=nobody&from=yesterday", READERS),
+    Page("devices", f"{BASE}/devices", READERS),
+    Page("devices-outdated", f"{BASE}/devices?state=behind", READERS),
+    Page("device", f"{BASE}/devices/{{device}}", READERS),
+    Page("nothing-there", f"{BASE}/registry-access/history/99"),
+)
+
+REGISTRIES = [
+    {"address": "docker.io", "nickname": "Docker Hub", "allowed": True},
+    {"address": "ghcr.io", "nickname": "GitHub", "allowed": True, "actions": ["pull"], "repositories": ["acme/**"]},
+    {"address": "**.dkr.ecr.eu-west-1.amazonaws.com", "nickname": "ECR Ireland", "allowed": True},
+    {"address": "registry.acme.test:5000", "nickname": "Our own", "allowed": True, "insecure": True,
+     "supportHosts": ["blobs.acme.test"]},
+    {"address": "quay.io", "nickname": "Quay", "allowed": False},
+    {"address": "10.20.0.0/16", "nickname": "Data centre", "allowed": True},
+]
+
+
+def prepare(server):
+    """Makes an organization as it may be after some weeks; gives what stands in paths."""
+    alice = server.alice
+    server.add_member("audrey", "auditor")
+    server.add_member("mia")
+    alice.save(REGISTRIES[:3], "the registries that we knew of")
+    old = alice.policy()["version"]
+    alice.save(REGISTRIES, "our own, and no Quay until it is looked at")
+    denied = ["quay.io"] * 7 + ["gcr.io"] * 4 + ["registry.example.test"] * 2 + ["mcr.microsoft.com"]
+    finding = {"code": "proxy-not-used", "summary": "the engine does not go out through the proxy"}
+    device = alice.add_device("build-01", alice.status(), [refusal(name) for name in denied[:6]])
+    alice.add_device("build-02", alice.status(), [refusal(name, "bob", verdict="would-deny") for name in denied[6:]])
+    alice.add_device("laptop-mia", alice.status(version=old), [refusal("quay.io", action="push")])
+    alice.add_device("laptop-of-a-person-with-a-rather-long-name", alice.status(points=(), findings=[finding]))
+    alice.add_device("new-laptop")
+    alice.send("POST", "./teams", body={"name": "platform"})
+    # A change that waits to be saved, with something to warn of.
+    policy = alice.policy()
+    policy["registries"] = [*REGISTRIES[1:], {"address": "gcr.io", "allowed": True},
+                            {"address": "**", "allowed": True, "acknowledgeBroad": True}]
+    alice.send("PUT", "./policy/draft", body=policy, headers={"If-Match": '"0"'})
+    return {"device": device["device"]}
