@@ -2,6 +2,7 @@
 import Foundation
 import Glibc
 import LocalInstallation
+import Logging
 import OrganizationClient
 import RegistryAccess
 import SignedPolicy
@@ -93,9 +94,7 @@ struct RequestTests {
             // What has not changed is not fetched again and again.
             let count = web.requests.filter { $0.method == "GET" && $0.path.hasSuffix("/requests") }.count
             let polls = web.requests.filter { $0.path.hasSuffix("/changes") }.count
-            #expect(
-                try await eventually { web.requests.filter { $0.path.hasSuffix("/changes") }.count >= polls + 3 }
-            )
+            #expect(await eventually { web.requests.filter { $0.path.hasSuffix("/changes") }.count >= polls + 3 })
             #expect(web.requests.filter { $0.method == "GET" && $0.path.hasSuffix("/requests") }.count == count)
         }
     }
@@ -149,7 +148,12 @@ struct RequestTests {
             let current = CurrentPolicy(
                 PolicySnapshot(inForce: PolicyInForce.load(daemon.paths), loadedAt: .now(), servers: [])
             )
-            let keeper = OrganizationKeeper(daemon.paths, current, logger: .init(label: "test"), pace: Self.pace)
+            let keeper = OrganizationKeeper(
+                daemon.paths,
+                current,
+                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+                pace: Self.pace
+            )
             guard case .enrolled(let enrollment) = Enrollment.read(daemon.paths) else {
                 Issue.record("not enrolled")
                 return

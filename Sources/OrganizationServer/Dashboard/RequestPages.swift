@@ -181,14 +181,13 @@ struct RequestPages: Sendable {
 
     /// The request that the path names, if the visitor may see it.
     private func request(_ visit: Dashboard.Visit) async throws -> RegistryRequest {
-        let request = try WholeNumber.read(try visit.context.parameters.require("number")).map {
-            try await services.store.request($0, of: visit.organization)
-        }
-        guard let request, visit.may(.readActivity) || request.user == visit.person.name else {
-            throw Problem(.notFound, .notFound, "there is no such request")
-        }
+        guard let number = WholeNumber.read(try visit.context.parameters.require("number")) else { throw Self.none }
+        let request = try await services.store.request(number, of: visit.organization)
+        guard visit.may(.readActivity) || request.user == visit.person.name else { throw Self.none }
         return request
     }
+
+    private static var none: Problem { Problem(.notFound, .notFound, "there is no such request") }
 
     fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let request = try await request(visit)
