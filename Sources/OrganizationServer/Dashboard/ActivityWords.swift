@@ -5,6 +5,7 @@ enum ActivityKind: String, CaseIterable {
     case signIns = "sign-ins"
     case people
     case devices
+    case requests
     case refusals
 
     /// What it is called.
@@ -15,6 +16,7 @@ enum ActivityKind: String, CaseIterable {
         case .signIns: "Sign-ins and sessions"
         case .people: "Members, teams and tokens"
         case .devices: "Devices"
+        case .requests: "Requests"
         case .refusals: "Refusals"
         }
     }
@@ -47,6 +49,7 @@ extension Activity.Action {
             .identityUnlinked:
             .signIns
         case .singleSignOnSet, .singleSignOnRemoved: .settings
+        case .requestMade, .requestAllowed, .requestDeclined, .requestWithdrawn, .requestEnded: .requests
         }
     }
 
@@ -73,6 +76,11 @@ extension Activity.Action {
         case .singleSignOnRemoved: "removed single sign-on from"
         case .identityLinked: "linked an identity of single sign-on with"
         case .identityUnlinked: "took the identity of single sign-on from"
+        case .requestMade: "asked for"
+        case .requestAllowed: "allowed the request for"
+        case .requestDeclined: "declined the request for"
+        case .requestWithdrawn: "took back the request for"
+        case .requestEnded: "ended what was allowed until its date:"
         }
     }
 }
