@@ -149,7 +149,7 @@ struct DeviceTests {
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             #expect(cursors.count == 200)
-            #expect(Set(cursors) == ["2-0-none"])
+            #expect(Set(cursors) == ["2-0-none-0"])
         }
     }
 
