@@ -210,15 +210,18 @@ struct AdminRequestTests {
 
     private func run(_ words: String..., answer: ServerStandIn.Reply) async throws -> (Machine.Outcome, [String]) {
         var result: (Machine.Outcome, [String])?
-        try await ServerStandIn.with({ _ in answer }) { server in
-            try Machine.with { machine in
-                let outcome = machine.run(
-                    ["admin", "request"] + words,
-                    extra: [
-                        "DOCKER_RAM_SERVER": server.url, "DOCKER_RAM_ORGANIZATION": "acme",
-                        "DOCKER_RAM_TOKEN": "ramp_x",
-                    ]
-                )
+        try await withTemporaryDirectory { directory in
+            try await ServerStandIn.with({ _ in answer }) { server in
+                let machine = Machine(directory: directory)
+                let extra = [
+                    "DOCKER_RAM_SERVER": server.url, "DOCKER_RAM_ORGANIZATION": "acme", "DOCKER_RAM_TOKEN": "ramp_x",
+                ]
+                // On a thread of its own: it waits for what tasks do.
+                let outcome = await withCheckedContinuation { continuation in
+                    Thread.detachNewThread {
+                        continuation.resume(returning: machine.run(["admin", "request"] + words, extra: extra))
+                    }
+                }
                 result = (outcome, server.requests.map { "\($0.line) \($0.body)" })
             }
         }

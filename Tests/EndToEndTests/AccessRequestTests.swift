@@ -98,12 +98,12 @@ extension EndToEnd {
                 "curl", "-sS", "\(url)/v1/token", "-d", "grant_type=password&username=alice&organization=acme",
                 "--data-urlencode", "password=\(password)",
             ]).expecting(0).output
-            let access = try #require(session.firstMatch(of: #/rama_[0-9A-Za-z]+/#)?.output)
+            let access = try #require(session.firstMatch(of: #/rama_[0-9A-Za-z_]+/#)?.output)
             let answer = try await runProgram([
                 "curl", "-sS", "\(url)/v1/organizations/acme/tokens", "-H", "Authorization: Bearer \(access)",
                 "--json", #"{"name":"tests","scopes":["policy:read","policy:write","activity:read"],"days":1}"#,
             ]).expecting(0).output
-            return String(try #require(answer.firstMatch(of: #/ramp_[0-9A-Za-z]+/#)?.output))
+            return String(try #require(answer.firstMatch(of: #/ramp_[0-9A-Za-z_]+/#)?.output))
         }
 
         @Test("what a refusal says to type asks for the registry, and the answer is in force until its end")

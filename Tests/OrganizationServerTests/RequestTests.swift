@@ -502,7 +502,7 @@ struct RequestTests {
         arguments: [
             "UPDATE registryRequest SET state = 'open', answered = NULL WHERE number = 1",
             "UPDATE registryRequest SET state = 'allowed' WHERE number = 1",
-            "UPDATE registryRequest SET registry = 'quay.io' WHERE number = 2",
+            "UPDATE registryRequest SET registry = 'docker.io' WHERE number = 2",
             "UPDATE registryRequest SET state = 'allowed' WHERE number = 2",
             "UPDATE registryRequest SET state = 'allowed', answered = 10, until = 9 WHERE number = 2",
             "UPDATE registryRequest SET state = 'declined', answered = 10, rule = '{}' WHERE number = 2",
