@@ -29,17 +29,17 @@ struct MemberPages: Sendable {
             (role == nil || member.role == role) && Self.holds(member, query.lowercased())
         }
         let paging = Paging(count: found.count, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
-        let sessions = try await services.store.sessions(
+        let shown = found[paging.range]
+        let places = try await services.store.places(
+            of: shown.map(\.name),
             in: visit.organization,
-            Store.SessionSelection(),
             at: services.now()
         )
-        let sessionsOf = Dictionary(grouping: sessions, by: \.user)
         let address = visit.address("members")
         var content: [String: Any] = [
             "tabs": Self.tabs(visit, "members"), "address": address, "query": query,
             "isFiltered": !query.isEmpty || role != nil, "hasRows": !found.isEmpty,
-            "rows": found[paging.range].map { Self.row($0, sessionsOf[$0.name] ?? [], visit) },
+            "rows": shown.map { Self.row($0, places[$0.name] ?? (0, 0), visit) },
             "count": RegistryAccessPages.count(members.count, "member", "members"),
             "found": RegistryAccessPages.count(found.count, "member", "members"),
             "mayManage": visit.may(.manageMembers), "invite": visit.address("invitations"),
@@ -60,9 +60,12 @@ struct MemberPages: Sendable {
     }
 
     /// A member as templates name them.
-    private static func row(_ member: Member, _ sessions: [Session], _ visit: Dashboard.Visit) -> [String: Any] {
-        let machines = Set(sessions.compactMap(\.device)).count
-        let others = sessions.count { $0.device == nil }
+    private static func row(
+        _ member: Member,
+        _ signedIn: (machines: Int, others: Int),
+        _ visit: Dashboard.Visit
+    ) -> [String: Any] {
+        let (machines, others) = signedIn
         var places: [String] = []
         if machines > 0 { places.append(RegistryAccessPages.count(machines, "machine", "machines")) }
         if others > 0 { places.append(RegistryAccessPages.count(others, "browser or program", "browsers or programs")) }
@@ -73,7 +76,7 @@ struct MemberPages: Sendable {
             "name": member.name, "address": visit.address("members/\(member.name)"), "email": member.email ?? "",
             "hasEmail": member.email != nil, "memberRole": member.role.rawValue, "since": member.since.description,
             "tone": member.role == .owner ? "info" : "", "teams": member.teams.joined(separator: ", "),
-            "hasTeams": !member.teams.isEmpty, "isSignedIn": !sessions.isEmpty,
+            "hasTeams": !member.teams.isEmpty, "isSignedIn": !places.isEmpty,
             "places": places.joined(separator: ", "),
             "ways": ways.isEmpty ? "No way yet" : ways.joined(separator: ", "),
             "isMe": member.name == visit.person.name,
@@ -122,7 +125,8 @@ struct MemberPages: Sendable {
             Store.SessionSelection(user: name),
             at: services.now()
         )
-        var content = Self.row(member, sessions, visit)
+        let machines = Set(sessions.compactMap(\.device)).count
+        var content = Self.row(member, (machines, sessions.count { $0.device == nil }), visit)
         content["memberAddress"] = visit.address("members/\(name)")
         content["members"] = visit.address("members")
         content["teamLinks"] = member.teams.map { ["team": $0, "teamAddress": visit.address("teams/\($0)")] }

@@ -54,22 +54,31 @@ struct SessionPages: Sendable {
     static let pageSize = 50
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        let sessions = try await services.store.sessions(
+        let query = visit.request.typedValue("q") ?? ""
+        let text = query.lowercased()
+        let now = services.now()
+        let all = try await services.store.sessionCounts(in: visit.organization, Store.SessionSelection(), at: now)
+        let found = try await services.store.sessionCounts(
             in: visit.organization,
             Store.SessionSelection(),
-            at: services.now()
-        )
-        let query = visit.request.typedValue("q") ?? ""
-        let found = query.isEmpty ? sessions : sessions.filter { $0.user.contains(query.lowercased()) }
-        let paging = Paging(count: found.count, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
+            holding: text,
+            at: now
+        ).sessions
+        let paging = Paging(count: found, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
         let address = visit.address("sessions")
         var content: [String: Any] = [
-            "address": address, "query": query, "isFiltered": !query.isEmpty, "hasRows": !found.isEmpty,
-            "rows": try await dashboard.sessionRows(found[paging.range], visit), "showsUser": true,
-            "counts": Affected(sessions).words, "mayEnd": visit.may(.endSessions),
+            "address": address, "query": query, "isFiltered": !query.isEmpty, "hasRows": found > 0, "showsUser": true,
+            "counts": Self.words(all), "mayEnd": visit.may(.endSessions),
             "endAll": "\(address)/end?everybody=true",
         ]
-        content["found"] = RegistryAccessPages.count(found.count, "session", "sessions")
+        let sessions = try await services.store.sessions(
+            in: visit.organization,
+            holding: text,
+            paging.range,
+            at: now
+        )
+        content["rows"] = try await dashboard.sessionRows(sessions, visit)
+        content["found"] = RegistryAccessPages.count(found, "session", "sessions")
         content["paging"] = paging.content { page in
             RegistryAccessPages.address(address, [("q", query), ("page", "\(page)")])
         }
@@ -78,25 +87,12 @@ struct SessionPages: Sendable {
 
     // MARK: - Signing in again
 
-    /// How many are affected.
-    private struct Affected {
-        let sessions: Int
-        let people: Int
-        let machines: Int
-
-        init(_ sessions: [Session]) {
-            self.sessions = sessions.count
-            people = Set(sessions.map(\.user)).count
-            machines = Set(sessions.compactMap(\.device)).count
-        }
-
-        var words: String {
-            [
-                RegistryAccessPages.count(sessions, "session", "sessions"),
-                RegistryAccessPages.count(people, "person", "people"),
-                RegistryAccessPages.count(machines, "machine", "machines"),
-            ].joined(separator: ", ")
-        }
+    private static func words(_ counts: Store.SessionCounts) -> String {
+        [
+            RegistryAccessPages.count(counts.sessions, "session", "sessions"),
+            RegistryAccessPages.count(counts.people, "person", "people"),
+            RegistryAccessPages.count(counts.machines, "machine", "machines"),
+        ].joined(separator: ", ")
     }
 
     /// What is ended: one of three, and what a form does not say is not everything.
@@ -140,16 +136,29 @@ struct SessionPages: Sendable {
         return try await page(target, visit)
     }
 
-    private func affected(_ target: Target, _ visit: Dashboard.Visit) async throws -> [Session] {
-        let sessions = try await services.store.sessions(in: visit.organization, target.selection, at: services.now())
-        if case .session = target, sessions.isEmpty {
+    /// How many sessions are ended, and whether that of the browser that asks is one of them.
+    private func affected(_ target: Target, _ visit: Dashboard.Visit) async throws -> (
+        counts: Store.SessionCounts, isMineToo: Bool
+    ) {
+        let counts = try await services.store.sessionCounts(
+            in: visit.organization,
+            target.selection,
+            at: services.now()
+        )
+        if case .session = target, counts.sessions == 0 {
             throw Problem(.notFound, .notFound, "there is no such session any more", hint: "it has ended already")
         }
         if case .user(let name) = target {
             let members = try await services.store.members(of: visit.organization)
             guard members.contains(where: { $0.name == name }) else { throw Problem.none("member", name) }
         }
-        return sessions
+        let isMineToo =
+            switch target {
+            case .everybody: true
+            case .user(let user): user == visit.person.name
+            case .session(let session): session == visit.browser.id
+            }
+        return (counts, isMineToo)
     }
 
     private func page(
@@ -158,8 +167,7 @@ struct SessionPages: Sendable {
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
     ) async throws -> Dashboard.Reply {
-        let sessions = try await affected(target, visit)
-        let affected = Affected(sessions)
+        let (affected, isMineToo) = try await affected(target, visit)
         var content: [String: Any] = [
             "sessions": visit.address("sessions"), "action": visit.address("sessions/end"),
             "field": target.field.name, "value": target.field.value,
@@ -167,8 +175,7 @@ struct SessionPages: Sendable {
             "sessionWord": affected.sessions == 1 ? "session" : "sessions",
             "peopleWord": affected.people == 1 ? "person" : "people",
             "machineWord": affected.machines == 1 ? "machine" : "machines",
-            "isNobody": sessions.isEmpty, "hasMachines": affected.machines > 0,
-            "isMineToo": sessions.contains { $0.id == visit.browser.id },
+            "isNobody": affected.sessions == 0, "hasMachines": affected.machines > 0, "isMineToo": isMineToo,
         ]
         let title: String
         switch target {
@@ -181,7 +188,12 @@ struct SessionPages: Sendable {
         case .session:
             title = "End a session"
             content["button"] = "End this session"
-            content["one"] = try await dashboard.sessionRows(sessions.prefix(1), visit).first
+            let sessions = try await services.store.sessions(
+                in: visit.organization,
+                target.selection,
+                at: services.now()
+            )
+            content["one"] = try await dashboard.sessionRows(sessions, visit).first
         }
         content.merge(more) { _, new in new }
         return .page(Dashboard.Page(template: "session-end", title: title, content: content, status: status))
@@ -193,7 +205,7 @@ struct SessionPages: Sendable {
             user: visit.fields["user"],
             session: visit.fields["session"]
         )
-        let sessions = try await affected(target, visit)
+        let isMineToo = try await affected(target, visit).isMineToo
         if let fault = try await dashboard.confirm(visit) {
             return try await page(target, visit, ["passwordFault": fault], .forbidden)
         }
@@ -206,7 +218,6 @@ struct SessionPages: Sendable {
             case .session: "Whoever had it has to sign in again."
             }
         let message = "\(ended). \(who) Connected machines know of it within seconds."
-        let isMineToo = sessions.contains { $0.id == visit.browser.id }
         return .see(isMineToo ? "/sign-in" : visit.address("sessions"), message: message)
     }
 }

@@ -386,6 +386,100 @@ extension Store {
         }
     }
 
+    /// How many sessions there are, of how many people, on how many machines.
+    struct SessionCounts: Sendable {
+        let sessions: Int
+        let people: Int
+        let machines: Int
+    }
+
+    /// Counts the sessions of an organization that have not ended.
+    ///
+    /// - Parameters:
+    ///   - organization: which.
+    ///   - selection: which of its sessions.
+    ///   - text: only those of people whose name holds it.
+    ///   - now: the time.
+    /// - Returns: the counts.
+    /// - Throws: what SQLite says.
+    func sessionCounts(
+        in organization: String,
+        _ selection: SessionSelection,
+        holding text: String = "",
+        at now: Instant
+    ) async throws -> SessionCounts {
+        try await database.read { database in
+            let row = try Row.fetchOne(
+                database,
+                sql: """
+                    SELECT count(*) AS sessions, count(DISTINCT user) AS people, count(DISTINCT device) AS machines
+                    FROM session WHERE \(Self.selected) AND expires > :now AND instr(user, :text) > 0
+                    """,
+                arguments: Self.arguments(organization, selection, now) &+ ["text": text]
+            )
+            return SessionCounts(
+                sessions: row?["sessions"] ?? 0,
+                people: row?["people"] ?? 0,
+                machines: row?["machines"] ?? 0
+            )
+        }
+    }
+
+    /// A part of the sessions of an organization that have not ended.
+    ///
+    /// - Parameters:
+    ///   - organization: which.
+    ///   - text: only those of people whose name holds it.
+    ///   - range: which of them, the newest being the first.
+    ///   - now: the time.
+    /// - Returns: the sessions, the newest first.
+    /// - Throws: what SQLite says.
+    func sessions(in organization: String, holding text: String, _ range: Range<Int>, at now: Instant) async throws
+        -> [Session]
+    {
+        try await database.read { database in
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT * FROM session WHERE \(Self.selected) AND expires > :now AND instr(user, :text) > 0
+                    ORDER BY number DESC LIMIT :count OFFSET :start
+                    """,
+                arguments: Self.arguments(organization, SessionSelection(), now)
+                    &+ ["text": text, "count": range.count, "start": range.lowerBound]
+            ).map(Session.init)
+        }
+    }
+
+    /// On how many machines people are signed in, and in how many browsers and programs.
+    ///
+    /// - Parameters:
+    ///   - users: who.
+    ///   - organization: where.
+    ///   - now: the time.
+    /// - Returns: the counts by the names of those who are signed in.
+    /// - Throws: what SQLite says.
+    func places(of users: [String], in organization: String, at now: Instant) async throws
+        -> [String: (machines: Int, others: Int)]
+    {
+        try await database.read { database in
+            var places: [String: (machines: Int, others: Int)] = [:]
+            for user in users {
+                let row = try Row.fetchOne(
+                    database,
+                    sql: """
+                        SELECT count(DISTINCT device) AS machines, count(*) - count(device) AS others FROM session
+                        WHERE user = :user AND ended IS NULL AND expires > :now
+                            AND (organization = :organization OR organization IS NULL)
+                        """,
+                    arguments: ["user": user, "now": now.seconds, "organization": organization]
+                )
+                let (machines, others): (Int, Int) = (row?["machines"] ?? 0, row?["others"] ?? 0)
+                if machines + others > 0 { places[user] = (machines, others) }
+            }
+            return places
+        }
+    }
+
     /// Ends sessions of an organization: those people have to sign in again.
     ///
     /// A session that is good for each organization of a member counts as one of this organization. Sign-ins of machines
