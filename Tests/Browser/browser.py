@@ -78,7 +78,8 @@ class Browser:
         """Sets how wide the page is, and whether it is light or dark."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}, still]}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
     def picture(self, path, whole=True):

@@ -44,9 +44,12 @@ class Demo:
         )
 
     def end(self):
+        """Ends it; gives what it said at the end."""
+        if self.process.stdout.closed:
+            return ""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        rest = self.process.stdout.read()
-        self.process.stdout.close()
+        with self.process.stdout as output:
+            rest = output.read()
         self.process.wait(timeout=60)
         return rest

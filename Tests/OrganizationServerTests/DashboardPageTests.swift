@@ -295,7 +295,7 @@ struct DashboardPageTests {
                 for tag in tags {
                     #expect(tag.firstMatch(of: #/ (?:style|on[a-z]+)=/#) == nil, "\(path) \(tag)")
                     #expect(!tag.hasPrefix("style"), "\(path)")
-                    if tag.hasPrefix("script") { #expect(tag == "script src= defer") }
+                    if tag.hasPrefix("script") { #expect(tag == "script src= defer blocking=") }
                 }
                 for match in page.text.matches(of: #/(?:src|href|action|formaction)="([^"]*)"/#) {
                     #expect(match.1.hasPrefix("/") || match.1 == "#main", "\(path) \(match.1)")

@@ -63,7 +63,7 @@ struct ActivityPages: Sendable {
             ]
         }
 
-        /// The changes that are wanted; `nil`: none. What a machine refused is no change.
+        /// The changes that are wanted; `nil`: none, for what a machine refused is no change.
         var changes: ActivityFilter? {
             guard device == nil, kind != .refusals else { return nil }
             return ActivityFilter(
@@ -115,10 +115,13 @@ struct ActivityPages: Sendable {
         content["hasLines"] = !shown.isEmpty
         content["isFiltered"] = !filter.isEmpty
         for (name, value) in filter.parameters { content[name] = value }
-        content["kinds"] = [["value": "", "title": "Everything", "isCurrent": filter.kind == nil] as [String: Any]]
-            + ActivityKind.allCases.map { kind in
-                ["value": kind.rawValue, "title": kind.title, "isCurrent": kind == filter.kind]
-            }
+        let kinds: [ActivityKind?] = [nil] + ActivityKind.allCases
+        content["kinds"] = kinds.map { kind -> [String: Any] in
+            [
+                "value": kind?.rawValue ?? "", "title": kind?.title ?? "Everything",
+                "isCurrent": kind == filter.kind,
+            ]
+        }
         content["address"] = address
         content["here"] = RegistryAccessPages.address(address, filter.parameters)
         content["exports"] = Self.exports(filter, address)
@@ -186,12 +189,15 @@ struct ActivityPages: Sendable {
     }
 
     private static func line(_ activity: KeptActivity) -> Line {
-        // Who signs in does so for themselves, and who takes an invitation up joins.
-        let isOwn = activity.name == activity.actor
-        let hasJoined = isOwn && activity.action == Activity.Action.memberAdded.rawValue
+        // Who signs in does so for themselves, who takes an invitation up joins, and a machine registers itself.
+        let isOwn = activity.name == activity.actor || activity.actor == "device:\(activity.name)"
+        let own = [
+            Activity.Action.memberAdded.rawValue: "joined", Activity.PolicyAction.deviceAdded.rawValue: "registered",
+        ]
+        let words = Activity.words(activity.action)
         var content: [String: Any] = [
             "time": activity.time.description, "actor": activity.actor,
-            "words": hasJoined ? "joined" : Activity.words(activity.action), "isChange": true,
+            "words": isOwn ? own[activity.action] ?? words : words, "isChange": true,
         ]
         content["name"] = activity.name.isEmpty || isOwn ? nil : activity.name
         content["details"] = details(activity.data)

@@ -62,7 +62,7 @@ extension Device {
             }
         }
 
-        /// It has said that no enforcement point is active. What it says of itself is an object.
+        /// It has said that no enforcement point is active; what it says of itself is an object.
         private static let enforcesNothing = """
             coalesce(json_array_length(deviceStatus.document, '$.enforcementPoints'), 0) = 0
             """
