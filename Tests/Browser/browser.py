@@ -5,7 +5,7 @@ import os
 
 from axe_core_python.base import AXE_SCRIPT
 from selenium import webdriver
-from selenium.common.exceptions import NoAlertPresentException, NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import NoAlertPresentException, NoSuchElementException, WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -153,15 +153,15 @@ class Browser:
 
     def press(self, name):
         """Presses a link or a button that brings another page, and waits for that."""
-        before = self.one("html")
+        self.run("window.isLeft = true")
         self.find(name).click()
 
         def is_gone():
             try:
-                before.is_enabled()
+                return self.run("return !window.isLeft && document.readyState === 'complete'")
+            except WebDriverException:
+                # Between two pages there is none to ask.
                 return False
-            except StaleElementReferenceException:
-                return self.run("return document.readyState") == "complete"
 
         wait_for(f"page behind {name!r}", 60, is_gone)
         return self

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from browser import BASE
-from server import refusal
+from server import API, PASSWORD, refusal
 
 ALL = ("owner", "auditor", "member")
 READERS = ("owner", "auditor")
@@ -41,6 +41,23 @@ PAGES = (
     Page("devices", f"{BASE}/devices", READERS),
     Page("devices-outdated", f"{BASE}/devices?state=behind", READERS),
     Page("device", f"{BASE}/devices/{{device}}", READERS),
+    Page("requests", f"{BASE}/requests"),
+    Page("request", f"{BASE}/requests/1"),
+    Page("members", f"{BASE}/members", READERS),
+    Page("member", f"{BASE}/members/mia", READERS),
+    Page("invitations", f"{BASE}/invitations", READERS),
+    Page("join", "/join", (None,)),
+    Page("teams", f"{BASE}/teams"),
+    Page("team", f"{BASE}/teams/platform"),
+    Page("team-registry-add", f"{BASE}/teams/platform/registries/add", OWNER),
+    Page("sessions", f"{BASE}/sessions", READERS),
+    Page("sessions-end", f"{BASE}/sessions/end?everybody=true", OWNER),
+    Page("account", "/account"),
+    Page("settings-general", f"{BASE}/settings", OWNER),
+    Page("settings-machines", f"{BASE}/settings/machines", OWNER),
+    Page("settings-single-sign-on", f"{BASE}/settings/single-sign-on", READERS),
+    Page("settings-tokens", f"{BASE}/settings/tokens"),
+    Page("settings-signing-keys", f"{BASE}/settings/signing-keys", OWNER),
     Page("nothing-there", f"{BASE}/registry-access/history/99"),
 )
 
@@ -71,6 +88,8 @@ def prepare(server):
     alice.add_device("laptop-of-a-person-with-a-rather-long-name", alice.status(points=(), findings=[finding]))
     alice.add_device("new-laptop")
     alice.send("POST", "./teams", body={"name": "platform"})
+    mia = API(server.url, "mia", PASSWORD)
+    mia.send("POST", "./requests", body={"registry": "gcr.io", "action": "pull", "reason": "the base image of the shop"})
     # A change that waits to be saved, with something to warn of.
     policy = alice.policy()
     policy["registries"] = [*REGISTRIES[1:], {"address": "gcr.io", "allowed": True},

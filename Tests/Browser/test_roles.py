@@ -52,7 +52,7 @@ class Roles(unittest.TestCase):
         mia = self.browser("mia")
         mia.go(f"{BASE}/registry-access/history")
         self.server.alice.send("DELETE", "./sessions?user=mia")
-        mia.press("Settings")
+        mia.go(f"{BASE}/registry-access/settings")
         self.assertTrue(mia.path.startswith("/sign-in?to="), mia.path)
         mia.fill("Name", "mia").fill("Password", "plain words for a test").press("Sign in")
         self.assertEqual(mia.path, f"{BASE}/registry-access/settings")

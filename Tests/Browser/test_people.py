@@ -1,0 +1,53 @@
+"""Who belongs to an organization: invited, signed in, and made to sign in again."""
+
+import unittest
+
+from browser import BASE, Browser
+from server import PASSWORD, Server
+
+
+class People(unittest.TestCase):
+    def setUp(self):
+        self.server = Server()
+        self.addCleanup(self.server.end)
+        self.alice = self.browser().sign_in("alice")
+
+    def browser(self):
+        browser = Browser(self.server.url)
+        self.addCleanup(browser.end)
+        return browser
+
+    def test_an_invitation_makes_a_member_whom_the_owner_can_make_sign_in_again(self):
+        alice = self.alice
+        alice.press("Members").press("Invite somebody")
+        alice.fill("E-mail address", "bob@acme.test").press("Make the link")
+        link = alice.field("Send them this link").get_attribute("value")
+        self.assertTrue(link.startswith(f"{self.server.url}/join?invitation=rami_"), link)
+        alice.go(f"{BASE}/invitations")
+        self.assertNotIn(link, alice.one("main").get_attribute("innerHTML"), "it is shown once")
+
+        bob = self.browser().go(link.removeprefix(self.server.url))
+        self.assertIn("Join acme", bob.text)
+        bob.fill("Your name here", "bob").fill("Password", PASSWORD).fill("Password again", PASSWORD).press("Join")
+        self.assertEqual(bob.path, f"{BASE}/registry-access")
+
+        alice.go(f"{BASE}/members").press("bob")
+        self.assertIn("bob@acme.test", alice.text)
+        alice.go(f"{BASE}/sessions").press("Force everybody to sign in again")
+        # Nothing is done before it is said how many that is: two browsers, and the tests' own session.
+        self.assertRegex(alice.one(".tiles").text.replace("\n", " "), r"3 sessions 2 people 0 machines")
+        self.assertIn("This browser is among them", alice.text)
+        bob.go(f"{BASE}/registry-access")
+        self.assertEqual(bob.path, f"{BASE}/registry-access")
+        alice.press("Force everybody to sign in again")
+        self.assertTrue(alice.path.startswith("/sign-in"), alice.path)
+        bob.go(f"{BASE}/registry-access")
+        self.assertTrue(bob.path.startswith("/sign-in?to="), bob.path)
+        bob.fill("Name", "bob").fill("Password", PASSWORD).press("Sign in")
+        self.assertEqual(bob.path, f"{BASE}/registry-access")
+        alice.sign_in("alice").press("Activity")
+        self.assertIn("alice ended sessions", alice.text)
+
+
+if __name__ == "__main__":
+    unittest.main()

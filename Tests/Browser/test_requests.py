@@ -1,0 +1,62 @@
+"""A member asks for a registry on the page, and an owner answers."""
+
+import unittest
+
+from browser import BASE, Browser
+from server import Server
+
+
+class Requests(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+        cls.addClassCleanup(cls.server.end)
+        cls.server.add_member("mia")
+
+    def browser(self, name):
+        browser = Browser(self.server.url)
+        self.addCleanup(browser.end)
+        return browser.sign_in(name)
+
+    def ask(self, mia, registry, reason):
+        # What the address names is filled in, as behind a link.
+        mia.go(f"{BASE}/requests?registry={registry}")
+        self.assertEqual(mia.field("Registry").get_attribute("value"), registry)
+        mia.fill("Reason", reason).press("Ask")
+        self.assertIn(reason, mia.text)
+
+    def test_what_is_allowed_is_in_the_next_policy_and_the_member_reads_the_answer(self):
+        mia, alice = self.browser("mia"), self.browser("alice")
+        self.ask(mia, "ghcr.io", "the base image of the shop")
+        version = self.server.alice.policy()["version"]
+        alice.go(f"{BASE}/requests").press("Answer the request for ghcr.io")
+        self.assertIn("the base image of the shop", alice.text)
+        alice.fill("A word to who asked", "only to pull, please").press("Allow")
+        policy = self.server.alice.policy()
+        self.assertEqual(policy["version"], version + 1)
+        rule = next(rule for rule in policy["registries"] if rule["address"] == "ghcr.io")
+        self.assertTrue(rule["allowed"])
+        self.assertEqual(rule.get("actions"), ["pull"])
+        mia.go(f"{BASE}/requests")
+        self.assertIn("only to pull, please", mia.text)
+        self.assertIn("alice", mia.text)
+        alice.press("Activity")
+        self.assertIn("mia asked for ghcr.io", alice.text)
+        self.assertIn("alice allowed the request for ghcr.io", alice.text)
+
+    def test_what_is_declined_changes_no_policy(self):
+        mia, alice = self.browser("mia"), self.browser("alice")
+        self.ask(mia, "quay.io", "one of many")
+        version = self.server.alice.policy()["version"]
+        alice.go(f"{BASE}/requests").press("Answer the request for quay.io")
+        alice.fill("A word to who asked", "ghcr.io has it too").press("Decline")
+        self.assertEqual(self.server.alice.policy()["version"], version)
+        mia.go(f"{BASE}/requests")
+        self.assertIn("ghcr.io has it too", mia.text)
+        # Whoever is no owner or editor answers nothing.
+        mia.go(f"{BASE}/requests/1")
+        self.assertFalse(mia.has("Allow"))
+
+
+if __name__ == "__main__":
+    unittest.main()
