@@ -17,6 +17,8 @@ PICTURES = (
     ("review", f"{BASE}/registry-access/review"),
     ("activity", f"{BASE}/activity"),
     ("devices", f"{BASE}/devices"),
+    ("request", f"{BASE}/requests/1"),
+    ("sign-in-again", f"{BASE}/sessions/end?everybody=true"),
 )
 MOST_BYTES = 100_000
 MOST_PIXELS = 900
