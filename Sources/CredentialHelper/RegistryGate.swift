@@ -40,9 +40,7 @@ struct RegistryGate {
         var subject = policy.refusalOfEverything ?? subject
         if case .registry(let address, _) = subject { subject = .registry(address, verdict.reason) }
         let id = DecisionID()
-        let refusal =
-            verdict.isAllowed
-            ? nil : Refusal(subject, id: id, policy: policy.policy, takesRequests: policy.takesRequests)
+        let refusal = verdict.isAllowed ? nil : policy.refusal(of: subject, id: id)
         return Objection(id: id, registry: registry, refusal: refusal)
     }
 }

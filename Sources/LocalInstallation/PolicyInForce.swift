@@ -126,9 +126,15 @@ public enum PolicyInForce: Sendable {
         if case .policy(let policy, _) = self { policy } else { nil }
     }
 
-    /// Whether the organization takes requests for registries: the policy is from its server.
-    public var takesRequests: Bool {
-        if case .policy(_, let source) = self { source.organization != nil } else { false }
+    /// A refusal under this policy, with whom to ask: with a command where the policy is from an organization's server.
+    ///
+    /// - Parameters:
+    ///   - subject: what is refused.
+    ///   - id: the decision's name.
+    /// - Returns: the refusal.
+    public func refusal(of subject: Refusal.Subject, id: DecisionID) -> Refusal {
+        guard case .policy(let policy, let source) = self else { return Refusal(subject, id: id, policy: nil) }
+        return Refusal(subject, id: id, policy: policy, takesRequests: source.organization != nil)
     }
 
     /// What a refusal speaks of where nothing that touches a registry passes; `nil` where a policy decides.

@@ -113,8 +113,7 @@ struct AuthorizationDecision: Sendable, Hashable {
         let refused = verdicts.first { !$0.verdict.isAllowed }
         if let refused {
             let subject = subject ?? Self.subject(refused.contact, refused.verdict, policy)
-            let refusal = Refusal(subject, id: id, policy: policy.policy, takesRequests: policy.takesRequests)
-            answer = .refuse(refusal.sentence)
+            answer = .refuse(policy.refusal(of: subject, id: id).sentence)
         } else {
             answer = .allow
         }

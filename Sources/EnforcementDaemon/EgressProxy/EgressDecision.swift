@@ -62,18 +62,10 @@ struct EgressDecision: Sendable, Hashable {
         }
         if verdict.isAllowed {
             refusal = nil
-        } else if let subject = policy.refusalOfEverything {
-            refusal = Refusal(subject, id: id, policy: policy.policy).sentence
-        } else if let address {
-            refusal =
-                Refusal(
-                    .registry(address, verdict.reason),
-                    id: id,
-                    policy: policy.policy,
-                    takesRequests: policy.takesRequests
-                ).sentence
         } else {
-            refusal = Refusal(.notInspected(obstacle ?? ""), id: id, policy: policy.policy).sentence
+            var subject = Refusal.Subject.notInspected(obstacle ?? "")
+            if let address { subject = .registry(address, verdict.reason) }
+            refusal = policy.refusal(of: policy.refusalOfEverything ?? subject, id: id).sentence
         }
         record = DecisionRecord(
             id: id,

@@ -5,7 +5,7 @@ extension Router<ServerContext> {
     /// What somebody has of their own: their password, their sessions and their organizations.
     func addAccountPages(_ dashboard: Dashboard) {
         let pages = AccountPages(dashboard: dashboard)
-        dashboard.get(self, own: "account") { try await pages.show($0) }
+        dashboard.get(self, own: "account") { try await pages.page($0) }
         dashboard.post(self, own: "account/password") { try await pages.changePassword($0) }
         dashboard.post(self, own: "account/sessions/end") { try await pages.endSessions($0) }
     }
@@ -16,11 +16,7 @@ struct AccountPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await page(visit)
-    }
-
-    private func page(
+    fileprivate func page(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -31,7 +27,7 @@ struct AccountPages: Sendable {
             "hasPassword": account?.password != nil, "showsWhere": true,
             "rows": try await dashboard.sessionRows(sessions, visit), "endHere": true,
             "hasOthers": sessions.contains { $0.id != visit.browser.id },
-            "count": RegistryAccessPages.count(sessions.count, "session", "sessions"),
+            "count": Dashboard.count(sessions.count, "session", "sessions"),
         ]
         content.merge(more) { _, new in new }
         return .page(Dashboard.Page(template: "account", title: "Your account", content: content, status: status))
@@ -71,15 +67,13 @@ struct AccountPages: Sendable {
         switch (visit.fields["session"], visit.fields["others"]) {
         case (let session?, nil): selection = .one(session)
         case (nil, "true"): selection = .allBut(visit.browser.id)
-        default: throw Problem(.badRequest, .badRequest, "the form is not in order")
+        default: throw Problem.faultyForm
         }
         let count = try await services.endSessions(of: visit.person, selection)
         let message =
-            switch count {
-            case 0: "There was no such session any more."
-            case 1: "1 session is ended."
-            default: "\(RegistryAccessPages.count(count, "", "sessions are ended"))."
-            }
+            count == 0
+            ? "There was no such session any more."
+            : "\(Dashboard.count(count, "session is ended", "sessions are ended"))."
         return .see("/account", message: message)
     }
 }

@@ -123,18 +123,18 @@ struct ActivityPages: Sendable {
             ]
         }
         content["address"] = address
-        content["here"] = RegistryAccessPages.address(address, filter.parameters)
+        content["here"] = Dashboard.address(address, filter.parameters)
         content["exports"] = Self.exports(filter, address)
         if change == nil, refusal == nil {
             content["news"] = [
-                "address": RegistryAccessPages.address("\(address)/news", filter.parameters),
+                "address": Dashboard.address("\(address)/news", filter.parameters),
                 "change": lines.compactMap(\.change).max() ?? 0, "refusal": lines.compactMap(\.refusal).max() ?? 0,
             ]
         }
         if lines.count > shown.count {
             let change = shown.compactMap(\.change).min() ?? change
             let refusal = shown.compactMap(\.refusal).min() ?? refusal
-            content["older"] = RegistryAccessPages.address(
+            content["older"] = Dashboard.address(
                 address,
                 filter.parameters + [
                     ("change", change.map(String.init) ?? ""), ("refusal", refusal.map(String.init) ?? ""),
@@ -241,7 +241,7 @@ struct ActivityPages: Sendable {
             formats.map { format, words in
                 [
                     "title": "\(title) as \(words)",
-                    "address": RegistryAccessPages.address(
+                    "address": Dashboard.address(
                         "\(address)/export",
                         filter.parameters + [("list", name), ("format", format.rawValue)]
                     ),

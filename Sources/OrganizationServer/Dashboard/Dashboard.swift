@@ -81,7 +81,7 @@ struct Dashboard: Sendable {
         /// - Throws: ``Problem`` if it is not there.
         func number(_ field: String) throws(Problem) -> Int {
             guard let number = fields[field].flatMap({ WholeNumber.read($0) }) else {
-                throw Problem(.badRequest, .badRequest, "the form is not in order")
+                throw Problem.faultyForm
             }
             return number
         }
@@ -344,6 +344,26 @@ struct Dashboard: Sendable {
         // A host or a name in front stays as it is written.
         let begins = first.uppercased() + text.dropFirst()
         return text.hasSuffix(".") ? begins : "\(begins)."
+    }
+
+    // MARK: - Words and addresses
+
+    /// A number with its noun.
+    static func count(_ number: Int, _ one: String, _ many: String) -> String {
+        var digits = String(abs(number))
+        var grouped = ""
+        while digits.count > 3 {
+            grouped = ",\(digits.suffix(3))\(grouped)"
+            digits.removeLast(3)
+        }
+        return "\(digits)\(grouped) \(number == 1 ? one : many)"
+    }
+
+    /// An address with those parameters that say something.
+    static func address(_ path: String, _ parameters: [(name: String, value: String)]) -> String {
+        let pairs = parameters.filter { !$0.value.isEmpty && !($0.name == "page" && $0.value == "1") }
+        let query = pairs.map { "\($0.name)=\(PercentEncoding.encode($0.value))" }.joined(separator: "&")
+        return query.isEmpty ? path : "\(path)?\(query)"
     }
 
     // MARK: - Cookies

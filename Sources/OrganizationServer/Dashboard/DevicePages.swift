@@ -44,10 +44,10 @@ struct DevicePages: Sendable {
             ["value": other.rawValue, "title": Self.title(of: other), "isCurrent": other == standing] as [String: Any]
         }
         let filter = [(name: "state", value: standing?.rawValue ?? "")]
-        content["first"] = RegistryAccessPages.address(address, filter)
-        content["export"] = RegistryAccessPages.address(visit.address("devices-export"), filter)
+        content["first"] = Dashboard.address(address, filter)
+        content["export"] = Dashboard.address(visit.address("devices-export"), filter)
         if devices.count == Self.pageSize, let last = devices.last {
-            content["next"] = RegistryAccessPages.address(address, filter + [("after", last.id)])
+            content["next"] = Dashboard.address(address, filter + [("after", last.id)])
         }
         return .page(Dashboard.Page(template: "devices", title: "Devices", content: content))
     }
@@ -120,7 +120,7 @@ struct DevicePages: Sendable {
             "id": device.id, "name": device.name, "address": visit.address("devices/\(device.id)"),
             "created": device.created.description, "points": points, "pointsInWords": points.joined(separator: ", "),
             "findings": findings, "hasPoints": !points.isEmpty, "hasFindings": !findings.isEmpty,
-            "findingsInWords": RegistryAccessPages.count(findings.count, "finding", "findings"),
+            "findingsInWords": Dashboard.count(findings.count, "finding", "findings"),
             "isSignedIn": session == .active, "isSignedOut": session == .ended, "isNeverSignedIn": session == .none,
         ]
         row["policyVersion"] = device.policyVersion
@@ -195,7 +195,7 @@ struct DevicePages: Sendable {
         content["mayRemove"] = visit.may(.manageMachines)
         if visit.may(.readActivity) {
             content["mayReadActivity"] = true
-            content["activityAddress"] = RegistryAccessPages.address(
+            content["activityAddress"] = Dashboard.address(
                 visit.address("activity"),
                 [("kind", "refusals"), ("device", device.id)]
             )

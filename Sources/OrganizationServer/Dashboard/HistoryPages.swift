@@ -84,7 +84,7 @@ struct HistoryPages: Sendable {
         content["author"] = version.author
         content["comment"] = version.comment.isEmpty ? nil : version.comment
         content["digest"] = "sha256:\(version.digest)"
-        content["registries"] = RegistryAccessPages.count(document.policy.rules.count, "registry", "registries")
+        content["registries"] = Dashboard.count(document.policy.rules.count, "registry", "registries")
         content["difference"] = DifferenceContent.content(PolicyDifference(from: before, to: document.policy))
         if number != staged.inForce.version {
             let back = PolicyDifference(from: staged.inForce.policy, to: document.policy)

@@ -5,7 +5,7 @@ extension Router<ServerContext> {
     /// Invitations to an organization, and the page that whoever is invited opens.
     func addInvitationPages(_ dashboard: Dashboard) {
         let pages = InvitationPages(dashboard: dashboard)
-        dashboard.get(self, "invitations", .readMembers) { try await pages.list($0) }
+        dashboard.get(self, "invitations", .readMembers) { try await pages.page($0) }
         dashboard.post(self, "invitations", .manageMembers) { try await pages.invite($0) }
         dashboard.post(self, "invitations/:invitation/withdraw", .manageMembers) { try await pages.withdraw($0) }
         let joining = JoinPages(dashboard: dashboard)
@@ -19,11 +19,7 @@ struct InvitationPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await page(visit)
-    }
-
-    private func page(
+    fileprivate func page(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -34,7 +30,7 @@ struct InvitationPages: Sendable {
             "tabs": MemberPages.tabs(visit, "invitations"), "address": address, "mayManage": visit.may(.manageMembers),
             "hasRows": !invitations.isEmpty, "email": visit.fields["email"] ?? "",
             "roles": MemberPages.roles(visit.fields["role"].flatMap(Role.init) ?? .member),
-            "count": RegistryAccessPages.count(invitations.count, "open invitation", "open invitations"),
+            "count": Dashboard.count(invitations.count, "open invitation", "open invitations"),
         ]
         content["rows"] = invitations.map { invitation in
             [
@@ -49,7 +45,7 @@ struct InvitationPages: Sendable {
 
     fileprivate func invite(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         guard let role = visit.fields["role"].flatMap(Role.init) else {
-            throw Problem(.badRequest, .badRequest, "the form is not in order")
+            throw Problem.faultyForm
         }
         let email = visit.fields["email"]
         guard email.map(Names.isEmail) ?? true else {

@@ -7,7 +7,7 @@ extension Router<ServerContext> {
     /// By which keys an organization's documents are signed.
     func addKeyPages(_ dashboard: Dashboard) {
         let pages = KeyPages(dashboard: dashboard)
-        dashboard.get(self, "settings/signing-keys", .manageSettings) { try await pages.show($0) }
+        dashboard.get(self, "settings/signing-keys", .manageSettings) { try await pages.page($0) }
         dashboard.post(self, "settings/signing-keys", .manageSettings) { try await pages.make($0) }
     }
 }
@@ -20,11 +20,7 @@ struct KeyPages: Sendable {
     /// How long before its end a root document should be renewed.
     private static let soonSeconds: Int64 = 60 * 86_400
 
-    fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await page(visit)
-    }
-
-    private func page(
+    fileprivate func page(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -81,7 +77,7 @@ struct KeyPages: Sendable {
     /// The first step of a change of keys.
     fileprivate func make(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         guard let kind = SigningKeys.kinds.first(where: { $0.rawValue == visit.fields["kind"] }) else {
-            throw Problem(.badRequest, .badRequest, "the form is not in order")
+            throw Problem.faultyForm
         }
         if let fault = try await dashboard.confirm(visit) {
             return try await page(visit, ["passwordFault": fault], .forbidden)

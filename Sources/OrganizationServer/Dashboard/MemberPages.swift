@@ -6,7 +6,7 @@ extension Router<ServerContext> {
     func addMemberPages(_ dashboard: Dashboard) {
         let pages = MemberPages(dashboard: dashboard)
         dashboard.get(self, "members", .readMembers) { try await pages.list($0) }
-        dashboard.get(self, "members/:user", .readMembers) { try await pages.show($0) }
+        dashboard.get(self, "members/:user", .readMembers) { try await pages.page($0) }
         dashboard.post(self, "members/:user/role", .manageMembers) { try await pages.changeRole($0) }
         dashboard.post(self, "members/:user/remove", .manageMembers) { try await pages.remove($0) }
     }
@@ -40,12 +40,12 @@ struct MemberPages: Sendable {
             "tabs": Self.tabs(visit, "members"), "address": address, "query": query,
             "isFiltered": !query.isEmpty || role != nil, "hasRows": !found.isEmpty,
             "rows": shown.map { Self.row($0, places[$0.name] ?? (0, 0), visit) },
-            "count": RegistryAccessPages.count(members.count, "member", "members"),
-            "found": RegistryAccessPages.count(found.count, "member", "members"),
+            "count": Dashboard.count(members.count, "member", "members"),
+            "found": Dashboard.count(found.count, "member", "members"),
             "mayManage": visit.may(.manageMembers), "invite": visit.address("invitations"),
         ]
         content["paging"] = paging.content { page in
-            RegistryAccessPages.address(
+            Dashboard.address(
                 address,
                 [("q", query), ("role", role?.rawValue ?? ""), ("page", "\(page)")]
             )
@@ -67,8 +67,8 @@ struct MemberPages: Sendable {
     ) -> [String: Any] {
         let (machines, others) = signedIn
         var places: [String] = []
-        if machines > 0 { places.append(RegistryAccessPages.count(machines, "machine", "machines")) }
-        if others > 0 { places.append(RegistryAccessPages.count(others, "browser or program", "browsers or programs")) }
+        if machines > 0 { places.append(Dashboard.count(machines, "machine", "machines")) }
+        if others > 0 { places.append(Dashboard.count(others, "browser or program", "browsers or programs")) }
         var ways: [String] = []
         if member.hasPassword { ways.append("Password") }
         if member.isLinked { ways.append("Single sign-on") }
@@ -108,11 +108,7 @@ struct MemberPages: Sendable {
 
     // MARK: - One member
 
-    fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await page(visit)
-    }
-
-    private func page(
+    fileprivate func page(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -133,10 +129,10 @@ struct MemberPages: Sendable {
         content["rows"] = try await dashboard.sessionRows(sessions, visit)
         content["mayManage"] = visit.may(.manageMembers)
         content["mayEnd"] = visit.may(.endSessions)
-        content["endAll"] = RegistryAccessPages.address(visit.address("sessions/end"), [("user", name)])
+        content["endAll"] = Dashboard.address(visit.address("sessions/end"), [("user", name)])
         content["isOnlyOwner"] = member.role == .owner && members.count { $0.role == .owner } == 1
         content["roles"] = Self.roles(visit.fields["role"].flatMap(Role.init) ?? member.role)
-        content["activityAddress"] = RegistryAccessPages.address(visit.address("activity"), [("person", name)])
+        content["activityAddress"] = Dashboard.address(visit.address("activity"), [("person", name)])
         content.merge(more) { _, new in new }
         return .page(Dashboard.Page(template: "member", title: name, content: content, status: status))
     }
@@ -159,7 +155,7 @@ struct MemberPages: Sendable {
 
     fileprivate func changeRole(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         guard let role = visit.fields["role"].flatMap(Role.init) else {
-            throw Problem(.badRequest, .badRequest, "the form is not in order")
+            throw Problem.faultyForm
         }
         return try await change(visit) { name in
             try await services.changeRole(of: name, to: role, in: visit.organization, by: visit.person.name)

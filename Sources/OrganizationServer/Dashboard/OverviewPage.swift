@@ -40,7 +40,7 @@ struct OverviewPage: Sendable {
         content["tiles"] = tiles.map { standing, count -> [String: Any] in
             [
                 "title": DevicePages.title(of: standing),
-                "count": RegistryAccessPages.count(count, "", "").dropLast(),
+                "count": Dashboard.count(count, "", "").dropLast(),
                 "address": visit.address("devices?state=\(standing.rawValue)"),
             ]
         }
@@ -52,7 +52,7 @@ struct OverviewPage: Sendable {
         content["days"] = Plot(byDay: byDay, since: since, days: Self.days).content
         content["top"] = Self.top(summaries, visit)
         content["hasTop"] = !summaries.isEmpty
-        content["registries"] = RegistryAccessPages.count(staged.inForce.policy.rules.count, "registry", "registries")
+        content["registries"] = Dashboard.count(staged.inForce.policy.rules.count, "registry", "registries")
         return .page(Dashboard.Page(template: "overview", title: "Overview", content: content))
     }
 
@@ -68,10 +68,10 @@ struct OverviewPage: Sendable {
         let most = max(1, rows.first?.count ?? 1)
         return rows.map { row in
             [
-                "registry": row.registry, "count": RegistryAccessPages.count(row.count, "time", "times"),
-                "machines": RegistryAccessPages.count(row.machines, "machine", "machines"),
+                "registry": row.registry, "count": Dashboard.count(row.count, "time", "times"),
+                "machines": Dashboard.count(row.machines, "machine", "machines"),
                 "width": max(1, row.count * 100 / most),
-                "address": RegistryAccessPages.address(
+                "address": Dashboard.address(
                     visit.address("activity"),
                     [("kind", "refusals"), ("registry", row.registry)]
                 ),
@@ -109,7 +109,7 @@ struct Plot {
             "bars": bars, "width": days * width, "height": top + height + 1, "base": top + height, "most": most,
             "first": String(since.description.prefix(10)),
             "last": String((since + Int64(days - 1) * 86_400).description.prefix(10)),
-            "sum": RegistryAccessPages.count(
+            "sum": Dashboard.count(
                 byDay.values.reduce(0) { $0 + $1.refused + $1.recorded },
                 "refusal",
                 "refusals"

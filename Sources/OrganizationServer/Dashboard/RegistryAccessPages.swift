@@ -46,14 +46,17 @@ struct RegistryAccessPages: Sendable {
         var content = Self.head(staged, visit, "registries")
         content["rows"] = found[paging.range].map { row(rules[$0], at: $0, staged) }
         content["paging"] = paging.content { page in
-            Self.address(address, [("q", query), ("show", show == .all ? "" : show.rawValue), ("page", "\(page)")])
+            Dashboard.address(
+                address,
+                [("q", query), ("show", show == .all ? "" : show.rawValue), ("page", "\(page)")]
+            )
         }
         content["query"] = query
         content["searched"] = query.isEmpty ? nil : query
         content["isFiltered"] = !query.isEmpty || show != .all
         content["isEmpty"] = rules.isEmpty
-        content["count"] = Self.count(rules.count, "registry", "registries")
-        content["found"] = Self.count(found.count, "registry", "registries")
+        content["count"] = Dashboard.count(rules.count, "registry", "registries")
+        content["found"] = Dashboard.count(found.count, "registry", "registries")
         content["hasRows"] = !found.isEmpty
         content["shows"] = Show.allCases.filter { $0 != .touched || visit.may(.editPolicy) }.map { other in
             ["value": other.rawValue, "title": other.title, "isCurrent": other == show] as [String: Any]
@@ -100,7 +103,7 @@ struct RegistryAccessPages: Sendable {
             "version": staged.inForce.version,
             "issued": staged.inForce.issued.description,
             "hasDraft": staged.draft != nil,
-            "changesInWords": count(staged.count, "change", "changes"),
+            "changesInWords": Dashboard.count(staged.count, "change", "changes"),
             "isBehind": staged.isBehind,
             "draftNumber": staged.draftNumber,
             "tabs": tabs.map { ["title": $0.1, "address": $0.2, "isCurrent": $0.0 == tab] as [String: Any] },
@@ -142,24 +145,6 @@ struct RegistryAccessPages: Sendable {
         return content
     }
 
-    /// A number with its noun.
-    static func count(_ number: Int, _ one: String, _ many: String) -> String {
-        var digits = String(abs(number))
-        var grouped = ""
-        while digits.count > 3 {
-            grouped = ",\(digits.suffix(3))\(grouped)"
-            digits.removeLast(3)
-        }
-        return "\(digits)\(grouped) \(number == 1 ? one : many)"
-    }
-
-    /// An address with those parameters that say something.
-    static func address(_ path: String, _ parameters: [(name: String, value: String)]) -> String {
-        let pairs = parameters.filter { !$0.value.isEmpty && !($0.name == "page" && $0.value == "1") }
-        let query = pairs.map { "\($0.name)=\(PercentEncoding.encode($0.value))" }.joined(separator: "&")
-        return query.isEmpty ? path : "\(path)?\(query)"
-    }
-
     // MARK: - Changes of one click
 
     /// The page that a form was on.
@@ -187,7 +172,7 @@ struct RegistryAccessPages: Sendable {
         case ("false", nil): return (policy.with(isEnabled: false), "Registry Access is to be off. \(apply)")
         case (nil, .enforce): return (policy.with(mode: .enforce), "Refusals are to be enforced. \(apply)")
         case (nil, .audit): return (policy.with(mode: .audit), "Refusals are to be recorded only. \(apply)")
-        default: throw Problem(.badRequest, .badRequest, "the form is not in order")
+        default: throw Problem.faultyForm
         }
     }
 
@@ -320,7 +305,7 @@ struct Paging {
     func content(_ address: (Int) -> String) -> [String: Any] {
         var content: [String: Any] = [
             "isLong": pages > 1, "page": page, "pages": pages, "from": range.lowerBound + 1, "to": range.upperBound,
-            "count": RegistryAccessPages.count(count, "", "").dropLast(),
+            "count": Dashboard.count(count, "", "").dropLast(),
         ]
         if page > 1 {
             content["previous"] = address(page - 1)

@@ -66,7 +66,7 @@ struct RequestPages: Sendable {
         var content: [String: Any] = [
             "address": address, "mayReadAll": mayReadAll, "isPart": before != nil,
             "open": try await rows(open, demand, visit), "hasOpen": !open.isEmpty,
-            "openInWords": RegistryAccessPages.count(open.count, "request is open", "requests are open"),
+            "openInWords": Dashboard.count(open.count, "request is open", "requests are open"),
             "closed": try await rows(others, [:], visit), "hasClosed": !others.isEmpty,
             "registry": typed["registry"] ?? "", "reason": typed["reason"] ?? "", "isPush": typed["action"] == "push",
             "asks": !mayReadAll || !(typed["registry"] ?? "").isEmpty || !more.isEmpty,
@@ -131,11 +131,11 @@ struct RequestPages: Sendable {
     private static func words(_ demand: Store.Demand) -> String? {
         var parts: [String] = []
         if demand.askers > 1 {
-            parts.append(RegistryAccessPages.count(demand.askers - 1, "other asked for it", "others asked for it"))
+            parts.append(Dashboard.count(demand.askers - 1, "other asked for it", "others asked for it"))
         }
         if demand.machines > 0 {
             parts.append(
-                RegistryAccessPages.count(demand.machines, "machine was refused it", "machines were refused it")
+                Dashboard.count(demand.machines, "machine was refused it", "machines were refused it")
             )
         }
         return parts.isEmpty ? nil : "\(parts.joined(separator: ", ")) in \(days) days"
@@ -162,14 +162,18 @@ struct RequestPages: Sendable {
             )
         } catch let problem as Problem where problem.status.code < 500 {
             let isReason = problem.detail.contains("\"reason\"")
-            let words = [problem.detail, problem.hint].compactMap(\.self).map(Dashboard.sentence).joined(separator: " ")
             return try await page(
                 visit,
                 typed: fields,
-                [isReason ? "reasonFault" : "registryFault": words],
+                [isReason ? "reasonFault" : "registryFault": Self.words(problem)],
                 problem.status
             )
         }
+    }
+
+    /// What is wrong, and what to do.
+    private static func words(_ problem: Problem) -> String {
+        [problem.detail, problem.hint].compactMap(\.self).map(Dashboard.sentence).joined(separator: " ")
     }
 
     /// What was typed without white space around it, and on one line.
@@ -181,20 +185,25 @@ struct RequestPages: Sendable {
 
     /// The request that the path names, if the visitor may see it.
     private func request(_ visit: Dashboard.Visit) async throws -> RegistryRequest {
-        guard let number = WholeNumber.read(try visit.context.parameters.require("number")) else { throw Self.none }
+        guard let number = WholeNumber.read(try visit.context.parameters.require("number")) else {
+            throw Problem.noRequest
+        }
         let request = try await services.store.request(number, of: visit.organization)
-        guard visit.may(.readActivity) || request.user == visit.person.name else { throw Self.none }
+        guard visit.may(.readActivity) || request.user == visit.person.name else { throw Problem.noRequest }
         return request
     }
 
-    private static var none: Problem { Problem(.notFound, .notFound, "there is no such request") }
-
     fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let request = try await request(visit)
+        return try await page(about: request, Self.form(for: request), visit)
+    }
+
+    /// The form with what was asked for.
+    private static func form(for request: RegistryRequest) -> RegistryForm {
         var form = RegistryForm()
         form.address = request.registry.description
         form.actions = request.actions
-        return try await page(about: request, form, visit)
+        return form
     }
 
     private func page(
@@ -259,11 +268,9 @@ struct RequestPages: Sendable {
         }
         // What the entry brings is to be seen before it is in force.
         let warnings = try await warnings(of: rule, visit)
-        let seen = warnings.joined(separator: "\n")
-        if !warnings.isEmpty, visit.fields["seen"] != Hexadecimal.sha256(Array(seen.utf8)) {
-            return try await again(
-                ["warnings": warnings, "hasWarnings": true, "seen": Hexadecimal.sha256(Array(seen.utf8))]
-            )
+        let seen = Hexadecimal.sha256(Array(warnings.joined(separator: "\n").utf8))
+        if !warnings.isEmpty, visit.fields["seen"] != seen {
+            return try await again(["warnings": warnings, "hasWarnings": true, "seen": seen])
         }
         if let fault = try await dashboard.confirm(visit) {
             return try await again(["passwordFault": fault], .forbidden)
@@ -281,8 +288,7 @@ struct RequestPages: Sendable {
             return try await again(["formFault": fault], .preconditionFailed)
         } catch let problem as Problem where [.conflict, .faulty, .badRequest, .locksOut].contains(problem.code) {
             let now = try await services.store.request(request.number, of: visit.organization)
-            let words = [problem.detail, problem.hint].compactMap(\.self).map(Dashboard.sentence).joined(separator: " ")
-            return try await page(about: now, form, visit, ["formFault": words], problem.status)
+            return try await page(about: now, form, visit, ["formFault": Self.words(problem)], problem.status)
         }
     }
 
@@ -296,20 +302,22 @@ struct RequestPages: Sendable {
     /// What an entry would bring that its owner may not have meant.
     private func warnings(of rule: RegistryRule, _ visit: Dashboard.Visit) async throws -> [String] {
         guard let policy = try await services.publisher.served.policy(of: visit.organization)?.policy else { return [] }
-        let known = Set(policy.warnings.map(\.description))
-        return policy.with(rules: policy.rules + [rule]).warnings.map(\.description)
-            .filter { !known.contains($0) }.prefix(20).map(Dashboard.sentence)
+        return policy.with(rules: policy.rules + [rule]).warnings.unknown(to: policy).prefix(20)
+            .map(Dashboard.sentence)
     }
 
     fileprivate func decline(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let request = try await request(visit)
         let word = Self.oneLine(visit.fields["word"] ?? "")
         guard RegistryRequest.isText(word) else {
-            var form = RegistryForm()
-            form.address = request.registry.description
-            form.actions = request.actions
             let fault = "This is at most \(RegistryRequest.longestText) characters."
-            return try await page(about: request, form, visit, ["wordFault": fault], .unprocessableContent)
+            return try await page(
+                about: request,
+                Self.form(for: request),
+                visit,
+                ["wordFault": fault],
+                .unprocessableContent
+            )
         }
         _ = try await services.decline(request.number, in: visit.organization, word: word, by: visit.person.name)
         return .see(visit.address("requests"), message: "\(request.registry) is declined. Who asked is told so.")

@@ -7,7 +7,7 @@ extension Router<ServerContext> {
     /// What is prepared, before it is saved: the difference, what it may break, and the settings.
     func addReviewPages(_ dashboard: Dashboard) {
         let pages = ReviewPages(dashboard: dashboard)
-        dashboard.get(self, "registry-access/review", .editPolicy) { try await pages.review($0) }
+        dashboard.get(self, "registry-access/review", .editPolicy) { try await pages.page($0) }
         dashboard.post(self, "registry-access/save", .editPolicy) { try await pages.save($0) }
         dashboard.post(self, "registry-access/discard", .editPolicy) { try await pages.discard($0) }
         dashboard.post(self, "registry-access/update", .editPolicy) { try await pages.bringUpToDate($0) }
@@ -24,12 +24,8 @@ struct ReviewPages: Sendable {
 
     // MARK: - The review
 
-    fileprivate func review(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await page(visit)
-    }
-
     /// The page, also with what was typed and what is wrong.
-    private func page(
+    fileprivate func page(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -54,9 +50,8 @@ struct ReviewPages: Sendable {
             content["lockOut"] = lockOut.map(Dashboard.sentence)
             let warnings = staged.policy.warnings
             // What the draft brings comes first; what was there before is not hidden.
-            let known = Set(staged.inForce.policy.warnings.map(\.description))
-            let new = warnings.filter { !known.contains($0.description) }
-            content["warnings"] = new.prefix(20).map { Dashboard.sentence($0.description) }
+            let new = warnings.unknown(to: staged.inForce.policy)
+            content["warnings"] = new.prefix(20).map(Dashboard.sentence)
             content["hasWarnings"] = !new.isEmpty
             content["moreWarnings"] = new.count > 20 ? new.count - 20 : nil
             content["oldWarnings"] = warnings.count - new.count
@@ -236,10 +231,10 @@ enum DifferenceContent {
             "isEmpty": difference.isEmpty,
             "isCut": max(difference.added.count, difference.removed.count, difference.changed.count) > most,
             "counts": [
-                RegistryAccessPages.count(difference.added.count, "registry added", "registries added"),
-                RegistryAccessPages.count(difference.changed.count, "changed", "changed"),
-                RegistryAccessPages.count(difference.removed.count, "removed", "removed"),
-                RegistryAccessPages.count(difference.settings.count, "setting", "settings"),
+                Dashboard.count(difference.added.count, "registry added", "registries added"),
+                Dashboard.count(difference.changed.count, "changed", "changed"),
+                Dashboard.count(difference.removed.count, "removed", "removed"),
+                Dashboard.count(difference.settings.count, "setting", "settings"),
             ].filter { !$0.hasPrefix("0 ") }.joined(separator: ", "),
         ]
     }
@@ -323,7 +318,7 @@ struct PolicyEffect {
             }
         }
         func machines(_ summary: Store.RefusalSummary) -> String {
-            RegistryAccessPages.count(summary.machines, "machine", "machines")
+            Dashboard.count(summary.machines, "machine", "machines")
         }
         return [
             "refused": lines(refused) { "\(machines($0)) used it (\(Self.verb($0.action))) and would be refused" },
@@ -336,4 +331,15 @@ struct PolicyEffect {
     }
 
     private static func verb(_ action: String?) -> String { action ?? "reaching it" }
+}
+
+extension [PolicyWarning] {
+    /// What a change of a policy brings.
+    ///
+    /// - Parameter policy: the policy before.
+    /// - Returns: the warnings that it has not got.
+    func unknown(to policy: AccessPolicy) -> [String] {
+        let known = Set(policy.warnings.map(\.description))
+        return map(\.description).filter { !known.contains($0) }
+    }
 }

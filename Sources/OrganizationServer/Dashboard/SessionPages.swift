@@ -37,7 +37,7 @@ extension Dashboard {
                 "where": session.organization ?? "all organizations",
                 "member": visit.organization.isEmpty ? "" : visit.address("members/\(session.user)"),
                 "end": visit.organization.isEmpty
-                    ? "" : RegistryAccessPages.address(visit.address("sessions/end"), [("session", session.id)]),
+                    ? "" : Dashboard.address(visit.address("sessions/end"), [("session", session.id)]),
             ]
             row["device"] = device
             rows.append(row)
@@ -78,9 +78,9 @@ struct SessionPages: Sendable {
             at: now
         )
         content["rows"] = try await dashboard.sessionRows(sessions, visit)
-        content["found"] = RegistryAccessPages.count(found, "session", "sessions")
+        content["found"] = Dashboard.count(found, "session", "sessions")
         content["paging"] = paging.content { page in
-            RegistryAccessPages.address(address, [("q", query), ("page", "\(page)")])
+            Dashboard.address(address, [("q", query), ("page", "\(page)")])
         }
         return .page(Dashboard.Page(template: "sessions", title: "Sessions", content: content))
     }
@@ -89,9 +89,9 @@ struct SessionPages: Sendable {
 
     private static func words(_ counts: Store.SessionCounts) -> String {
         [
-            RegistryAccessPages.count(counts.sessions, "session", "sessions"),
-            RegistryAccessPages.count(counts.people, "person", "people"),
-            RegistryAccessPages.count(counts.machines, "machine", "machines"),
+            Dashboard.count(counts.sessions, "session", "sessions"),
+            Dashboard.count(counts.people, "person", "people"),
+            Dashboard.count(counts.machines, "machine", "machines"),
         ].joined(separator: ", ")
     }
 
@@ -106,7 +106,7 @@ struct SessionPages: Sendable {
             case ("true", nil, nil): self = .everybody
             case (nil, let user?, nil) where !user.isEmpty: self = .user(user)
             case (nil, nil, let session?) where !session.isEmpty: self = .session(session)
-            default: throw Problem(.badRequest, .badRequest, "the form is not in order")
+            default: throw Problem.faultyForm
             }
         }
 
@@ -210,7 +210,7 @@ struct SessionPages: Sendable {
             return try await page(target, visit, ["passwordFault": fault], .forbidden)
         }
         let count = try await services.endSessions(in: visit.organization, target.selection, by: visit.person.name)
-        let ended = count == 1 ? "1 session is ended" : "\(RegistryAccessPages.count(count, "", "sessions are ended"))"
+        let ended = Dashboard.count(count, "session is ended", "sessions are ended")
         let who =
             switch target {
             case .everybody: "Everybody has to sign in again."

@@ -113,7 +113,7 @@ private struct SetUpForm {
         }
         // The server itself acts under this name.
         if owner == "system" { faults["owner"] = "This name is the server's own." }
-        if let email, !Names.isLabel(email, longest: 254) || !email.contains("@") {
+        if let email, !Names.isEmail(email) {
             faults["email"] = "This is no e-mail address."
         }
         if let contact, contact.utf8.count > 100 || !contact.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) {

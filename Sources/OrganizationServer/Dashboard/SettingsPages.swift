@@ -10,7 +10,7 @@ extension Router<ServerContext> {
         let pages = SettingsPages(dashboard: dashboard)
         dashboard.get(self, "settings", .readPolicy) { try await pages.general($0) }
         dashboard.post(self, "settings", .manageSettings) { try await pages.saveGeneral($0) }
-        dashboard.get(self, "settings/machines", .manageMachines) { try await pages.machines($0) }
+        dashboard.get(self, "settings/machines", .manageMachines) { try await pages.machinesPage($0) }
         dashboard.post(self, "settings/enrollment-tokens", .manageMachines) { try await pages.makeToken($0) }
         let delete = "settings/enrollment-tokens/delete"
         dashboard.get(self, delete, .manageMachines) { try await pages.askToDelete($0) }
@@ -158,11 +158,7 @@ struct SettingsPages: Sendable {
 
     // MARK: - Machines
 
-    fileprivate func machines(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await machinesPage(visit)
-    }
-
-    private func machinesPage(
+    fileprivate func machinesPage(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -182,7 +178,7 @@ struct SettingsPages: Sendable {
             [
                 "name": token.name, "author": token.author, "created": token.created.description,
                 "expires": token.expires.description, "isOver": token.expires <= now,
-                "deleteAddress": RegistryAccessPages.address(
+                "deleteAddress": Dashboard.address(
                     visit.address("settings/enrollment-tokens/delete"),
                     [("name", token.name)]
                 ),

@@ -58,7 +58,7 @@ struct SingleSignOnSettingsPages: Sendable {
             var row: [String: Any] = [
                 "user": identity.user, "subject": identity.subject, "since": identity.since.description,
                 "isOfAnother": identity.issuer != settings?.issuer.description, "identityIssuer": identity.issuer,
-                "unlinkAddress": RegistryAccessPages.address(address(visit, "/unlink"), [("user", identity.user)]),
+                "unlinkAddress": Dashboard.address(address(visit, "/unlink"), [("user", identity.user)]),
             ]
             row["email"] = identity.email
             return row

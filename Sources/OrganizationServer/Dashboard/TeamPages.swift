@@ -7,9 +7,9 @@ extension Router<ServerContext> {
     /// The teams of an organization, and which registries they have in addition.
     func addTeamPages(_ dashboard: Dashboard) {
         let pages = TeamPages(dashboard: dashboard)
-        dashboard.get(self, "teams", .readPolicy) { try await pages.list($0) }
+        dashboard.get(self, "teams", .readPolicy) { try await pages.listPage($0) }
         dashboard.post(self, "teams", .manageMembers) { try await pages.make($0) }
-        dashboard.get(self, "teams/:team", .readPolicy) { try await pages.show($0) }
+        dashboard.get(self, "teams/:team", .readPolicy) { try await pages.page($0) }
         dashboard.post(self, "teams/:team/remove", .manageMembers) { try await pages.remove($0) }
         dashboard.post(self, "teams/:team/members/add", .manageMembers) { try await pages.setMember($0, isIn: true) }
         dashboard.post(self, "teams/:team/members/remove", .manageMembers) {
@@ -35,11 +35,7 @@ struct TeamPages: Sendable {
 
     static let pageSize = 50
 
-    fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await listPage(visit)
-    }
-
-    private func listPage(
+    fileprivate func listPage(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -55,26 +51,26 @@ struct TeamPages: Sendable {
         var content: [String: Any] = [
             "address": address, "query": query, "isFiltered": !query.isEmpty, "hasRows": !found.isEmpty,
             "seesMembers": seesMembers, "mayManage": visit.may(.manageMembers), "team": visit.fields["team"] ?? "",
-            "count": RegistryAccessPages.count(teams.count, "team", "teams"),
-            "found": RegistryAccessPages.count(found.count, "team", "teams"),
+            "count": Dashboard.count(teams.count, "team", "teams"),
+            "found": Dashboard.count(found.count, "team", "teams"),
             "showsSearch": teams.count > Self.pageSize || !query.isEmpty,
         ]
         content["rows"] = found[paging.range].map { team in
             [
                 "name": team.name, "teamAddress": "\(address)/\(team.name)",
-                "members": RegistryAccessPages.count(team.members.count, "member", "members"),
+                "members": Dashboard.count(team.members.count, "member", "members"),
                 "registries": Self.words(registries[team.name]?.count ?? 0),
             ]
         }
         content["paging"] = paging.content { page in
-            RegistryAccessPages.address(address, [("q", query), ("page", "\(page)")])
+            Dashboard.address(address, [("q", query), ("page", "\(page)")])
         }
         content.merge(more) { _, new in new }
         return .page(Dashboard.Page(template: "teams", title: "Teams", content: content, status: status))
     }
 
     private static func words(_ registries: Int) -> String {
-        registries == 0 ? "none" : RegistryAccessPages.count(registries, "registry", "registries")
+        registries == 0 ? "none" : Dashboard.count(registries, "registry", "registries")
     }
 
     fileprivate func make(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
@@ -104,11 +100,7 @@ struct TeamPages: Sendable {
         return team
     }
 
-    fileprivate func show(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await page(visit)
-    }
-
-    private func page(
+    fileprivate func page(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok
@@ -121,7 +113,7 @@ struct TeamPages: Sendable {
             "teams": visit.address("teams"), "address": address, "teamAddress": address, "name": team.name,
             "mayManage": visit.may(.manageMembers), "hasPolicy": document != nil,
             "hasRegistries": !rules.isEmpty, "everybody": visit.address("registry-access"),
-            "registries": RegistryAccessPages.count(rules.count, "registry", "registries"),
+            "registries": Dashboard.count(rules.count, "registry", "registries"),
         ]
         let rulePaging = Paging(count: rules.count, size: Self.pageSize, page: try number("entries", visit))
         content["rules"] = rulePaging.range.map { index in
@@ -131,9 +123,8 @@ struct TeamPages: Sendable {
         }
         content["rulePaging"] = ["paging": rulePaging.content { "\(address)?entries=\($0)" }]
         if let document {
-            let known = Set(document.policy.warnings.map(\.description))
-            let warnings = document.policy(for: [team.name]).warnings.filter { !known.contains($0.description) }
-            content["warnings"] = warnings.prefix(20).map { Dashboard.sentence($0.description) }
+            let warnings = document.policy(for: [team.name]).warnings.unknown(to: document.policy)
+            content["warnings"] = warnings.prefix(20).map(Dashboard.sentence)
             content["hasWarnings"] = !warnings.isEmpty
         }
         if visit.may(.readMembers) {
@@ -143,7 +134,7 @@ struct TeamPages: Sendable {
             content["members"] = team.members[paging.range].map { name in
                 ["member": name, "memberAddress": visit.address("members/\(name)")]
             }
-            content["memberCount"] = RegistryAccessPages.count(team.members.count, "member", "members")
+            content["memberCount"] = Dashboard.count(team.members.count, "member", "members")
             content["memberPaging"] = ["paging": paging.content { "\(address)?page=\($0)" }]
         }
         if visit.may(.manageMembers) {

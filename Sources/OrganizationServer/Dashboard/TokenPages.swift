@@ -7,7 +7,7 @@ extension Router<ServerContext> {
     /// Access tokens: one's own, or everybody's for owners.
     func addTokenPages(_ dashboard: Dashboard) {
         let pages = TokenPages(dashboard: dashboard)
-        dashboard.get(self, "settings/tokens", .readPolicy) { try await pages.list($0) }
+        dashboard.get(self, "settings/tokens", .readPolicy) { try await pages.page($0) }
         dashboard.post(self, "settings/tokens", .readPolicy) { try await pages.make($0) }
         dashboard.get(self, "settings/tokens/:token/revoke", .readPolicy) { try await pages.ask($0) }
         dashboard.post(self, "settings/tokens/:token/revoke", .readPolicy) { try await pages.revoke($0) }
@@ -30,11 +30,7 @@ struct TokenPages: Sendable {
 
     // MARK: - The list
 
-    fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await page(visit)
-    }
-
-    private func page(
+    fileprivate func page(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
         _ status: HTTPResponse.Status = .ok

@@ -170,9 +170,7 @@ extension Store {
             try Int.fetchOne(
                 database,
                 sql: """
-                    SELECT count(*) FROM device \(Device.measured)
-                    LEFT JOIN deviceStatus
-                        ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
+                    SELECT count(*) FROM device \(Device.withStatus) \(Device.measured)
                     WHERE device.organization = :organization AND :now > 0 AND \(standing.condition)
                     """,
                 arguments: ["organization": organization, "now": now.seconds]
@@ -188,10 +186,7 @@ extension Store {
                 database,
                 sql: """
                     SELECT \(Device.state) AS state, count(*) AS count
-                    FROM device JOIN organization ON organization.name = device.organization
-                    LEFT JOIN freshness ON freshness.organization = device.organization
-                    LEFT JOIN deviceStatus
-                        ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
+                    FROM device \(Device.withStatus) \(Device.measured)
                     \(organization == nil ? "" : "WHERE device.organization = :organization") GROUP BY 1
                     """,
                 arguments: arguments

@@ -27,11 +27,15 @@ struct Device: Sendable {
     /// A device that is there need not say so more often.
     static let pollGrain: Int64 = 300
 
+    /// What devices told last, beside them in SQL.
+    static let withStatus = """
+        LEFT JOIN deviceStatus ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
+        """
+
     fileprivate static let select = """
         SELECT device.id, device.name, device.created, device.lastSeen, deviceStatus.document, deviceStatus.time,
             deviceStatus.policyVersion
-        FROM device LEFT JOIN deviceStatus
-        ON deviceStatus.organization = device.organization AND deviceStatus.device = device.id
+        FROM device \(withStatus)
         """
 
     /// A device with its status, of ``select``.

@@ -40,6 +40,9 @@ struct PreparedDocument: Sendable {
         return "HTTP/1.1 \(response.status.code) \(response.status.reasonPhrase)\r\n\(fields)"
     }
 
+    /// With what the paths of an organization's documents begin.
+    static func prefix(of organization: String) -> String { "/v1/organizations/\(organization)/documents/" }
+
     /// What of an organization is asked for again and again.
     ///
     /// - Parameters:
@@ -63,7 +66,7 @@ struct PreparedDocument: Sendable {
             // What every machine asks first: whether there is another root document.
             "root/\(newest.roots.count + 1).json": PreparedDocument(missing: "\(route)/root/{version}"),
         ]
-        let pairs = documents.map { ("/v1/organizations/\(organization)/documents/\($0.key)", $0.value) }
+        let pairs = documents.map { (prefix(of: organization) + $0.key, $0.value) }
         return Dictionary(uniqueKeysWithValues: pairs)
     }
 }

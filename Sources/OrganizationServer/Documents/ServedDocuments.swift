@@ -116,9 +116,8 @@ final class ServedDocuments: Sendable {
     /// - Parameter organization: whose.
     func forget(_ organization: String) {
         held.withLock { held in
-            if let newest = held.newest.removeValue(forKey: organization) {
-                for path in PreparedDocument.all(of: organization, newest).keys { held.prepared[path] = nil }
-            }
+            held.newest[organization] = nil
+            held.prepared = held.prepared.filter { !$0.key.hasPrefix(PreparedDocument.prefix(of: organization)) }
             held.policies[organization] = nil
             held.forgotten += 1
         }

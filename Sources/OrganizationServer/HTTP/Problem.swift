@@ -40,6 +40,9 @@ struct Problem: Error, HTTPResponseError {
         return problem
     }
 
+    /// A form that no page of ours sends so.
+    static var faultyForm: Problem { Problem(.badRequest, .badRequest, "the form is not in order") }
+
     let status: HTTPResponse.Status
     let code: Code
     /// What happened, lower-case, with what it is about in quotes; no secret.

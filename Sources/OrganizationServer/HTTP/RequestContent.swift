@@ -61,7 +61,7 @@ extension Request {
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let decoded = halves.map { $0.replacing("+", with: " ").removingPercentEncoding }
             guard decoded.count == 2, let name = decoded[0], let value = decoded[1] else {
-                throw Problem(.badRequest, .badRequest, "the form is not in order")
+                throw Problem.faultyForm
             }
             guard fields[name] == nil else {
                 throw Problem(.badRequest, .badRequest, "the field \(JSONScanner.quoted(name)) comes twice")

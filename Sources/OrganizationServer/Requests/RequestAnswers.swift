@@ -235,7 +235,7 @@ extension Services {
     /// - Throws: ``Problem`` 404 also if it is somebody else's, or what SQLite says.
     func withdraw(_ number: Int, in organization: String, by user: String) async throws -> RegistryRequest {
         guard try await store.request(number, of: organization).user == user else {
-            throw Problem(.notFound, .notFound, "there is no such request")
+            throw Problem.noRequest
         }
         return try await answer(number, in: organization, Store.WrittenAnswer(state: .withdrawn, actor: user))
     }
@@ -327,6 +327,9 @@ extension Services {
 }
 
 extension Problem {
+    /// A request that is not there, or is not for whoever asks to see.
+    static var noRequest: Problem { Problem(.notFound, .notFound, "there is no such request") }
+
     /// A text that cannot be shown to people.
     static func badText(_ name: String) -> Problem {
         Problem(

@@ -49,7 +49,7 @@ extension ServerContext {
     /// The number of a request in the path.
     fileprivate func requestNumber() throws -> Int {
         guard let number = WholeNumber.read(try parameters.require("number")) else {
-            throw Problem(.notFound, .notFound, "there is no such request")
+            throw Problem.noRequest
         }
         return number
     }

@@ -142,7 +142,7 @@ extension Store {
             sql: "SELECT * FROM registryRequest WHERE organization = ? AND number = ?",
             arguments: [organization, number]
         )
-        guard let row else { throw Problem(.notFound, .notFound, "there is no such request") }
+        guard let row else { throw Problem.noRequest }
         return try RegistryRequest(row)
     }
 

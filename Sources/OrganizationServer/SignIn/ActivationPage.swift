@@ -143,7 +143,7 @@ struct Activation: Sendable {
         let decision = fields["decision"]
         guard let confirmation = fields["confirmation"].flatMap({ OpaqueToken($0) }), confirmation.kind == .form,
             decision == "approve" || decision == "deny"
-        else { throw Problem(.badRequest, .badRequest, "the form is not in order") }
+        else { throw Problem.faultyForm }
         let decided = try await services.store.decide(
             confirmation,
             isApproved: decision == "approve",

@@ -64,7 +64,7 @@ struct IDToken: Hashable, Sendable {
         }
         self.subject = subject
         let email = claims.value(named: "email")?.text
-        self.email = email.flatMap { Names.isLabel($0, longest: 254) && $0.contains("@") ? $0 : nil }
+        self.email = email.flatMap { Names.isEmail($0) ? $0 : nil }
         isEmailVerified = claims.value(named: "email_verified") == .bool(true)
         preferredName = claims.value(named: "preferred_username")?.text
         // One that is no time is none.
