@@ -38,6 +38,9 @@ this machine.
   --fingerprint sha256:...
                     the fingerprint of its root key
   --require-sign-in refuse every registry until a member has signed in
+  --enrollment-token FILE
+                    what lets this machine in, where the organization takes in
+                    only who shows an enrollment token
   --certificate-authority FILE
                     what vouches for the server, if not the system's own
   --root DIR        install under DIR instead of / (for images and tests)
@@ -72,7 +75,7 @@ wrong_usage() {
 
 mode=system
 uninstall=no purge=no dry_run=no setup=yes restart_docker=no keep=no prebuilt='' root=''
-server='' organization='' fingerprint='' certificate_authority='' require_sign_in=no
+server='' organization='' fingerprint='' certificate_authority='' require_sign_in=no enrollment_token=''
 while [ $# -gt 0 ]; do
     case $1 in
         --user) mode=user ;;
@@ -85,13 +88,14 @@ while [ $# -gt 0 ]; do
         --no-setup) setup=no ;;
         --restart-docker) restart_docker=yes ;;
         --require-sign-in) require_sign_in=yes ;;
-        --server | --organization | --fingerprint | --certificate-authority)
+        --server | --organization | --fingerprint | --certificate-authority | --enrollment-token)
             [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
             case $1 in
                 --server) server=$2 ;;
                 --organization) organization=$2 ;;
                 --fingerprint) fingerprint=$2 ;;
                 --certificate-authority) certificate_authority=$2 ;;
+                --enrollment-token) enrollment_token=$2 ;;
             esac
             shift
             ;;
@@ -118,10 +122,12 @@ case $mode in
 esac
 [ $restart_docker = no ] || { [ $mode = system ] && [ -z "$root" ]; } ||
     wrong_usage "--restart-docker goes with an installation for all users of this machine"
-if [ -n "$server$organization$fingerprint$certificate_authority" ] || [ $require_sign_in = yes ]; then
+if [ -n "$server$organization$fingerprint$certificate_authority$enrollment_token" ] || [ $require_sign_in = yes ]; then
     [ $mode-$uninstall = system-no ] || wrong_usage "--server goes with an installation for all users"
     [ -n "$server" ] && [ -n "$organization" ] && [ -n "$fingerprint" ] ||
         wrong_usage "--server, --organization and --fingerprint go together"
+    [ -z "$enrollment_token" ] || [ -r "$enrollment_token" ] ||
+        fail "the file \"$enrollment_token\" given with --enrollment-token cannot be read"
 fi
 [ $mode != demo ] || [ $uninstall = no ] || wrong_usage "--demo leaves nothing to uninstall"
 [ $mode != demo ] || [ $dry_run = no ] || wrong_usage "--demo has no dry run"
@@ -569,7 +575,12 @@ enroll() {
         return 0
     fi
     step "enrolling this machine with $organization at $server"
-    docker_ram "$@" || fail "this machine is not enrolled; everything else is installed" \
+    # Before docker-ramd runs, nobody could register this machine; the unit is started by now, where systemd runs.
+    if [ -n "$enrollment_token" ]; then
+        docker_ram "$@" --enrollment-token-stdin <"$enrollment_token"
+    else
+        docker_ram "$@"
+    fi || fail "this machine is not enrolled, or not registered; everything else is installed" \
         "mend what is said above, then run: docker ram $*"
 }
 

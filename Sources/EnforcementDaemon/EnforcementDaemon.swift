@@ -69,6 +69,7 @@ struct EnforcementDaemon: Sendable {
             log: log,
             helperRecords: HelperRecords(policy: watcher.policy, log: queue),
             signInDesk: SignInDesk(keeper: watcher.organization),
+            registrationDesk: RegistrationDesk(keeper: watcher.organization),
             requestDesk: RequestDesk(keeper: watcher.organization, policy: watcher.policy),
             status: {
                 var status = status(startedAt, watcher.policy, plugin, queue)

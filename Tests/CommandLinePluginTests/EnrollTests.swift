@@ -61,6 +61,48 @@ struct EnrollTests {
     }
 
     @Test
+    func `an enrollment token goes to docker-ramd, and nowhere else`() throws {
+        try with { machine, server in
+            let registered = #"{"registered":{"device":"d1234567890"}}"# + "\n"
+            try machine.withDaemon(answer: { _ in registered }) { daemon in
+                let outcome = machine.run(words(server.url, "--enrollment-token-stdin"), input: "rame_secret")
+                #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
+                #expect(outcome.output.contains("this machine belongs to acme"))
+                #expect(daemon.requests == [#"{"request":"register","enrollmentToken":"rame_secret"}"# + "\n"])
+            }
+            #expect(try !machine.read("root/etc/docker-ram/enrollment.json").contains("rame_"))
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("rame_x", #"{"refused":{"code":"enrollment_refused","text":"it has ended","hint":"ask an owner"}}"#),
+            ("rame_x", nil),
+            ("ramp_x", #"{"registered":{"device":"d1234567890"}}"#),
+            ("", #"{"registered":{"device":"d1234567890"}}"#),
+        ]
+    )
+    func `a machine that is not registered is told so`(token: String, answer: String?) throws {
+        try with { machine, server in
+            func run() throws {
+                let outcome = machine.run(words(server.url, "--enrollment-token-stdin"), input: token)
+                #expect(outcome.code == 1 && outcome.output.isEmpty)
+                #expect(!outcome.errors.contains(token) || token.isEmpty)
+                guard token == "rame_x" else {
+                    #expect(outcome.errors.contains("enrollment token"))
+                    #expect(enrollment(of: machine) == .none, "nothing was changed")
+                    return
+                }
+                #expect(outcome.errors.contains("this machine is enrolled, but not registered: "))
+                if answer != nil { #expect(outcome.errors.contains("it has ended\ndocker ram: hint: ask an owner")) }
+                #expect(enrollment(of: machine).enrollment != nil)
+            }
+            guard let answer else { return try run() }
+            try machine.withDaemon(answer: { _ in answer + "\n" }) { _ in try run() }
+        }
+    }
+
+    @Test
     func `sign-in can be required, and the documents can lie elsewhere`() throws {
         try with(at: "/copy") { machine, server in
             let outcome = machine.run(

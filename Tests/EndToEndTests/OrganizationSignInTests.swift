@@ -89,6 +89,66 @@ extension EndToEnd {
             }
         }
 
+        @Test("where enrollment tokens are asked for, a machine is registered with a good one")
+        func enrollmentToken() async throws {
+            try await Self.with { engine, server in
+                let v1 = "http://\(server)/v1"
+                let session = try await runProgram([
+                    "curl", "-sS", "\(v1)/token", "-d", "grant_type=password&username=alice&organization=acme",
+                    "--data-urlencode", "password=\(Self.password)",
+                ]).expecting(0).output
+                let access = try #require(session.firstMatch(of: #/rama_[0-9A-Za-z_]+/#)?.output)
+                let answer = try await runProgram([
+                    "curl", "-sS", "\(v1)/organizations/acme/tokens", "-H", "Authorization: Bearer \(access)",
+                    "--json", #"{"name":"tests","scopes":["machines:read","machines:write"],"days":1}"#,
+                ]).expecting(0).output
+                let token = String(try #require(answer.firstMatch(of: #/ramp_[0-9A-Za-z_]+/#)?.output))
+                func admin(_ words: [String]) async throws -> EndedProgram {
+                    try await runProgram(
+                        [try Programs.path("docker-ram"), "admin"] + words,
+                        environment: engine.environment.merging(
+                            [
+                                "DOCKER_RAM_SERVER": "http://\(server)", "DOCKER_RAM_ORGANIZATION": "acme",
+                                "DOCKER_RAM_TOKEN": token,
+                            ]
+                        ) { $1 }
+                    )
+                }
+                func devices() async throws -> [String] {
+                    let list = try await admin(["device", "list", "--format", "json"]).expecting(0)
+                    return list.output.matches(of: #/"device": "([0-9a-z]+)"/#).map { String($0.output.1) }
+                }
+                try await waitUntil("the machine is registered") { try await devices().count == 1 }
+                try await runProgram([
+                    "curl", "-sSf", "-X", "PATCH", "\(v1)/organizations/acme/settings", "-H",
+                    "Authorization: Bearer \(access)", "--json", #"{"enrollment":"token"}"#,
+                ]).expecting(0)
+                try await admin(["device", "remove", try #require(try await devices().first)]).expecting(0)
+                try await waitUntil("status says what is missing") {
+                    try await engine.docker(["ram", "status"]).output.contains("it wants an enrollment token")
+                }
+
+                let made = try await admin(["device", "tokens", "create", "laptops", "--days", "1"]).expecting(0)
+                let enrollmentToken = String(try #require(made.output.firstMatch(of: #/rame_[0-9A-Za-z_]+/#)?.output))
+                let fingerprint = try #require(
+                    try String(contentsOfFile: "\(engine.root)/etc/docker-ram/enrollment.json", encoding: .utf8)
+                        .firstMatch(of: #/sha256:[0-9a-f]{64}/#)?.output
+                )
+                let enroll = [
+                    "ram", "enroll", "http://\(server)", "--organization", "acme", "--fingerprint", String(fingerprint),
+                    "--require-sign-in", "--enrollment-token-stdin",
+                ]
+                let wrong = "\(enrollmentToken.dropLast())\(enrollmentToken.last == "0" ? "1" : "0")\n"
+                let refused = try await engine.docker(DockerClients.debian, enroll, input: wrong)
+                #expect(refused.status == 1 && refused.errors.contains("enrolled, but not registered"), "\(refused)")
+                try await engine.docker(DockerClients.debian, enroll, input: "\(enrollmentToken)\n").expecting(0)
+                #expect(try await devices().count == 1)
+                try await waitUntil("status misses nothing") {
+                    try await !engine.docker(["ram", "status"]).output.contains("enrollment token")
+                }
+            }
+        }
+
         @Test("who is signed in stays so over a restart of docker-ramd and when it is killed")
         func restart() async throws {
             try await Self.with { engine, server in

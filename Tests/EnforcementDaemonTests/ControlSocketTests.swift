@@ -3,6 +3,7 @@ import Foundation
 import LocalInstallation
 import NIOCore
 import RegistryAccess
+import TestSupport
 import Testing
 
 struct ControlRequestTests {

@@ -171,7 +171,9 @@ struct SignInTests {
         arguments: [
             #"{"request":"sign-in","user":"alice"}"#, #"{"request":"sign-in","user":"alice","password":""}"#,
             #"{"request":"sign-in","user":"alice","password":1}"#, #"{"request":"sign-in","token":"x","user":"y"}"#,
-            #"{"request":"sign-out","user":"alice"}"#,
+            #"{"request":"sign-out","user":"alice"}"#, #"{"request":"register"}"#,
+            #"{"request":"register","enrollmentToken":""}"#,
+            #"{"request":"register","enrollmentToken":"rame_x","organization":"acme"}"#,
         ]
     )
     func `what is no request is refused`(line: String) {

@@ -151,15 +151,6 @@ struct HTTPAnswer: Equatable {
     }
 }
 
-/// Runs blocking code on a thread of its own, so that tests do not take the threads that the daemon needs.
-func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-    try await withCheckedThrowingContinuation { continuation in
-        Thread.detachNewThread {
-            continuation.resume(with: Swift.Result { try body() })
-        }
-    }
-}
-
 /// Waits until a condition holds, or some seconds are over and it was looked at often enough.
 ///
 /// Tests that block take the few threads that tasks run on away from each other, on two processors for more than a minute:

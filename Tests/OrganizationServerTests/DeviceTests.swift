@@ -30,7 +30,7 @@ extension RunningServer {
 
     /// Returns when so many wait for a change.
     func waiters(_ count: Int) async {
-        while await services.changes.waiterCount < count { await Task.yield() }
+        while await services.waiting.count < count { await Task.yield() }
     }
 }
 
@@ -188,14 +188,14 @@ struct DeviceTests {
     {
         try await RunningServer.with { server in
             let device = try await server.register()
-            server.sessions.set(device.id, .active)
+            try await server.signIn("member", on: device)
             let before = try await server.changes(device)
             #expect(before.session == "active")
             async let waiting = server.changes(device, after: before.cursor, wait: 60)
             await server.waiters(1)
             await server.services.changes.notify("other")
             await server.waiters(1)
-            server.sessions.set(device.id, .ended)
+            try await server.store.database.write { try $0.execute(sql: "UPDATE session SET ended = created") }
             await server.services.changes.notify("acme")
             let after = try await waiting
             #expect(after.session == "ended")
@@ -355,7 +355,7 @@ struct DeviceTests {
             try await server.store.database.write { database in
                 try database.execute(sql: "UPDATE device SET lastSeen = lastSeen - 90000 WHERE name = 'silent'")
             }
-            server.sessions.set(try #require(ids["current"]), .active)
+            try await server.signIn("member", on: (try #require(ids["current"]), ""))
             var states: [String: String] = [:]
             var after = ""
             var pages = 0

@@ -13,19 +13,6 @@ import Testing
 struct DocumentHandlerTests {
     private static let documents = "/v1/organizations/acme/documents"
 
-    /// Serves on a real socket.
-    private static func live(
-        _ server: RunningServer,
-        _ body: @Sendable (any TestClientProtocol) async throws -> Void
-    ) async throws {
-        let application = Application(
-            router: makeRouter(server.services),
-            server: try makeServer(server.services),
-            configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: 0))
-        )
-        try await application.test(.live, body)
-    }
-
     @Test(
         "a document is the same from the event loop as from the router",
         arguments: [
@@ -37,7 +24,7 @@ struct DocumentHandlerTests {
     func sameAnswer(_ path: String) async throws {
         try await RunningServer.with { server in
             let wanted = try await server.ask(.get, "\(Self.documents)/\(path)")
-            try await Self.live(server) { client in
+            try await server.live { client in
                 let tags = [nil, wanted.headers[.eTag], "\"other\"", "*"]
                 for tag in tags {
                     let wanted = try await server.ask(.get, "\(Self.documents)/\(path)", ifNoneMatch: tag)
@@ -63,7 +50,7 @@ struct DocumentHandlerTests {
     @Test
     func `other organizations, other methods and bad tokens are the router's`() async throws {
         try await RunningServer.with { server in
-            try await Self.live(server) { client in
+            try await server.live { client in
                 let freshness = "\(Self.documents)/freshness.json"
                 try await client.execute(uri: "/v1/organizations/nobody/documents/freshness.json", method: .get) {
                     #expect($0.status == .notFound)
@@ -91,7 +78,7 @@ struct DocumentHandlerTests {
     @Test
     func `every answer says what time it is, and is counted`() async throws {
         try await RunningServer.with { server in
-            try await Self.live(server) { client in
+            try await server.live { client in
                 for (path, status) in [("freshness.json", 200), ("root/2.json", 404)] {
                     try await client.execute(uri: "\(Self.documents)/\(path)", method: .get) { found in
                         #expect(found.status.code == status)
@@ -107,7 +94,7 @@ struct DocumentHandlerTests {
     @Test
     func `after a save the next answer is the new document`() async throws {
         try await RunningServer.with { server in
-            try await Self.live(server) { client in
+            try await server.live { client in
                 for version in 1..<10 {
                     let policy = server.policy(allowing: ["r\(version).acme.test"])
                     #expect(
@@ -128,7 +115,7 @@ struct DocumentHandlerTests {
     @Test
     func `answers keep the order of their requests on one connection`() async throws {
         try await RunningServer.with { server in
-            try await Self.live(server) { client in
+            try await server.live { client in
                 let port = UInt16(try #require(client.port))
                 let connection = try RawConnection(to: "127.0.0.1", port: port)
                 let host = "Host: ram.acme.test\r\n"

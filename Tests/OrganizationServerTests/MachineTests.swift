@@ -17,7 +17,7 @@ struct MachineTests {
     func `a machine registers, signs in with a ticket that it accepts, and learns that its session has ended`()
         async throws
     {
-        try await RunningServer.with(realSessions: true) { server in
+        try await RunningServer.with { server in
             let device = try await server.register()
             var machine = try await server.machine()
             try await server.refresh(&machine)

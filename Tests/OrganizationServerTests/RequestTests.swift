@@ -56,17 +56,6 @@ extension RunningServer {
         }
     }
 
-    /// Signs somebody in on a device.
-    fileprivate func signIn(_ user: String, on device: TestDevice) async throws {
-        _ = try await store.beginSession(
-            of: SignedInPerson(user: user),
-            in: "acme",
-            on: device.id,
-            from: "192.0.2.1",
-            at: time.now
-        )
-    }
-
     fileprivate func end() async throws {
         let failures = try await services.endRequests()
         #expect(failures.isEmpty, "\(failures)")
@@ -79,7 +68,7 @@ struct RequestTests {
 
     @Test
     func `a request is taken once, in the name of who is signed in, with the registry as it is written`() async throws {
-        try await RunningServer.with(realSessions: true) { server in
+        try await RunningServer.with { server in
             let device = try await server.register()
             let first = try await server.ask(for: "GHCR.io:443", on: device)
             #expect(first.status == .created, "\(first.text)")
@@ -154,7 +143,7 @@ struct RequestTests {
 
     @Test
     func `a device and a person ask so often in a day, and the organization holds so many`() async throws {
-        try await RunningServer.with(realSessions: true) { server in
+        try await RunningServer.with { server in
             let device = try await server.register()
             for number in 1...RegistryRequest.mostInADay {
                 #expect(try await server.ask(for: "r\(number).test", on: device).status == .created)
@@ -192,7 +181,7 @@ struct RequestTests {
 
     @Test
     func `nobody sees or answers what is not theirs`() async throws {
-        try await RunningServer.with(realSessions: true) { server in
+        try await RunningServer.with { server in
             let (device, other) = (try await server.register(), try await server.register("desktop"))
             try await server.signIn("editor", on: device)
             #expect(try await server.ask(for: "ghcr.io", on: device).status == .created)

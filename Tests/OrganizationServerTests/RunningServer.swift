@@ -22,22 +22,12 @@ final class TestTime: Sendable {
     func pass(_ seconds: Int64) { time.withLock { $0 = $0 + seconds } }
 }
 
-/// The state of sessions, which tests set by device.
-final class TestSessions: Sendable {
-    private let states = Mutex<[String: SessionState]>([:])
-
-    func set(_ device: String, _ state: SessionState) { states.withLock { $0[device] = state } }
-
-    func state(_ device: String) -> SessionState { states.withLock { $0[device] ?? .none } }
-}
-
 /// A server with the organization `acme`, asked without a socket: an owner, an editor, an auditor and a member are called as
 /// their roles, and `stranger` belongs to another organization.
 struct RunningServer {
     let client: any TestClientProtocol
     let services: Services
     let time: TestTime
-    let sessions: TestSessions
     let rootKey: SigningKey
     /// The server's directory, for keys.
     let directory: String
@@ -51,14 +41,13 @@ struct RunningServer {
     static func with(
         now: Instant = SignedOrganization.start,
         serverAddress: String? = nil,
-        realSessions: Bool = false,
         _ body: @Sendable (RunningServer) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { directory in
             let store = try Store.inMemory()
-            let (time, sessions) = (TestTime(now), TestSessions())
+            let time = TestTime(now)
             let rootKey = SigningKey.generate()
-            var services = Services(
+            let services = Services(
                 store: store,
                 settings: ServerSettings(
                     publicAddress: try #require(PublicAddress("https://\(serverAddress ?? "ram.acme.test")"))
@@ -67,9 +56,6 @@ struct RunningServer {
                 passwords: Passwords(cost: 4),
                 now: { time.now }
             )
-            if !realSessions {
-                services.sessionState = { device, _ in sessions.state(device) }
-            }
             let publisher = services.publisher
             let tokens = try await people(store, now)
             try await begin("acme", publisher, rootKey)
@@ -79,7 +65,6 @@ struct RunningServer {
                         client: client,
                         services: services,
                         time: time,
-                        sessions: sessions,
                         rootKey: rootKey,
                         directory: directory,
                         tokens: tokens
@@ -139,6 +124,27 @@ struct RunningServer {
             expires: publisher.now() + 3650 * 86_400
         )
         try await publisher.begin(organization, root: Array(root.json.utf8), by: "owner", contact: "platform@acme.test")
+    }
+
+    /// Signs somebody in on a device.
+    func signIn(_ user: String, on device: (id: String, secret: String)) async throws {
+        _ = try await store.beginSession(
+            of: SignedInPerson(user: user),
+            in: "acme",
+            on: device.id,
+            from: "192.0.2.1",
+            at: time.now
+        )
+    }
+
+    /// Serves on a real socket, with everything that stands on its connections, while a body runs.
+    func live(_ body: @Sendable (any TestClientProtocol) async throws -> Void) async throws {
+        let application = Application(
+            router: makeRouter(services),
+            server: try makeServer(services),
+            configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: 0))
+        )
+        try await application.test(.live, body)
     }
 
     // MARK: - Asking

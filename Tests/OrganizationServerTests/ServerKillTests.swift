@@ -152,15 +152,6 @@ struct ServerKillTests {
         }
     }
 
-    private static func onThread(_ body: @escaping @Sendable () -> Void) async {
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread {
-                body()
-                continuation.resume()
-            }
-        }
-    }
-
     private static func prepare(_ data: String) async throws -> Clients {
         try await ServerCommandTests.make(in: data)
         let store = try Store(path: "\(data)/server.sqlite")
@@ -210,7 +201,7 @@ struct ServerKillTests {
                         { clients.refresh(port, 2) }, { clients.refresh(port, 3) },
                     ]
                     await withTaskGroup { group in
-                        for writer in writers { group.addTask { await Self.onThread(writer) } }
+                        for writer in writers { group.addTask { try? await onThread(writer) } }
                         try? await waitUntil("enough is done") {
                             clients.seen.count >= enough || program.status != nil
                         }
@@ -267,7 +258,7 @@ struct ServerKillTests {
                         { clients.makeTeams(port, "team") }, { clients.savePolicies(port, "r") },
                         { clients.report(port, 0) },
                     ]
-                    for writer in writers { group.addTask { await Self.onThread(writer) } }
+                    for writer in writers { group.addTask { try? await onThread(writer) } }
                     for number in 0..<3 {
                         let enough = clients.seen.count + 30
                         try await waitUntil("more is done") { clients.seen.count >= enough }

@@ -17,6 +17,9 @@ struct Enroll: PluginCommand {
             Where the only way out is a company's proxy, name it in "egressProxy": {"upstream": ...} of \
             /etc/docker-ram/daemon.json first; "docker ram engine enable" takes over the engine's.
 
+            An organization may take in only who shows an enrollment token, which an owner makes: \
+            --enrollment-token-stdin < token. The token is used once, by docker-ramd, and kept nowhere.
+
             Example: docker ram enroll https://ram.acme.test --organization acme --fingerprint sha256:4f53cda1...
             Undo it: docker ram enroll --remove
             """
@@ -37,6 +40,9 @@ struct Enroll: PluginCommand {
     @Option(help: ArgumentHelp("Certificate authorities of the server, if not the system's", valueName: "file"))
     var certificateAuthority: String?
 
+    @Flag(help: "Read an enrollment token from standard input, and register this machine with it")
+    var enrollmentTokenStdin = false
+
     @Flag(help: "Refuse every registry until a member of the organization signs in")
     var requireSignIn = false
 
@@ -48,7 +54,7 @@ struct Enroll: PluginCommand {
     func validate() throws {
         let others: [Any?] = [server, organization, fingerprint, documents, certificateAuthority]
         if remove {
-            guard others.allSatisfy({ $0 == nil }), !requireSignIn else {
+            guard others.allSatisfy({ $0 == nil }), !requireSignIn, !enrollmentTokenStdin else {
                 throw ValidationError("--remove says all there is to say; it goes alone")
             }
         } else {
@@ -70,6 +76,13 @@ struct Enroll: PluginCommand {
 
     private func join(in context: CommandContext) throws {
         let enrollment = try enrollment()
+        let token = enrollmentTokenStdin ? try Login.line(of: "enrollment token", context) : nil
+        if let token, !token.hasPrefix("rame_") {
+            throw Failure(
+                "what is on standard input is no enrollment token",
+                hints: ["an enrollment token begins with \"rame_\"; an owner of \(enrollment.organization) makes one"]
+            )
+        }
         let rootVersion = try checkedRoot(of: enrollment, in: context)
         let paths = context.paths
         try Files.makeDirectory(Files.directory(of: paths.enrollment))
@@ -81,14 +94,31 @@ struct Enroll: PluginCommand {
         try Files.replace(paths.enrollment, with: Self.file(enrollment.json), mode: 0o644)
         switch Enrollment.read(paths) {
         case .enrolled(let written):
+            if let token { try register(showing: token, in: context) }
             context.show(Enrolled(enrollment: written, rootVersion: rootVersion), as: common.format)
         case .faulty(let problem):
             throw Failure(problem, hints: ["every registry is refused until then"])
         case .none:
             throw Failure("\"\(paths.enrollment)\" was taken away again")
         }
-        if (try? ControlClient(path: paths.controlSocket).status()) == nil {
+        if token == nil, (try? ControlClient(path: paths.controlSocket).status()) == nil {
             context.note("note: docker-ramd does not answer; every registry is refused until it runs")
+        }
+    }
+
+    /// Has docker-ramd register this machine, which keeps what the server knows it by.
+    private func register(showing token: String, in context: CommandContext) throws {
+        let request = JSONValue.object([
+            JSONMember("request", .string("register")), JSONMember("enrollmentToken", .string(token)),
+        ])
+        var isRegistered = false
+        do {
+            try context.askDaemon(request, patience: 90_000) { line in
+                if line.value(named: "registered") != nil { isRegistered = true }
+            }
+            guard isRegistered else { throw Failure("docker-ramd ended the conversation") }
+        } catch let failure as Failure {
+            throw Failure("this machine is enrolled, but not registered: \(failure.message)", hints: failure.hints)
         }
     }
 

@@ -81,7 +81,7 @@ struct Login: PluginCommand {
     /// The first line of standard input.
     static func line(of what: String, _ context: CommandContext) throws -> String {
         guard let line = context.readLine(), !line.isEmpty else {
-            throw Failure("there is no \(what) on standard input", hints: ["for example: docker ram login ... < file"])
+            throw Failure("there is no \(what) on standard input", hints: ["for example: docker ram ... < file"])
         }
         return line
     }

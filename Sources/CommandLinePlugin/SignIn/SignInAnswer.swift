@@ -59,22 +59,8 @@ enum SignInAnswer {
         patience: Int32,
         _ body: (SignInAnswer) -> Void
     ) throws {
-        do {
-            try ControlClient(path: context.paths.controlSocket).ask(request, patience: patience) { _, line in
-                if let refused = line.value(named: "refused") {
-                    let hint = refused.value(named: "hint")?.text
-                    throw Failure(
-                        refused.value(named: "text")?.text ?? "docker-ramd refuses",
-                        hints: hint.map { [$0] } ?? []
-                    )
-                }
-                if let answer = SignInAnswer(line) { body(answer) }
-            }
-        } catch let error as ControlClient.Unanswered {
-            throw Failure(
-                error.description,
-                hints: ["run as root: systemctl status docker-ramd docker-ramd-control.socket"]
-            )
+        try context.askDaemon(request, patience: patience) { line in
+            if let answer = SignInAnswer(line) { body(answer) }
         }
     }
 }

@@ -26,6 +26,10 @@ enum ControlRequest: Hashable, Sendable {
     case signIn(SignInMethod)
     /// Somebody wants the session of this machine to end.
     case signOut
+    /// Root wants this machine to be registered with its organization.
+    ///
+    /// - Parameter token: the enrollment token that lets it in.
+    case register(showing: Token)
 
     /// What was asked of the organization on this machine, and what it answered.
     case requests
@@ -88,6 +92,11 @@ enum ControlRequest: Hashable, Sendable {
         case "sign-out":
             guard members.count == 1 else { throw InvalidControlRequest(description: "sign-out takes no other keys") }
             self = .signOut
+        case "register":
+            guard members.count == 2, let token = json.value(named: "enrollmentToken")?.text, !token.isEmpty else {
+                throw InvalidControlRequest(description: "register takes enrollmentToken (a text)")
+            }
+            self = .register(showing: Token(token))
         case "requests":
             guard members.count == 1 else { throw InvalidControlRequest(description: "requests takes no other keys") }
             self = .requests
@@ -96,7 +105,7 @@ enum ControlRequest: Hashable, Sendable {
             throw InvalidControlRequest(
                 description: """
                     the request is none of "status", "log", "history", "record", "sign-in", "sign-out", \
-                    "requests", "request"
+                    "register", "requests", "request"
                     """
             )
         }

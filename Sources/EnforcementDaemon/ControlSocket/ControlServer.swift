@@ -34,6 +34,7 @@ struct ControlServer: Sendable {
     private let log: DecisionLog
     private let helperRecords: HelperRecords
     private let signInDesk: SignInDesk
+    private let registrationDesk: RegistrationDesk
     private let requestDesk: RequestDesk
     private let status: @Sendable () -> DaemonStatus
     private let logger: Logger
@@ -47,6 +48,7 @@ struct ControlServer: Sendable {
     ///   - log: the decision log.
     ///   - helperRecords: takes down what the credential helper decided.
     ///   - signInDesk: signs the machine in and out.
+    ///   - registrationDesk: registers the machine.
     ///   - requestDesk: asks the organization for registries.
     ///   - status: says how docker-ramd is.
     ///   - logger: where failures go.
@@ -58,6 +60,7 @@ struct ControlServer: Sendable {
         log: DecisionLog,
         helperRecords: HelperRecords,
         signInDesk: SignInDesk,
+        registrationDesk: RegistrationDesk,
         requestDesk: RequestDesk,
         status: @escaping @Sendable () -> DaemonStatus,
         logger: Logger,
@@ -67,6 +70,7 @@ struct ControlServer: Sendable {
         self.log = log
         self.helperRecords = helperRecords
         self.signInDesk = signInDesk
+        self.registrationDesk = registrationDesk
         self.requestDesk = requestDesk
         self.status = status
         self.logger = logger
@@ -123,6 +127,9 @@ struct ControlServer: Sendable {
                 case .success(.signOut):
                     deadline.cancel()
                     try await Self.send([await signInDesk.signOut(by: user).text()], outbound)
+                case .success(.register(let token)):
+                    deadline.cancel()
+                    try await Self.send([await registrationDesk.register(showing: token, by: user).text()], outbound)
                 case .success(.requests): try await Self.send([await requestDesk.requests.text()], outbound)
                 case .success(.request(let registry, let action, let reason)):
                     deadline.cancel()

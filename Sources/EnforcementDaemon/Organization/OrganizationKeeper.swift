@@ -54,6 +54,10 @@ actor OrganizationKeeper {
     /// Counts who has signed in, so that the end of the last session is not taken for that of this one.
     private var signIns = 0
     private var wantsTicket = false
+    /// When the server is asked for changes again after that has failed.
+    private var changeRetries = RefreshSchedule()
+    /// What registers this machine, while that is under way.
+    private var registration: Task<Result<OrganizationClient.Device, ServerFault>, Never>?
     /// What was asked of the organization here, the newest first, as the server said last.
     private(set) var requests: [RegistryRequest] = []
     /// Of how many changes of them the server had told then; `nil` if it has not told.
@@ -447,7 +451,6 @@ actor OrganizationKeeper {
 
     /// Lets the server say when something changes, again and again.
     private func followChanges() async {
-        var retries = RefreshSchedule()
         var cursor: String?
         var ticket: String?
         var known = generation
@@ -456,9 +459,9 @@ actor OrganizationKeeper {
                 known = generation
                 cursor = nil
                 ticket = nil
-                retries = RefreshSchedule()
+                changeRetries = RefreshSchedule()
             }
-            guard let client, state?.documents != nil, retries.isDue(at: reading().sinceBoot) else {
+            guard let client, state?.documents != nil, changeRetries.isDue(at: reading().sinceBoot) else {
                 try? await Task.sleep(for: pace.tick)
                 continue
             }
@@ -467,7 +470,7 @@ actor OrganizationKeeper {
                 let device = try await registeredDevice(client, generation)
                 let changes = try await client.changes(for: device, after: cursor, waiting: pace.waiting)
                 guard generation == self.generation else { continue }
-                retries = RefreshSchedule()
+                changeRetries = RefreshSchedule()
                 // Whoever has signed in meanwhile is not meant.
                 guard signIns == self.signIns else { continue }
                 if changes.session == .ended { endSession() }
@@ -495,7 +498,7 @@ actor OrganizationKeeper {
                     cursor = nil
                 }
                 logger.debug("changes cannot be followed", metadata: ["error": "\(error)"])
-                retries.failed(at: reading().sinceBoot, using: &chance)
+                changeRetries.failed(at: reading().sinceBoot, using: &chance)
             }
         }
     }
@@ -565,20 +568,82 @@ actor OrganizationKeeper {
         return request
     }
 
+    // MARK: - Registration
+
+    /// Whether what the machine belongs to now is what is followed here.
+    var isFollowing: Bool {
+        guard let state else { return false }
+        return Enrollment.read(paths).enrollment == state.enrollment
+    }
+
+    /// Registers this machine, unless the server knows it.
+    ///
+    /// - Parameter token: the enrollment token that lets it in.
+    /// - Returns: the device.
+    /// - Throws: `ServerFault`.
+    func register(showing token: Token) async throws(ServerFault) -> OrganizationClient.Device {
+        guard let client else { throw .unreachable("the machine belongs to no organization") }
+        let generation = generation
+        if let device {
+            do throws(ServerFault) {
+                _ = try await client.changes(for: device, after: nil, waiting: 0)
+                return device
+            } catch {
+                guard error.code == "device_unknown" else { throw error }
+                if self.device?.id == device.id { forgetDevice() }
+            }
+        }
+        let device = try await registeredDevice(client, generation, showing: token)
+        changeRetries.hurry()
+        return device
+    }
+
     private func registeredDevice(
         _ client: OrganizationClient,
-        _ generation: Int
+        _ generation: Int,
+        showing token: Token? = nil
     ) async throws(ServerFault) -> OrganizationClient.Device {
-        if let device { return device }
-        let device = try await client.registerDevice(named: HostName.ofThisMachine)
+        // One after the other: two who found no device would make the server know two.
+        while let registration {
+            _ = await registration.value
+            if self.registration == registration { self.registration = nil }
+        }
         guard generation == self.generation else { throw .unreachable("the enrollment has changed") }
+        if let device { return device }
+        let registration = Task { await registerNow(client, generation, token) }
+        self.registration = registration
+        let result = await registration.value
+        if self.registration == registration { self.registration = nil }
+        return try result.get()
+    }
+
+    private func registerNow(
+        _ client: OrganizationClient,
+        _ generation: Int,
+        _ token: Token?
+    ) async -> Result<OrganizationClient.Device, ServerFault> {
+        let device: OrganizationClient.Device
+        do throws(ServerFault) {
+            device = try await client.registerDevice(named: HostName.ofThisMachine, enrollmentToken: token)
+        } catch {
+            if error.isRegistrationRefused, generation == self.generation {
+                state?.registrationFault = Self.unregistered
+            }
+            return .failure(error)
+        }
+        guard generation == self.generation else { return .failure(.unreachable("the enrollment has changed")) }
+        state?.registrationFault = nil
         do throws(FileError) {
             try OrganizationFiles(paths).write(device)
         } catch {
             logger.error("this machine's name at the server cannot be kept", metadata: ["error": "\(error)"])
         }
-        return device
+        return .success(device)
     }
+
+    private static let unregistered =
+        "the server does not register this machine, so changes arrive late and nobody can sign in; it wants an enrollment "
+        + "token (sudo docker ram enroll ... --enrollment-token-stdin), or has as many machines as it takes"
 }
 
 extension TrustedDocuments {

@@ -14,6 +14,8 @@ struct OrganizationState: Sendable {
     private(set) var documents: TrustedDocuments?
     /// Why there is nothing newer, in a few words.
     var fault: String?
+    /// Why the server does not know this machine, if it refused to register it.
+    var registrationFault: String?
     /// Why what is accepted cannot be kept, if it cannot.
     private(set) var keepingFault: String?
     /// Who is signed in and no member.
@@ -292,7 +294,7 @@ struct OrganizationState: Sendable {
     func summary(_ reading: TrustedClock.Reading) -> Summary {
         let now = clock.now(reading)
         let clockFault = clock.isSetBack(reading) ? "the clock of this machine is wrong: it is later than it says" : nil
-        let reason = fault ?? keepingFault ?? clockFault ?? ""
+        let reason = fault ?? keepingFault ?? clockFault ?? registrationFault ?? ""
         var summary = Summary(state: .none, reason: reason, teams: [])
         let ticket = documents?.signedIn(at: now)
         summary.user = ticket?.subject

@@ -23,30 +23,11 @@ struct SignInDesk: Sendable {
     /// Waits between two questions whether a browser has been used.
     var pause: @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
 
-    /// Why nobody is signed in by this; the code is for programs.
-    private struct Fault: Error {
-        let code: String
-        let text: String
-        let hint: String
-
-        var line: JSONValue {
-            .object([
-                JSONMember(
-                    "refused",
-                    .object([
-                        JSONMember("code", .string(code)), JSONMember("text", .string(text)),
-                        JSONMember("hint", .string(hint)),
-                    ])
-                )
-            ])
-        }
-
-        static let notEnrolled = Fault(
-            code: "not_enrolled",
-            text: "this machine belongs to no organization, so there is nobody to sign in with",
-            hint: "an administrator enrolls it: sudo docker ram enroll --help"
-        )
-    }
+    private static let notEnrolled = ControlRefusal(
+        code: "not_enrolled",
+        text: "this machine belongs to no organization, so there is nobody to sign in with",
+        hint: "an administrator enrolls it: sudo docker ram enroll --help"
+    )
 
     /// Signs the machine in.
     ///
@@ -63,11 +44,11 @@ struct SignInDesk: Sendable {
     ) async throws {
         do {
             guard let server = await keeper.server, let organization = await keeper.organization else {
-                throw Fault.notEnrolled
+                throw Self.notEnrolled
             }
             let (device, session) = try await session(by: method, server, say)
             guard let ticket = session.ticket else {
-                throw Fault(
+                throw ControlRefusal(
                     code: "no_ticket",
                     text: "the server gave no ticket for this machine",
                     hint: "its version may be older than this one"
@@ -79,7 +60,7 @@ struct SignInDesk: Sendable {
             do throws(Rejection) {
                 try await keeper.signIn(kept, ticket: ticket, for: device.id)
             } catch {
-                throw Fault(
+                throw ControlRefusal(
                     code: "bad_ticket",
                     text: "the server's ticket is refused: \(error)",
                     hint: "run: docker ram status"
@@ -90,10 +71,10 @@ struct SignInDesk: Sendable {
                 JSONMember("user", .string(session.user)), JSONMember("organization", .string(organization)),
             ]
             try await say(.object([JSONMember("signedIn", .object(members))]))
-        } catch let fault as Fault {
-            try await say(fault.line)
+        } catch let refusal as ControlRefusal {
+            try await say(refusal.line)
         } catch let fault as ServerFault {
-            try await say(Self.fault(fault, method, organization: await keeper.organization ?? "").line)
+            try await say(Self.refusal(of: fault, method, organization: await keeper.organization ?? "").line)
         }
     }
 
@@ -102,14 +83,17 @@ struct SignInDesk: Sendable {
     /// - Parameter localUser: who asks.
     /// - Returns: `signedOut` with who was signed in, or `refused`.
     func signOut(by localUser: uid_t) async -> JSONValue {
-        guard await keeper.organization != nil else { return Fault.notEnrolled.line }
+        guard await keeper.organization != nil else { return Self.notEnrolled.line }
         guard let session = await keeper.session else {
-            return Fault(code: "not_signed_in", text: "nobody is signed in", hint: "to sign in, run: docker ram login")
-                .line
+            return ControlRefusal(
+                code: "not_signed_in",
+                text: "nobody is signed in",
+                hint: "to sign in, run: docker ram login"
+            ).line
         }
         guard localUser == 0 || localUser == session.localUser else {
             let text = "\(session.user) was signed in by another user of this machine, who may end that, as may root"
-            return Fault(code: "forbidden", text: text, hint: "run: sudo docker ram logout").line
+            return ControlRefusal(code: "forbidden", text: text, hint: "run: sudo docker ram logout").line
         }
         await keeper.endSession()
         // The server learns it too, if it can be reached; without the token the session ends there by itself.
@@ -161,36 +145,50 @@ struct SignInDesk: Sendable {
         }
     }
 
-    private static func fault(_ fault: ServerFault, _ method: SignInMethod, organization: String) -> Fault {
+    private static func refusal(
+        of fault: ServerFault,
+        _ method: SignInMethod,
+        organization: String
+    ) -> ControlRefusal {
         let code = fault.code ?? "unreachable"
         switch (code, method) {
         case ("invalid_grant", .password(let user, _)):
-            return Fault(
+            return ControlRefusal(
                 code: code,
                 text: "the name \"\(user)\" or the password is wrong",
                 hint: "try again, or sign in with a browser: docker ram login"
             )
         case ("invalid_grant", .accessToken):
-            return Fault(
+            return ControlRefusal(
                 code: code,
                 text: "the access token is unknown, or it has ended",
                 hint: "make a new one on the organization's server"
             )
         case ("expired_token", _), ("invalid_grant", .browser):
-            return Fault(code: code, text: "the code was not used in time", hint: "begin again: docker ram login")
+            return ControlRefusal(
+                code: code,
+                text: "the code was not used in time",
+                hint: "begin again: docker ram login"
+            )
         case ("access_denied", _):
-            return Fault(
+            return ControlRefusal(
                 code: code,
                 text: "the sign-in was declined in the browser",
                 hint: "begin again: docker ram login"
             )
         case ("not_a_member", _):
-            return Fault(
+            return ControlRefusal(
                 code: code,
                 text: "you are not a member of \"\(organization)\", to which this machine belongs",
                 hint: "sign in with another account, or ask an owner of \"\(organization)\" to add you"
             )
-        default: return Fault(code: code, text: "\(fault)", hint: "run: docker ram status")
+        case (_, _) where fault.isRegistrationRefused:
+            return ControlRefusal(
+                code: code,
+                text: "\(organization) registers this machine only by an enrollment token, or has as many as it takes",
+                hint: "an administrator runs: sudo docker ram enroll ... --enrollment-token-stdin"
+            )
+        default: return ControlRefusal(code: code, text: "\(fault)", hint: "run: docker ram status")
         }
     }
 }

@@ -81,7 +81,7 @@ struct DevicePages: Sendable {
 
     private func line(_ device: Device, _ measure: Device.Measure, _ organization: String) async throws -> String {
         let said = Said(device)
-        let session = try await services.sessionState(device.id, organization)
+        let session = try await services.store.sessionState(device: device.id, in: organization)
         return ActivityFormat.line([
             device.id, device.name, Self.title(of: device.state(by: measure), notEnforcing: said.enforcesNothing).0,
             device.policyVersion.map(String.init) ?? "", said.engineVersion ?? "", said.productVersion ?? "",
@@ -113,7 +113,7 @@ struct DevicePages: Sendable {
     private func row(_ device: Device, _ measure: Device.Measure, _ visit: Dashboard.Visit) async throws -> [String:
         Any]
     {
-        let session = try await services.sessionState(device.id, visit.organization)
+        let session = try await services.store.sessionState(device: device.id, in: visit.organization)
         let said = Said(device)
         let (points, findings) = (said.points, said.findings)
         var row: [String: Any] = [

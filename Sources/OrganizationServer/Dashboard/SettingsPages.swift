@@ -164,10 +164,13 @@ struct SettingsPages: Sendable {
         _ status: HTTPResponse.Status = .ok
     ) async throws -> Dashboard.Reply {
         let settings = try await services.store.settings(of: visit.organization)
+        let isOpen = settings.enrollment == "open"
         let now = services.now()
         var content = SettingsTab.machines.head(visit)
-        content.merge(try await EnrollmentContent.content(of: visit.organization, services)) { _, new in new }
-        content["isOpen"] = settings.enrollment == "open"
+        content.merge(try await EnrollmentContent.content(of: visit.organization, isOpen: isOpen, services)) { _, new in
+            new
+        }
+        content["isOpen"] = isOpen
         content["generalAddress"] = visit.address("settings")
         content["tokenName"] = visit.fields["name"] ?? ""
         content["tokenDays"] = visit.fields["days"] ?? "30"
@@ -222,7 +225,8 @@ struct SettingsPages: Sendable {
                 title: "Enrollment token \(name)",
                 content: [
                     "secret": token.secret, "expires": expires.description, "back": visit.address("settings/machines"),
-                    "use": "A machine shows it when it registers, as \"enrollmentToken\" of POST devices.",
+                    "use":
+                        "Whoever enrolls a machine gives it along: docker ram enroll ... --enrollment-token-stdin <token",
                 ]
             )
         )
@@ -267,10 +271,15 @@ enum EnrollmentContent {
     ///
     /// - Parameters:
     ///   - organization: whose machines.
+    ///   - isOpen: whether everybody may register a machine.
     ///   - services: what the parts of the server share.
     /// - Returns: the fingerprints of the root keys, the command, and what waits for the owner.
     /// - Throws: what SQLite says, or ``ServerFileError``.
-    static func content(of organization: String, _ services: Services) async throws -> [String: Any] {
+    static func content(
+        of organization: String,
+        isOpen: Bool = true,
+        _ services: Services
+    ) async throws -> [String: Any] {
         var content: [String: Any] = ["data": services.data?.path ?? ""]
         var root = try await services.publisher.served.newest(of: organization)?.rootDocument
         if root == nil, let data = services.data {
@@ -297,6 +306,7 @@ enum EnrollmentContent {
         content["command"] =
             "docker ram enroll \(services.settings.publicAddress) --organization \(organization) "
             + "--fingerprint \(fingerprints.first ?? "sha256:...") --require-sign-in"
+            + (isOpen ? "" : " --enrollment-token-stdin <token")
         return content
     }
 }

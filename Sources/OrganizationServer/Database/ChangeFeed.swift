@@ -23,7 +23,8 @@ actor ChangeFeed {
     /// When those are looked for whose time is over; one for all of them, for there are thousands.
     private var alarm: (task: Task<Void, Never>, time: ContinuousClock.Instant)?
     private var lastWaiter: UInt64 = 0
-    private var isFinished = false
+    /// Whether the server stops.
+    private(set) var isFinished = false
 
     /// How often an organization has changed since the process began.
     ///

@@ -106,7 +106,8 @@ private func register(_ request: Request, _ context: ServerContext, _ services: 
     )
 }
 
-/// Answers at once if the device does not know the newest state, and else when there is one, or the time is over.
+/// Answers at once if the device does not know the newest state, and else when there is one, or the time is over; what
+/// ``ChangesHandler`` does not take.
 private func waitForChange(
     _ request: Request,
     _ context: ServerContext,
@@ -114,58 +115,28 @@ private func waitForChange(
 ) async throws -> ChangesAnswer {
     let (organization, device) = try context.authorizeDevice()
     let after = try request.queryValue("after")
-    guard let seconds = WholeNumber.read(try request.queryValue("wait") ?? "0"), seconds <= 60 else {
-        throw Problem(.badRequest, .badRequest, "\"wait\" must be a number of seconds from 0 to 60")
+    guard let seconds = WholeNumber.read(try request.queryValue("wait") ?? "0"),
+        seconds <= ChangesQuestion.longestWait
+    else {
+        throw Problem(
+            .badRequest,
+            .badRequest,
+            "\"wait\" must be a number of seconds from 0 to \(ChangesQuestion.longestWait)"
+        )
     }
     let end = ContinuousClock.now + .seconds(seconds)
     while true {
         let seen = await services.changes.count(of: organization)
-        guard let counts = try await services.store.changeCounts(seenBy: device, in: organization) else {
+        guard let changes = try await services.store.deviceChanges(of: device, in: organization) else {
             throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
         }
         services.lastSeen.note(device, in: organization, at: services.now())
-        let session = try await services.sessionState(device, organization)
         let newest = try await services.publisher.served.newest(of: organization)
-        let sequence = "\(newest?.sequence ?? 0)"
-        let knowsDocuments = after?.split(separator: "-").first.map { $0.utf8.elementsEqual(sequence.utf8) } ?? false
-        let answer = ChangesAnswer(
-            sequence: sequence,
-            ticket: "\(counts.teams)-\(session.rawValue)",
-            session: session,
-            requests: counts.requests,
-            news: knowsDocuments ? nil : newest?.news
-        )
+        let answer = ChangesAnswer(changes, newest, after: after)
         let left = end - .now
         if answer.cursor != after || left <= .zero { return answer }
         // Without a change the time is over, or the server stops: the state is said as it is.
         if await services.changes.change(of: organization, after: seen, within: left) == seen { return answer }
-    }
-}
-
-/// What a device is told that waits for changes.
-private struct ChangesAnswer: ResponseGenerator {
-    /// How far the documents have come.
-    let sequence: String
-    /// Names what a ticket says; another one means that the device needs another ticket.
-    let ticket: String
-    let session: SessionState
-    /// How often what was asked for there has changed.
-    let requests: Int
-    /// The documents that the device does not know: ``ServedDocuments/Newest/news``.
-    let news: String?
-
-    var cursor: String { "\(sequence)-\(ticket)-\(requests)" }
-
-    func response(from request: Request, context: some RequestContext) -> Response {
-        let news = news.map { ",\($0)" } ?? ""
-        let state = "\"session\":\"\(session.rawValue)\",\"ticket\":\"\(ticket)\",\"requests\":\(requests)"
-        // Not by way of a JSON value: thousands of devices are told the same long texts at once.
-        let body = ByteBuffer(string: "{\"cursor\":\"\(cursor)\",\(state)\(news)}\n")
-        return Response(
-            status: .ok,
-            headers: [.contentType: "application/json", .contentLength: "\(body.readableBytes)"],
-            body: ResponseBody(byteBuffer: body)
-        )
     }
 }
 
@@ -176,7 +147,7 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
     let devices = try await services.devices(of: organization, after: request.queryValue("after"), atMost: limit)
     var list: [JSONValue] = []
     for device in devices {
-        let session = try await services.sessionState(device.id, organization)
+        let session = try await services.store.sessionState(device: device.id, in: organization)
         let limits = StrictJSON.Limits(bytes: 1 << 20)
         let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: limits) }
         list.append(

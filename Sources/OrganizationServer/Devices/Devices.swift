@@ -230,25 +230,47 @@ extension Store {
         }
     }
 
-    /// How often the teams of an organization have changed, and what was asked for, for one of its devices.
+    /// What concerns a device besides documents.
     ///
     /// - Parameters:
     ///   - id: which.
+    ///   - secret: the secret by which it is known; `nil` if that was looked at before.
     ///   - organization: where.
-    /// - Returns: the counts; `nil` if there is no such device.
+    /// - Returns: the changes; `nil` if there is no such device.
     /// - Throws: what SQLite says.
-    func changeCounts(seenBy id: String, in organization: String) async throws -> (teams: Int, requests: Int)? {
+    func deviceChanges(
+        of id: String,
+        showing secret: OpaqueToken? = nil,
+        in organization: String
+    ) async throws -> DeviceChanges? {
         try await reads.run { database in
             try Row.fetchOne(
                 database.cachedStatement(
                     sql: """
-                        SELECT coalesce((SELECT count FROM teamChange WHERE organization = :organization), 0) AS teams,
-                            \(Self.requestChanges) AS requests
-                        FROM device WHERE organization = :organization AND id = :device
+                        SELECT \(DeviceChanges.columns) FROM device
+                        WHERE organization = :organization AND id = :device AND (:digest IS NULL OR digest = :digest)
                         """
                 ),
-                arguments: ["organization": organization, "device": id]
-            ).map { ($0["teams"], $0["requests"]) }
+                arguments: ["organization": organization, "device": id, "digest": secret?.digest]
+            ).map { DeviceChanges($0) }
+        }
+    }
+
+    /// What concerns each device of an organization besides documents.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the changes by device.
+    /// - Throws: what SQLite says.
+    func deviceChanges(in organization: String) async throws -> [String: DeviceChanges] {
+        try await database.read { database in
+            let rows = try Row.fetchCursor(
+                database,
+                sql: "SELECT id, \(DeviceChanges.columns) FROM device WHERE organization = ?",
+                arguments: [organization]
+            )
+            var changes: [String: DeviceChanges] = [:]
+            while let row = try rows.next() { changes[row["id"]] = DeviceChanges(row) }
+            return changes
         }
     }
 

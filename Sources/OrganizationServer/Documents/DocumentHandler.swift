@@ -34,6 +34,8 @@ struct DocumentChannel: ServerChildChannel {
             )
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
             try pipeline.addHandler(handler, position: .after(decoder))
+            let connection = try pipeline.handler(type: HTTPConnectionStateHandler.self)
+            try pipeline.addHandler(ChangesHandler(services: services), position: .after(connection))
             return value
         }
     }

@@ -21,6 +21,8 @@ struct Services: Sendable {
     let changes: ChangeFeed
     /// When devices were heard of.
     let lastSeen = LastSeen()
+    /// Devices that wait for changes.
+    let waiting: WaitingDevices
     /// Hashes of passwords.
     let passwords: Passwords
     /// How often things may be tried.
@@ -37,8 +39,6 @@ struct Services: Sendable {
     var providers: Providers
     /// Signs a ticket with the key of its organization.
     var signTicket: @Sendable (TicketDocument) async throws -> Envelope
-    /// Whether somebody is signed in on a device.
-    var sessionState: @Sendable (_ device: String, _ organization: String) async throws -> SessionState
 
     /// Services around a database.
     ///
@@ -71,11 +71,9 @@ struct Services: Sendable {
             metrics: metrics,
             now: now
         )
+        waiting = WaitingDevices(store, publisher.served, changes, lastSeen, now: now)
         store.database.add(transactionObserver: CommitTimes(metrics), extent: .databaseLifetime)
         signTicket = { [publisher] ticket in try await publisher.sign(ticket) }
-        sessionState = { device, organization in
-            try await store.sessionState(device: device, in: organization)
-        }
     }
 }
 

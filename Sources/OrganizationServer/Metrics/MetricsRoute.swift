@@ -53,7 +53,7 @@ extension Services {
         let devices = try await deviceCounts()
         let stored = try await store.figures(at: now())
         let load = await passwords.load
-        let waiting = await changes.waiterCount
+        let waiting = await waiting.count
         var text = PrometheusText()
         addRequests(counts, to: &text)
         addMachines(counts, devices, waiting, to: &text)

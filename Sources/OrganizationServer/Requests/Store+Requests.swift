@@ -226,19 +226,27 @@ extension Store {
             )
             let changes = try Int.fetchOne(
                 database,
-                sql: "SELECT \(Self.requestChanges)",
+                sql: "SELECT \(Self.requestChanges(organization: ":organization", device: ":device"))",
                 arguments: ["organization": organization, "device": device]
             )
             return (try rows.map { try RegistryRequest($0) }, changes ?? 0)
         }
     }
 
-    /// How often the requests that concern a device have changed, in SQL, of `:organization` and `:device`.
-    static let requestChanges = """
-        coalesce((SELECT sum(changes) FROM registryRequest
-            WHERE organization = :organization AND (device = :device OR user = (SELECT user FROM session
-                WHERE organization = :organization AND device = :device AND ended IS NULL))), 0)
+    /// How often the requests that concern a device have changed, in SQL.
+    ///
+    /// - Parameters:
+    ///   - organization: the organization, as an expression of SQL.
+    ///   - device: the device, as an expression of SQL.
+    /// - Returns: an expression of SQL.
+    static func requestChanges(organization: String, device: String) -> String {
         """
+        coalesce((SELECT sum(changes) FROM registryRequest AS asked
+            WHERE asked.organization = \(organization) AND (asked.device = \(device) OR asked.user = (
+                SELECT user FROM session WHERE session.organization = \(organization) AND session.device = \(device)
+                    AND ended IS NULL))), 0)
+        """
+    }
 
     /// How much a registry is wanted: by how many others who asked, and on how many machines that were refused it.
     struct Demand: Sendable, Hashable {

@@ -69,6 +69,15 @@ enum SessionState: String, Sendable {
     case active
     /// Whoever signed in last has to do so again.
     case ended
+
+    /// The state of a device by its newest session.
+    ///
+    /// - Parameter isActive: whether nobody has ended it; `nil` if there is none. Whether its time is over does not matter: the
+    ///   machine knows that by its ticket, and learns it when it goes on with the session; a clock that is wrong here ends
+    ///   none.
+    init(isActive: Bool?) {
+        self = isActive.map { $0 ? .active : .ended } ?? .none
+    }
 }
 
 /// Why a sign-in did not give a session.
@@ -331,13 +340,12 @@ extension Store {
         }
     }
 
-    /// Whether somebody is signed in on a device; asked by the long poll of the device.
+    /// Whether somebody is signed in on a device.
     ///
     /// - Parameters:
     ///   - device: the device's id.
     ///   - organization: its organization.
-    /// - Returns: the state of the newest session. One that nobody has ended is active: whether its time is over, the machine
-    ///   knows by its ticket, and learns when it goes on with the session; a clock that is wrong here ends none.
+    /// - Returns: the state of the newest session.
     /// - Throws: what SQLite says.
     func sessionState(device: String, in organization: String) async throws -> SessionState {
         try await reads.run { database in
@@ -350,8 +358,7 @@ extension Store {
                 ),
                 arguments: [organization, device]
             )
-            guard let row else { return .none }
-            return row["isActive"] ? .active : .ended
+            return SessionState(isActive: row?["isActive"])
         }
     }
 

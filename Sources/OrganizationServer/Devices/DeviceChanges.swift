@@ -1,0 +1,26 @@
+import GRDB
+
+/// What concerns a device besides documents, as far as it is told of it.
+struct DeviceChanges: Hashable, Sendable {
+    /// How often the teams of its organization have changed.
+    let teams: Int
+    /// How often what was asked for there has changed.
+    let requests: Int
+    /// What has become of its session.
+    let session: SessionState
+
+    /// What is to be selected from the table `device`.
+    static let columns = """
+        coalesce((SELECT count FROM teamChange WHERE teamChange.organization = device.organization), 0) AS teams,
+        \(Store.requestChanges(organization: "device.organization", device: "device.id")) AS requests,
+        (SELECT ended IS NULL FROM session WHERE session.organization = device.organization
+            AND session.device = device.id ORDER BY number DESC LIMIT 1) AS isSessionActive
+        """
+
+    /// Reads a row with ``columns``.
+    init(_ row: Row) {
+        teams = row["teams"]
+        requests = row["requests"]
+        session = SessionState(isActive: row["isSessionActive"])
+    }
+}
