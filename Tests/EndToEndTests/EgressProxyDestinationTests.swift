@@ -139,7 +139,12 @@ extension EndToEnd {
                             input: "\(recipe):stranger\n"
                         )
                         try await waitUntil("the proxy has refused it") {
-                            docker.engine.daemon.decisions.contains("\"registry\":\"\(Host.stranger.name)\"")
+                            if let status = client.status {
+                                throw UnexpectedEnd(description: "\(status)\n\(client.output)\(client.errors)")
+                            }
+                            return docker.engine.daemon.decisions.contains(
+                                "\"registry\":\"\(Host.stranger.name)\""
+                            )
                         }
                         try await client.stop()
                         #expect(try await !docker.has("made:1"))
@@ -180,8 +185,11 @@ extension EndToEnd {
                             try await network.expectNobody(asks: .mirror) {
                                 let refused = try await docker.engine.docker(["pull", "acme/hello:1"])
                                 #expect(refused.status == 1)
-                                // The engine goes on to Docker Hub, and it is Docker Hub's refusal that it shows.
-                                #expect(PrivateDocker.isRefusal(refused.errors, of: "docker.io"), "\(refused)")
+                                // The engine goes on to Docker Hub, and it is Docker Hub's refusal that it shows;
+                                // with images in containerd it is the mirror's.
+                                let isInContainerd = try await docker.engine.keepsImagesInContainerd()
+                                let shown = isInContainerd ? Host.mirror.name : "docker.io"
+                                #expect(PrivateDocker.isRefusal(refused.errors, of: shown), "\(refused)")
                                 #expect(try await !docker.has("acme/hello:1"))
                                 let log = try await docker.engine.docker(["ram", "log"]).expecting(0)
                                 #expect(log.output.contains(Host.mirror.name), "\(log)")

@@ -6,7 +6,7 @@ import Testing
 /// Sends requests in many shapes to a running engine, and holds what it did against what was read from what it showed.
 @Suite(
     .serialized,
-    .enabled(if: geteuid() == 0 && FileManager.default.isExecutableFile(atPath: "/usr/sbin/dockerd"), "needs dockerd")
+    .enabled(if: geteuid() == 0 && EngineUnderTest.isThere, "needs dockerd")
 )
 struct EngineDifferentialTests {
     @Test(.timeLimit(.minutes(10)))
