@@ -11,7 +11,8 @@ extension EndToEnd {
         private static let nobody =
             "The egress proxy of docker-ram cannot reach plain.acme.test:443: connection refused"
         private static let noTLS = "http: server gave HTTP response to HTTPS client"
-        private static let insecure = #","insecure-registries":["plain.acme.test:5000","plain.acme.test"]"#
+        private static let insecure =
+            #","insecure-registries":["plain.acme.test:5000","plain.acme.test","plain.acme.test:80"]"#
         /// ``Host/registry`` without TLS, on the port of HTTP and on loopback.
         private static let sites: [WebServer.Site] = {
             let pass = "location / { proxy_set_header Host $http_host; proxy_pass https://10.77.0.2; }"

@@ -95,7 +95,7 @@ struct EngineDifferentialTests {
         if !exchange.hosts.isEmpty, exchange.shown.isEmpty {
             Issue.record("\(request.text) went to \(exchange.hosts) and was not shown")
         }
-        if !isRefused {
+        if !isRefused, !exchange.shown.contains(where: isHiddenLogin) {
             for host in exchange.hosts {
                 let address = try? RegistryAddress(host)
                 if address.map({ addresses.contains($0) || $0.isLoopback && addresses.contains(where: \.isLoopback) })
@@ -110,6 +110,12 @@ struct EngineDifferentialTests {
             #expect(!exchange.hosts.isEmpty, "\(request.text) should go somewhere: \(exchange.answer)")
         }
     }
+}
+
+/// Whether it is a login whose body the engine shows to no plugin, as those from 27.1 on: the egress proxy decides it.
+private func isHiddenLogin(_ shown: EngineRecorder.Shown) -> Bool {
+    let path = shown.RequestUri.prefix { $0 != "?" && $0 != "#" }
+    return EngineUnderTest.major >= 27 && shown.body == nil && path.removingPercentEncoding?.hasSuffix("/auth") == true
 }
 
 /// The requests: what clients send, and ways to make it look like something else.
