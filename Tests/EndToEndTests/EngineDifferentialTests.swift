@@ -95,7 +95,7 @@ struct EngineDifferentialTests {
         if !exchange.hosts.isEmpty, exchange.shown.isEmpty {
             Issue.record("\(request.text) went to \(exchange.hosts) and was not shown")
         }
-        if !isRefused, !exchange.shown.contains(where: isHiddenLogin) {
+        if !isRefused, !exchange.shown.contains(where: isHiddenLogin), !isHiddenBuild(request) {
             for host in exchange.hosts {
                 let address = try? RegistryAddress(host)
                 if address.map({ addresses.contains($0) || $0.isLoopback && addresses.contains(where: \.isLoopback) })
@@ -105,7 +105,7 @@ struct EngineDifferentialTests {
                 }
             }
         }
-        if request.isOrdinary {
+        if request.isOrdinary, !exchange.answer.contains("Minimum supported API version") {
             #expect(!isRefused, "\(request.text) is what clients send; \(exchange.shown)")
             #expect(!exchange.hosts.isEmpty, "\(request.text) should go somewhere: \(exchange.answer)")
         }
@@ -116,6 +116,13 @@ struct EngineDifferentialTests {
 private func isHiddenLogin(_ shown: EngineRecorder.Shown) -> Bool {
     let path = shown.RequestUri.prefix { $0 != "?" && $0 != "#" }
     return EngineUnderTest.major >= 27 && shown.body == nil && path.removingPercentEncoding?.hasSuffix("/auth") == true
+}
+
+/// Whether it is a build whose parameters come in a form that hides behind a second type, which engines from 29 on read
+/// (docs/engine-calls.md): the egress proxy decides it.
+private func isHiddenBuild(_ request: EngineCorpus.Request) -> Bool {
+    EngineUnderTest.major >= 29 && request.text.prefix { $0 != "|" }.contains("/build")
+        && request.text.components(separatedBy: "| Content-Type:").count > 2
 }
 
 /// The requests: what clients send, and ways to make it look like something else.
