@@ -87,13 +87,14 @@ struct EngineBuilderTests {
     @Test(arguments: [true, false])
     func `the command is printed where that is wanted, and where there is no buildx`(_ isWanted: Bool) throws {
         try Self.with { (machine) throws in
-            let config = ["--buildkitd-config", "/a b/it's.toml"]
+            let config = ["--image", "registry.acme.test/buildkit:1", "--buildkitd-config", "/a b/it's.toml"]
             if isWanted { try Self.installDocker(machine) }
             let outcome = machine.run(["engine", "builder", "acme"] + config + (isWanted ? ["--print"] : []))
             #expect(outcome.code == 0)
             #expect(
                 outcome.output == """
                     docker buildx create --name acme --driver docker-container \\
+                      --driver-opt image=registry.acme.test/buildkit:1 \\
                       --driver-opt network=host \\
                       --driver-opt env.HTTP_PROXY=\(Self.url) \\
                       --driver-opt env.http_proxy=\(Self.url) \\

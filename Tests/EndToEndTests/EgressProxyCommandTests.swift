@@ -143,7 +143,7 @@ extension EndToEnd {
                     let fetch = "https://\(docker.allowed.address)/v2/$0/chance"
                     let digests = """
                         manifest=$(curl -sSf -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
-                            \(fetch)/manifests/1)
+                            -H 'Accept: application/vnd.oci.image.manifest.v1+json' \(fetch)/manifests/1)
                         printf '%s' "$manifest" | sha256sum
                         for blob in $(printf '%s' "$manifest" | grep -o 'sha256:[0-9a-f]*'); do
                             curl -sSf \(fetch)/blobs/$blob | sha256sum

@@ -130,19 +130,29 @@ extension EndToEnd {
                     ]).expecting(0)
                     try await put("stranger", layerFrom: "https://\(Host.stranger.name)/layer")
                     try await put("files", layerFrom: "https://\(Host.files.name)/layer")
-                    let recipe = "FROM \(docker.allowed.address)/acme/foreign"
+                    let repository = "\(docker.allowed.address)/acme/foreign"
+                    // A build forgets where the layer is if images are in containerd; a pull does not.
+                    let isInContainerd = try await docker.engine.keepsImagesInContainerd()
+                    func command(_ tag: String) -> [String] {
+                        isInContainerd ? ["pull", "\(repository):\(tag)"] : ["build", "--tag", "made:1", "-"]
+                    }
                     try await network.expectNobody(asks: .stranger) {
                         // The engine tries again and again for more than a minute, and says nothing meanwhile.
                         let client = try RunningProgram(
-                            [DockerClients.debian, "build", "--tag", "made:1", "-"],
+                            [DockerClients.debian] + command("stranger"),
                             environment: docker.engine.environment.merging(["DOCKER_BUILDKIT": "1"]) { _, new in new },
-                            input: "\(recipe):stranger\n"
+                            input: "FROM \(repository):stranger\n"
                         )
                         try await waitUntil("the proxy has refused it") {
-                            docker.engine.daemon.decisions.contains("\"registry\":\"\(Host.stranger.name)\"")
+                            let registry = "\"registry\":\"\(Host.stranger.name)\""
+                            if docker.engine.daemon.decisions.contains(registry) { return true }
+                            guard client.status == nil else {
+                                throw UnexpectedEnd(description: "\(client.output)\(client.errors)")
+                            }
+                            return false
                         }
                         try await client.stop()
-                        #expect(try await !docker.has("made:1"))
+                        #expect(try await !docker.has(isInContainerd ? "\(repository):stranger" : "made:1"))
                     }
                     #expect(!docker.refused.wasAsked)
                     let policy = PrivateDocker.policy(
@@ -150,7 +160,12 @@ extension EndToEnd {
                         allowing: [docker.allowed.address, Host.files.name]
                     )
                     try await docker.engine.daemon.enforce(policy: policy, version: 2)
-                    try await docker.build("\(recipe):files\n", environment: ["DOCKER_BUILDKIT": "1"]).expecting(0)
+                    try await docker.engine.docker(
+                        DockerClients.debian,
+                        command("files"),
+                        input: "FROM \(repository):files\n",
+                        environment: ["DOCKER_BUILDKIT": "1"]
+                    ).expecting(0)
                     #expect(web.log(of: .files).contains("GET /layer HTTP/1.1\" 200"))
                 }
             }
@@ -180,8 +195,11 @@ extension EndToEnd {
                             try await network.expectNobody(asks: .mirror) {
                                 let refused = try await docker.engine.docker(["pull", "acme/hello:1"])
                                 #expect(refused.status == 1)
-                                // The engine goes on to Docker Hub, and it is Docker Hub's refusal that it shows.
-                                #expect(PrivateDocker.isRefusal(refused.errors, of: "docker.io"), "\(refused)")
+                                // The engine goes on to Docker Hub, and it is Docker Hub's refusal that it shows;
+                                // with images in containerd it is the mirror's.
+                                let isInContainerd = try await docker.engine.keepsImagesInContainerd()
+                                let shown = isInContainerd ? Host.mirror.name : "docker.io"
+                                #expect(PrivateDocker.isRefusal(refused.errors, of: shown), "\(refused)")
                                 #expect(try await !docker.has("acme/hello:1"))
                                 let log = try await docker.engine.docker(["ram", "log"]).expecting(0)
                                 #expect(log.output.contains(Host.mirror.name), "\(log)")

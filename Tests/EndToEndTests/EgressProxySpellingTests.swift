@@ -9,11 +9,11 @@ extension EndToEnd {
         private typealias Host = PrivateNetwork.Host
 
         /// What a spelling is taken for.
-        private enum Reading {
+        private enum Reading: Sendable {
             /// No client and no engine takes it for a name.
             case noName
-            /// Newer clients take it for a name and the plugin for this address; Docker 20.10 does not take it.
-            case ipv6(String)
+            /// Newer clients and engines take it for a name and the plugin for this address; Docker 20.10 does not.
+            indirect case ipv6(Reading)
             /// This address, by everybody.
             case address(String)
             /// An address where no registry has any business, or a name that leads there.
@@ -36,11 +36,13 @@ extension EndToEnd {
             ("224.0.0.1", .special("224.0.0.1")), ("255.255.255.255", .special("255.255.255.255")),
             ("10.77.0.9", .address("10.77.0.9")), ("10.77.0.9:443", .address("10.77.0.9")),
             ("STRANGER.test", .address("stranger.test")), ("stranger.test:443", .address("stranger.test")),
-            ("[::ffff:7f00:1]:5000", .ipv6("127.0.0.1:5000")), ("[::FFFF:7F00:1]:5000", .ipv6("127.0.0.1:5000")),
-            ("[0:0:0:0:0:ffff:7f00:0001]:5000", .ipv6("127.0.0.1:5000")), ("[::ffff:a4d:9]", .ipv6("10.77.0.9")),
-            ("[::1]:5000", .ipv6("[::1]:5000")), ("[0:0:0:0:0:0:0:1]:5000", .ipv6("[::1]:5000")),
-            ("[::]:5000", .ipv6("[::]:5000")), ("[fe80::1]:5000", .ipv6("[fe80::1]:5000")),
-            ("[64:ff9b::7f00:1]:5000", .ipv6("[64:ff9b::7f00:1]:5000")),
+            ("[::ffff:7f00:1]:5000", .ipv6(.loopback("127.0.0.1:5000"))),
+            ("[::FFFF:7F00:1]:5000", .ipv6(.loopback("127.0.0.1:5000"))),
+            ("[0:0:0:0:0:ffff:7f00:0001]:5000", .ipv6(.loopback("127.0.0.1:5000"))),
+            ("[::ffff:a4d:9]", .ipv6(.address("10.77.0.9"))),
+            ("[::1]:5000", .ipv6(.loopback("[::1]:5000"))), ("[0:0:0:0:0:0:0:1]:5000", .ipv6(.loopback("[::1]:5000"))),
+            ("[::]:5000", .ipv6(.special("[::]:5000"))), ("[fe80::1]:5000", .ipv6(.special("[fe80::1]:5000"))),
+            ("[64:ff9b::7f00:1]:5000", .ipv6(.special("[64:ff9b::7f00:1]:5000"))),
             ("127.1:5000", .doubtful), ("127.0.1:5000", .doubtful), ("2130706433:5000", .doubtful),
             ("0x7f000001:5000", .doubtful), ("0x7f.1:5000", .doubtful), ("0x7f.0.0.1:5000", .doubtful),
             ("0177.0.0.1:5000", .doubtful), ("017700000001:5000", .doubtful), ("127.000.000.001:5000", .doubtful),
@@ -84,10 +86,11 @@ extension EndToEnd {
             case .noName:
                 if client != nil { return byClient }
                 return hasPlugin ? byUs(PrivateDocker.isNotInspected(answer)) : isNoReference
-            case .ipv6(let address):
+            case .ipv6(let reading):
                 if client == DockerClients.debian { return byClient }
-                let byEngine = hasPlugin ? byUs(PrivateDocker.isRefusal(answer, of: address)) : isNoReference
-                return byEngine || byClient
+                // Engines that take no such name, and clients that do not, say so.
+                let isTaken = isRight(answer, reading, client: client, hasPlugin: hasPlugin, isOpen: isOpen)
+                return isTaken || byClient || !hasPlugin && isNoReference
             case .address(let address): return byUs(PrivateDocker.isRefusal(answer, of: address))
             case .special(let address):
                 let why = isOpen ? "Its name leads to an address that is not allowed. " : ""
@@ -115,13 +118,19 @@ extension EndToEnd {
             try await PrivateDocker.behindProxy(policy: policy, hasPlugin: hasPlugin) { docker, network in
                 let pass = "location / { proxy_set_header Host $http_host; proxy_pass https://10.77.0.2; }"
                 let local = WebServer.Site(Host("localhost", "127.0.0.1"), port: 5000, hasTLS: false, pass)
+                let refusal = try await pull("[::1]:5000/acme/hello:1", docker, client: nil)
+                let takesIPv6 = !refusal.contains("invalid reference format")
                 try await WebServer.with(in: docker.engine.root, network, [local]) { _ in
                     for (registry, reading) in Self.spellings {
                         // Under "everything is allowed" these lead to a registry.
-                        if isOpen, case .address = reading { continue }
+                        switch reading {
+                        case .address where isOpen, .ipv6(.address) where isOpen: continue
+                        default: break
+                        }
                         var clients: [String?] = DockerClients.all
                         switch reading {
-                        case .noName, .ipv6: clients.append(nil)
+                        case .noName: clients.append(nil)
+                        case .ipv6 where hasPlugin || !takesIPv6: clients.append(nil)
                         // Over the socket the engine gives up what takes longer than the request.
                         default: break
                         }
@@ -144,6 +153,9 @@ extension EndToEnd {
                             switch reading {
                             case .loopback("127.0.0.2:5000"): break
                             case .loopback, .doubtfulLoopback: isReached = !hasPlugin
+                            // On the other loopback address nobody listens.
+                            case .ipv6(.loopback("127.0.0.1:5000")):
+                                isReached = !hasPlugin && takesIPv6 && client != DockerClients.debian
                             default: break
                             }
                             #expect((after > before) == isReached, "\(registry): \(answer)")

@@ -6,7 +6,7 @@ import Testing
 /// Sends requests in many shapes to a running engine, and holds what it did against what was read from what it showed.
 @Suite(
     .serialized,
-    .enabled(if: geteuid() == 0 && FileManager.default.isExecutableFile(atPath: "/usr/sbin/dockerd"), "needs dockerd")
+    .enabled(if: geteuid() == 0 && EngineUnderTest.isThere, "needs dockerd")
 )
 struct EngineDifferentialTests {
     @Test(.timeLimit(.minutes(10)))
@@ -95,7 +95,7 @@ struct EngineDifferentialTests {
         if !exchange.hosts.isEmpty, exchange.shown.isEmpty {
             Issue.record("\(request.text) went to \(exchange.hosts) and was not shown")
         }
-        if !isRefused {
+        if !isRefused, !exchange.shown.contains(where: isHiddenLogin), !isHiddenBuild(request) {
             for host in exchange.hosts {
                 let address = try? RegistryAddress(host)
                 if address.map({ addresses.contains($0) || $0.isLoopback && addresses.contains(where: \.isLoopback) })
@@ -105,11 +105,24 @@ struct EngineDifferentialTests {
                 }
             }
         }
-        if request.isOrdinary {
+        if request.isOrdinary, !exchange.answer.contains("Minimum supported API version") {
             #expect(!isRefused, "\(request.text) is what clients send; \(exchange.shown)")
             #expect(!exchange.hosts.isEmpty, "\(request.text) should go somewhere: \(exchange.answer)")
         }
     }
+}
+
+/// Whether it is a login whose body the engine shows to no plugin, as those from 27.1 on: the egress proxy decides it.
+private func isHiddenLogin(_ shown: EngineRecorder.Shown) -> Bool {
+    let path = shown.RequestUri.prefix { $0 != "?" && $0 != "#" }
+    return EngineUnderTest.major >= 27 && shown.body == nil && path.removingPercentEncoding?.hasSuffix("/auth") == true
+}
+
+/// Whether it is a build whose parameters come in a form that hides behind a second type, which engines from 29 on read
+/// (docs/engine-calls.md): the egress proxy decides it.
+private func isHiddenBuild(_ request: EngineCorpus.Request) -> Bool {
+    EngineUnderTest.major >= 29 && request.text.prefix { $0 != "|" }.contains("/build")
+        && request.text.components(separatedBy: "| Content-Type:").count > 2
 }
 
 /// The requests: what clients send, and ways to make it look like something else.

@@ -52,7 +52,7 @@ public final class EngineRecorder: Sendable {
     /// The port on 127.0.0.1 of a registry that hangs up; Go asks no proxy for it.
     public var loopbackPort: UInt16 { registry.port }
 
-    /// Runs a body with an engine of its own; needs root and Debian's `docker.io`.
+    /// Runs a body with an engine of its own; needs root and an engine.
     ///
     /// - Parameter body: gets the recorder once the engine answers.
     /// - Throws: what the body throws, or an error if the engine does not start.
@@ -75,7 +75,7 @@ public final class EngineRecorder: Sendable {
             engine.executableURL = URL(fileURLWithPath: "/usr/bin/unshare")
             engine.arguments = [
                 "--mount", "sh", "-c", #"mount --bind "$0" /etc/resolv.conf && exec "$@""#, resolver,
-                "/usr/sbin/dockerd",
+                EngineUnderTest.dockerd,
                 "--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs",
                 "--data-root", "\(directory)/data", "--exec-root", "\(directory)/exec",
                 "--pidfile", "\(directory)/pid", "--config-file", "\(directory)/config.json",
@@ -84,6 +84,8 @@ public final class EngineRecorder: Sendable {
             try Data("{}".utf8).write(to: URL(fileURLWithPath: "\(directory)/config.json"))
             let proxy = "http://127.0.0.1:\(recorder.proxy.port)"
             var environment = ProcessInfo.processInfo.environment
+            environment["PATH"] =
+                "\(EngineUnderTest.directory):\(environment["PATH"] ?? "/usr/sbin:/usr/bin:/sbin:/bin")"
             for (key, value) in ["HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": ""] {
                 environment[key] = value
                 environment[key.lowercased()] = value

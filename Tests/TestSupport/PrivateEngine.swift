@@ -1,7 +1,8 @@
 import Foundation
 public import Glibc
 
-/// Debian's Docker Engine under a directory of its own, with docker-ramd as its authorization plugin.
+/// Docker Engine under a directory of its own, with docker-ramd as its authorization plugin: Debian's, or the one that
+/// ``EngineUnderTest`` names.
 ///
 /// The machine's own Docker is not touched: the engine has its own data, sockets and settings, and a mount namespace
 /// in which `/run/docker/plugins` and `/etc/docker` are ours.
@@ -10,8 +11,10 @@ public final class PrivateEngine: Sendable {
     public enum Way: Sendable {
         /// By itself.
         case direct
-        /// Through the egress proxy of its docker-ramd.
+        /// Through the egress proxy of its docker-ramd, told where this version reads it.
         case egressProxy
+        /// As `docker ram engine enable` set it up before it started: the plugin, too.
+        case enabled
         /// Through another proxy.
         case proxy(url: String)
     }
@@ -72,19 +75,21 @@ public final class PrivateEngine: Sendable {
         try await engine.prepare(hasPlugin: hasPlugin, settings: engineSettings)
         var dockerd: RunningProgram?
         do {
-            let proxy: String?
+            var variables: [String: String] = [:]
             switch way {
             case .direct:
                 if hasPlugin { try await engine.startDaemon() }
-                proxy = nil
             case .egressProxy:
                 try await engine.startDaemon()
-                proxy = try daemon.proxyURL
+                variables = try engine.tell(proxy: daemon.proxyURL)
+            case .enabled:
+                try await engine.startDaemon()
+                variables = try await engine.enable()
             case .proxy(let url):
                 if hasPlugin { try await engine.startDaemon() }
-                proxy = url
+                variables = Self.variables(proxy: url)
             }
-            let started = try engine.startEngine(proxy: proxy)
+            let started = try engine.startEngine(variables)
             dockerd = started
             try await engine.waitForEngine(started)
             let result = try await body(engine)
@@ -161,6 +166,15 @@ public final class PrivateEngine: Sendable {
         try await docker(DockerClients.debian, arguments)
     }
 
+    /// Whether it keeps its images in containerd, which then does the pulling and pushing.
+    ///
+    /// - Returns: whether it does.
+    /// - Throws: ``UnexpectedEnd`` if the engine does not say.
+    public func keepsImagesInContainerd() async throws -> Bool {
+        try await docker(["info", "--format", "{{json .DriverStatus}}"]).expecting(0).output
+            .contains("io.containerd.snapshotter")
+    }
+
     /// Sends bytes to the engine's socket and reads the answer to its end.
     ///
     /// - Parameter request: a whole HTTP request, with `Connection: close`.
@@ -194,22 +208,55 @@ public final class PrivateEngine: Sendable {
             .write(toFile: "\(root)/etc/docker/daemon.json", atomically: true, encoding: .utf8)
     }
 
-    private func startEngine(proxy: String?) throws -> RunningProgram {
+    /// Writes the proxy into the engine's settings if it reads it there.
+    ///
+    /// - Returns: what else has to be in its environment.
+    private func tell(proxy: String) throws -> [String: String] {
+        guard EngineUnderTest.readsProxyFromSettings else { return Self.variables(proxy: proxy) }
+        let path = "\(root)/etc/docker/daemon.json"
+        let settings = try String(contentsOfFile: path, encoding: .utf8)
+        let proxies = #","proxies":{"http-proxy":"\#(proxy)","https-proxy":"\#(proxy)","no-proxy":"127.0.0.1"}}"#
+        try (settings.dropLast() + proxies).write(toFile: path, atomically: true, encoding: .utf8)
+        return [:]
+    }
+
+    /// Has `docker ram engine enable` set it up.
+    ///
+    /// - Returns: what systemd would give it as its environment.
+    private func enable() async throws -> [String: String] {
+        let arguments = ["ram", "engine", "enable", "--engine-version", EngineUnderTest.version]
+        let command = [try Programs.path("docker-ram")] + arguments
+        try await runProgram(network?.command(command) ?? command, environment: environment).expecting(0)
+        guard !EngineUnderTest.readsProxyFromSettings else { return [:] }
+        let lines = try String(contentsOfFile: "\(root)/etc/docker-ram/engine-proxy.env", encoding: .utf8)
+        let pairs = lines.split(separator: "\n").map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
+        return Dictionary(uniqueKeysWithValues: pairs.filter { $0.count == 2 }.map { ($0[0], $0[1]) })
+    }
+
+    private static func variables(proxy: String) -> [String: String] {
+        let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
+        return Dictionary(uniqueKeysWithValues: names.map { ($0, proxy) })
+    }
+
+    private func startEngine(_ variables: [String: String]) throws -> RunningProgram {
         try files(exist: ["/etc/docker"])
         let script = """
             mount --bind "$1/etc/docker" /etc/docker
             mount -t tmpfs -o mode=0755 tmpfs /run
             mkdir -p /run/docker/plugins
             mount --bind "$1/run/docker/plugins" /run/docker/plugins
-            exec dockerd --config-file /etc/docker/daemon.json --host "unix://$1/run/docker.sock" \
+            PATH="$2:$PATH"
+            exec "$3" --config-file /etc/docker/daemon.json --host "unix://$1/run/docker.sock" \
                 --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/run/docker.pid" \
                 --bridge=none --iptables=false --ip6tables=false --userland-proxy=false
             """
-        let variables = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
-        let start = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", root]
+        let start = [
+            "unshare", "--mount", "--propagation", "private", "sh", "-euc", script, "sh", root,
+            EngineUnderTest.directory, EngineUnderTest.dockerd,
+        ]
         return try RunningProgram(
             network?.command(start) ?? start,
-            environment: proxy.map { proxy in Dictionary(uniqueKeysWithValues: variables.map { ($0, proxy) }) } ?? [:]
+            environment: variables
         )
     }
 
@@ -227,6 +274,35 @@ public final class PrivateEngine: Sendable {
             throw UnexpectedEnd(description: "\"\(path)\" is missing; Tests/run installs what the tests need")
         }
     }
+}
+
+/// The engine that the tests start.
+public enum EngineUnderTest {
+    /// Where dockerd is, and what it is to find before the machine's own: containerd, runc, docker-proxy.
+    ///
+    /// `DOCKER_RAM_ENGINE` names it; without it, it is where Debian puts dockerd.
+    public static let directory = ProcessInfo.processInfo.environment["DOCKER_RAM_ENGINE"] ?? "/usr/sbin"
+    /// Its dockerd.
+    public static var dockerd: String { "\(directory)/dockerd" }
+    /// Whether it is there.
+    public static var isThere: Bool { FileManager.default.isExecutableFile(atPath: dockerd) }
+    /// Its version, for example `20.10.24+dfsg1`; empty if it does not say.
+    public static let version: String = {
+        let program = Process()
+        let output = Pipe()
+        program.executableURL = URL(fileURLWithPath: dockerd)
+        program.arguments = ["--version"]
+        program.standardOutput = output
+        // Docker version 20.10.24+dfsg1, build 5d6db84
+        guard (try? program.run()) != nil, let said = try? output.fileHandleForReading.readToEnd() else { return "" }
+        program.waitUntilExit()
+        let words = String(decoding: said, as: UTF8.self).split { $0 == " " || $0 == "," }
+        return words.count > 2 ? String(words[2]) : ""
+    }()
+    /// Its major version; 0 if it does not say.
+    public static var major: Int { Int(version.prefix { $0.isNumber }) ?? 0 }
+    /// Whether it reads its proxy from `daemon.json`, as engines from 23 on do.
+    public static var readsProxyFromSettings: Bool { major >= 23 }
 }
 
 /// The programs that this package builds.

@@ -30,9 +30,16 @@ struct EngineBuilder: PluginCommand {
     @Option(help: ArgumentHelp("BuildKit's own configuration, for example CAs of registries", valueName: "file"))
     var buildkitdConfig: String?
 
+    @Option(help: ArgumentHelp("BuildKit's image, where the policy does not allow docker.io", valueName: "image"))
+    var image: String?
+
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
+        // What buildx reads as a list of options.
+        if let image, (try? ImageReference(image)) == nil {
+            throw ValidationError("\"\(TerminalText.printable(image))\" is not the name of an image")
+        }
         // As buildx has it (docker/buildx, `store/util.go`), which also keeps a name from being read as a flag.
         let bytes = Array(name.utf8)
         let isLetter = { (byte: UInt8) in (0x61...0x7A).contains(byte | 0x20) }
@@ -51,6 +58,7 @@ struct EngineBuilder: PluginCommand {
         let builder = Builder(
             name: name,
             proxy: proxy,
+            image: image,
             configuration: buildkitdConfig,
             isUsed: use,
             docker: docker.name
@@ -112,6 +120,7 @@ struct EngineBuilder: PluginCommand {
 private struct Builder {
     let name: String
     let proxy: BuilderProxy
+    let image: String?
     let configuration: String?
     let isUsed: Bool
     let docker: String
@@ -119,6 +128,7 @@ private struct Builder {
     /// What stands behind `docker`: options that stand together, so that they can be shown on a line.
     private var groups: [[String]] {
         var groups = [["buildx", "create", "--name", name, "--driver", "docker-container"]]
+        if let image { groups.append(["--driver-opt", "image=\(image)"]) }
         if proxy.needsHostNetwork { groups.append(["--driver-opt", "network=host"]) }
         for variable in BuilderContainer.environment(through: proxy.url.text) {
             groups.append(["--driver-opt", "env.\(variable.name)=\(variable.value)"])
