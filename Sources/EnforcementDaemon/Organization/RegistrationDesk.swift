@@ -50,8 +50,8 @@ struct RegistrationDesk: Sendable {
         return fault.isRegistrationRefused
             ? ControlRefusal(
                 code: code,
-                text: "the enrollment token is unknown to \(organization) or has ended, or it has as many machines as it "
-                    + "takes",
+                text: "the enrollment token is unknown to \(organization) or has ended, "
+                    + "or there are as many machines as may be",
                 hint: "ask an owner of \(organization) for another token"
             ) : ControlRefusal(code: code, text: "\(fault)", hint: "run the same command again when the server answers")
     }
