@@ -331,7 +331,8 @@ extension EndToEnd {
                 try await install(options).expecting(0)
                 let unit = isServer ? "docker-ram-server.service" : "docker-ramd.service"
                 let script = """
-                    mkdir -p "$1/usr/lib/systemd/system"
+                    mkdir -p "$1/usr/lib/systemd/system" "$1/bin"
+                    cp -a /bin/kill "$1/bin/"
                     cp -a /lib/systemd/system/*.target /lib/systemd/system/*.slice "$1/usr/lib/systemd/system/"
                     systemd-analyze verify --man=no --root="$1" "$2"
                     """
