@@ -282,6 +282,17 @@ put_link() {
     ln -sf "$1" "$root$2"
 }
 
+# What docker-ramd and docker-ram-server have both put something in goes with the one that is uninstalled last.
+leave_directory() {
+    [ $mode != user ] || return 0
+    for other in "$root/var/lib/docker-ram-undo/installed" "$root/var/lib/docker-ram-server-undo/installed"; do
+        if [ "$other" = "$record" ] || [ ! -f "$other" ]; then continue; fi
+        # First, as all that is in it is taken back before.
+        { printf 'directory%s%s\n' "$tab" "$1" && cat "$other"; } >"$other.new"
+        mv -f "$other.new" "$other"
+    done
+}
+
 # Takes back what is written down, the last first.
 take_back_files() {
     [ -f "$record" ] || return 0
@@ -321,7 +332,7 @@ EOF
     # Directories last, and only those in which nobody else put anything.
     while IFS=$tab read -r kind path detail saved; do
         if [ "$kind" = directory ] && [ -d "$root$path" ]; then
-            rmdir "$root$path" 2>/dev/null || true
+            rmdir "$root$path" 2>/dev/null || leave_directory "$path"
         fi
     done <<EOF
 $backwards
@@ -522,7 +533,7 @@ install_for_all() {
     if systemd_runs; then
         act systemctl daemon-reload
         # systemd opens no socket of a service that runs; calls wait in the sockets that are open.
-        act systemctl stop docker-ramd.service
+        act systemctl -q stop docker-ramd.service
         # shellcheck disable=SC2086
         act systemctl start $sockets
     fi
@@ -548,12 +559,14 @@ install_for_all() {
     if [ -n "$root" ]; then
         say "Nothing was started: this is not the machine itself."
     elif systemd_runs; then
-        if [ $restart_docker = no ]; then
+        if engine_is_held; then
+            say "Docker asks docker-ram, and goes out through it."
+        elif [ $restart_docker = no ]; then
             say "Docker asks docker-ram from its next start on. To begin now, without stopping a container:"
-            say "    systemctl reload docker"
+            say "    sudo systemctl reload docker"
             say "What builds and logins reach is enforced once Docker was restarted (containers stop, unless"
             say "live-restore is set):"
-            say "    systemctl restart docker"
+            say "    sudo systemctl restart docker"
         fi
     else
         say "systemd does not run here. Start the daemon as root before Docker, and start Docker again:"
@@ -606,11 +619,18 @@ enable_engine() {
     fi
 }
 
+# Whether the running engine was started with everything that it was told.
+engine_is_held() {
+    held=$(docker_ram engine status --format json 2>/dev/null) || return 1
+    case $held in *'"usesProxy": true'*) ;; *) return 1 ;; esac
+    case $held in *'"restartPending": false'*) ;; *) return 1 ;; esac
+}
+
 # Lets a running engine forget the plugin before the plugin goes; SIGHUP stops no container.
 let_engine_read_settings() {
     [ -z "$root" ] || return 0
     if systemd_runs && systemctl -q is-active docker.service; then
-        act systemctl reload docker.service || warn "Docker did not reload; run: systemctl restart docker"
+        act systemctl reload docker.service || warn "Docker did not reload; run: sudo systemctl restart docker"
     elif [ -f /run/docker.pid ] && [ "$(cat "/proc/$(cat /run/docker.pid)/comm" 2>/dev/null)" = dockerd ]; then
         act kill -HUP "$(cat /run/docker.pid)"
     else
@@ -629,7 +649,7 @@ disable_engine() {
     [ $dry_run = no ] && [ -z "$root" ] || return 0
     if docker_ram engine status --format json 2>/dev/null | grep -q '"restartPending": true'; then
         warn "Docker still uses the egress proxy, which goes now: it reaches no registry until it is restarted"
-        hint "run: systemctl restart docker"
+        hint "run: sudo systemctl restart docker"
     fi
 }
 
@@ -686,10 +706,14 @@ uninstall_for_all() {
     if recorded account "$account"; then had_account=yes; fi
     take_back_files
     [ $had_account = no ] || remove_account
+    # An earlier --uninstall that kept the policy has forgotten who made the directory.
+    if [ $purge = yes ] && [ -d "$root/etc/docker-ram" ]; then act rmdir "$root/etc/docker-ram"; fi
     if systemd_runs; then
         act systemctl daemon-reload
         if [ $dry_run = no ]; then
             systemctl -q reset-failed docker-ramd.service docker-ramd-plugin.socket 2>/dev/null || true
+            # systemd made it for the control socket.
+            rmdir /run/docker-ram 2>/dev/null || true
         fi
     fi
     if [ $dry_run = no ] && [ -d "$root/etc/docker-ram" ] && [ -n "$(ls -A "$root/etc/docker-ram")" ]; then

@@ -77,6 +77,10 @@ public enum Files {
     public static func names(in directory: String) throws(FileError) -> [String] {
         guard let stream = opendir(directory) else { throw FileError("list \"\(directory)\"", code: errno) }
         defer { closedir(stream) }
+        return names(in: stream)
+    }
+
+    private static func names(in stream: OpaquePointer) -> [String] {
         var names: [String] = []
         while let entry = readdir(stream) {
             let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
@@ -85,6 +89,35 @@ public enum Files {
             if name != ".", name != ".." { names.append(name) }
         }
         return names.sorted()
+    }
+
+    /// Removes all that is in a directory of another account, and nothing else: whatever that account puts in the place of
+    /// a directory meanwhile, no symbolic link is followed.
+    ///
+    /// - Parameter directory: the directory, which stays; there may be none.
+    /// - Throws: ``FileError``; but not for what is put there while it is emptied.
+    public static func empty(_ directory: String) throws(FileError) {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        if descriptor < 0, errno == ENOENT { return }
+        try empty(descriptor, directory)
+    }
+
+    private static func empty(_ descriptor: CInt, _ path: String) throws(FileError) {
+        guard descriptor >= 0, let stream = fdopendir(descriptor) else {
+            let error = FileError("list \"\(path)\"", code: errno)
+            close(descriptor)
+            throw error
+        }
+        defer { closedir(stream) }
+        for name in names(in: stream) {
+            guard unlinkat(descriptor, name, 0) != 0, errno != ENOENT else { continue }
+            let code = errno
+            let inner = "\(path)/\(name)"
+            guard code == EISDIR else { throw FileError("remove \"\(inner)\"", code: code) }
+            try empty(openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), inner)
+            guard unlinkat(descriptor, name, AT_REMOVEDIR) != 0 else { continue }
+            guard errno == ENOENT || errno == ENOTEMPTY else { throw FileError("remove \"\(inner)\"", code: errno) }
+        }
     }
 
     /// Whether a path itself is a symbolic link, wherever that leads.

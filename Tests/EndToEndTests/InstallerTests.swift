@@ -262,6 +262,8 @@ extension EndToEnd {
 
                 // An organization is made: it stays, and its account with it, until it is purged.
                 let data = "\(root)/var/lib/docker-ram-server"
+                // The account is in the root and not on this machine, so whoever tests is the owner meanwhile.
+                #expect(chown(data, geteuid(), getegid()) == 0)
                 let initialize = ["init", "--data", data, "--organization", "acme", "--owner", "alice"]
                 try await runProgram(
                     ["\(root)/usr/local/bin/docker-ram-server"] + initialize
@@ -281,6 +283,46 @@ extension EndToEnd {
             }
         }
 
+        @Test(
+            "a server and a machine in one place: what both put something in goes with the last",
+            arguments: [true, false]
+        )
+        func both(serverGoesFirst: Bool) async throws {
+            try await withScratchRoot { root in
+                let before = try await contents(of: root)
+                let machine = ["--root", root]
+                let server = machine + ["--organization-server"]
+                let programs = URL(fileURLWithPath: try Programs.path("docker-ram-server")).deletingLastPathComponent()
+                _ = try self.programs()
+                for options in serverGoesFirst ? [server, machine] : [machine, server] {
+                    try await install(options + ["--prebuilt", programs.path]).expecting(0)
+                }
+                let order = serverGoesFirst ? [server, machine] : [machine, server]
+                try await install(order[0] + ["--uninstall"]).expecting(0)
+                #expect(try await contents(of: root) != before)
+                try await install(order[1] + ["--uninstall"]).expecting(0)
+                #expect(try await contents(of: root) == before)
+            }
+        }
+
+        @Test("a purge leaves nothing either where an earlier --uninstall has kept the policy")
+        func purgeLater() async throws {
+            try await withScratchRoot { root in
+                let before = try await contents(of: root)
+                let options = ["--root", root, "--prebuilt", try programs()]
+                try await install(options).expecting(0)
+                let policy = "\(root)/etc/docker-ram/policy.json"
+                try "{}".write(toFile: policy, atomically: true, encoding: .utf8)
+                let kept = try await install(["--root", root, "--uninstall"]).expecting(0)
+                #expect(kept.output.contains("kept       \(root)/etc/docker-ram"), "\(kept)")
+                #expect(FileManager.default.fileExists(atPath: policy))
+
+                try await install(options).expecting(0)
+                try await install(["--root", root, "--uninstall", "--purge"]).expecting(0)
+                #expect(try await contents(of: root) == before)
+            }
+        }
+
         @Test("systemd takes the units, and they are closed as far as they say", arguments: [true, false])
         func units(ofServer isServer: Bool) async throws {
             try await withScratchRoot { root in
@@ -289,12 +331,18 @@ extension EndToEnd {
                 try await install(options).expecting(0)
                 let unit = isServer ? "docker-ram-server.service" : "docker-ramd.service"
                 let script = """
-                    mkdir -p "$1/usr/lib/systemd/system"
+                    mkdir -p "$1/usr/lib/systemd/system" "$1/bin"
+                    cp -a /bin/kill "$1/bin/"
                     cp -a /lib/systemd/system/*.target /lib/systemd/system/*.slice "$1/usr/lib/systemd/system/"
                     systemd-analyze verify --man=no --root="$1" "$2"
                     """
                 let verified = try await runProgram(["sh", "-euc", script, "sh", root, unit]).expecting(0)
                 #expect(verified.said.isEmpty, "\(verified)")
+                // docker-ramd reads the policy anew; systemctl refuses to reload what has no order for it.
+                if !isServer {
+                    let reload = try String(contentsOfFile: "\(root)/etc/systemd/system/\(unit)", encoding: .utf8)
+                    #expect(reload.contains("\nExecReload=/bin/kill -HUP $MAINPID\n"))
+                }
                 let rated = try await runProgram([
                     "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=16",
                     "\(root)/etc/systemd/system/\(unit)",

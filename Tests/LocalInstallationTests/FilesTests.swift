@@ -27,6 +27,24 @@ struct FilesTests {
         }
     }
 
+    @Test("A directory is emptied with all below it, and what links lead to stays")
+    func empty() throws {
+        try withTemporaryDirectory { (directory) throws in
+            try Files.makeDirectory("\(directory)/own/reports/deep")
+            try Files.makeDirectory("\(directory)/elsewhere")
+            for name in ["own/a", "own/reports/b", "own/reports/deep/c", "elsewhere/d"] {
+                try Files.replace("\(directory)/\(name)", with: [1], mode: 0o600)
+            }
+            #expect(symlink("\(directory)/elsewhere", "\(directory)/own/link") == 0)
+            #expect(symlink("\(directory)/elsewhere", "\(directory)/link") == 0)
+            try Files.empty("\(directory)/own")
+            #expect(try entries("\(directory)/own").isEmpty)
+            try Files.empty("\(directory)/none")
+            #expect(throws: FileError.self) { try Files.empty("\(directory)/link") }
+            #expect(try entries("\(directory)/elsewhere") == ["d"])
+        }
+    }
+
     @Test("Reading stops at the limit")
     func limit() throws {
         try withTemporaryDirectory { (directory) throws in

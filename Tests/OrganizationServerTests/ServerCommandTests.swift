@@ -219,6 +219,60 @@ struct ServerCommandTests {
     }
 
     @Test
+    func `a server that cannot listen at its address ends and says so`() async throws {
+        try await withTemporaryDirectory { directory in
+            let (first, second) = ("\(directory)/first", "\(directory)/second")
+            try await Self.make(in: first)
+            try await Self.make(in: second)
+            try await Self.serving(first) { port, _ in
+                let address = "127.0.0.1:\(port)"
+                let taken = try await Self.run("serve", "--data", second, "--listen", address).expecting(1)
+                let said = "error: cannot listen at \(address): address already in use\n"
+                #expect(taken.errors.hasSuffix(said), "\(taken)")
+                #expect(!taken.errors.contains("CancellationError"), "\(taken)")
+            }
+            // Once the address is free, so is the directory.
+            try await Self.serving(second) { port, _ in
+                let answer = try Self.ask(port, "GET /readyz HTTP/1.1")
+                #expect(answer.contains("200 OK"), "\(answer)")
+            }
+        }
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "only root can be in somebody else's directory"))
+    func `root makes nothing in the directory of the service's account, but copies it`() async throws {
+        try await withTemporaryDirectory { directory in
+            let data = "\(directory)/data"
+            let copy = "\(directory)/copy.sqlite"
+            let nobody: uid_t = 65534
+            try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
+            #expect(chown(data, nobody, nobody) == 0)
+            func expectRefused(_ arguments: [String], input: String = "") async throws {
+                let command = [try Programs.path("docker-ram-server"), arguments[0], "--data", data]
+                let ended = try await runProgram(command + arguments.dropFirst(), input: input).expecting(1)
+                #expect(ended.errors.contains("\"\(data)\" belongs to "), "\(ended)")
+                #expect(ended.errors.contains("; run this as its owner: sudo -u '"), "\(ended)")
+            }
+            let address = ["--public-url", "http://127.0.0.1:8443"]
+            try await expectRefused(
+                ["init", "--organization", "acme", "--owner", "alice", "--password-stdin"] + address,
+                input: "\(Self.password)\n"
+            )
+            try await expectRefused(["serve"] + address)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: data).isEmpty)
+
+            #expect(chown(data, 0, 0) == 0)
+            try await Self.make(in: data)
+            #expect(chown(data, nobody, nobody) == 0)
+            try await Self.run("backup", "--data", data, copy).expecting(0)
+            let before = try Data(contentsOf: URL(fileURLWithPath: "\(data)/server.sqlite"))
+            try await expectRefused(["restore", copy])
+            try await expectRefused(["serve", "--listen", "127.0.0.1:0"])
+            #expect(try Data(contentsOf: URL(fileURLWithPath: "\(data)/server.sqlite")) == before)
+        }
+    }
+
+    @Test
     func `a copy made while the server runs brings everything back, and everybody signs in again`() async throws {
         try await withTemporaryDirectory { directory in
             let data = "\(directory)/data"

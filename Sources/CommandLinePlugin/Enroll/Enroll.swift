@@ -242,11 +242,10 @@ struct Enroll: PluginCommand {
         let paths = context.paths
         let before = Enrollment.read(paths)
         // The enrollment goes first: without it, the rest counts for nothing.
-        let names = (try? Files.names(in: paths.organizationDirectory)) ?? []
-        let kept = names.map { "\(paths.organizationDirectory)/\($0)" }
-        for path in [paths.enrollment, paths.registryRequirement, paths.organizationPolicy] + kept {
+        for path in [paths.enrollment, paths.registryRequirement, paths.organizationPolicy] {
             guard unlink(path) == 0 || errno == ENOENT else { throw FileError("remove \"\(path)\"", code: errno) }
         }
+        try Files.empty(paths.organizationDirectory)
         context.show(Left(organization: before.enrollment?.organization), as: common.format)
         if before == .none { context.note("note: it belonged to none") }
     }

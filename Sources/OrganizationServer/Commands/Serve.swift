@@ -145,7 +145,11 @@ struct Serve: AsyncParsableCommand {
                     logger: logger
                 )
             )
-            try await group.run()
+            do {
+                try await group.run()
+            } catch let error as IOError where Self.addressFaults.contains(error.errnoCode) {
+                throw cannotListen(at: listen ?? settings.listen, error)
+            }
             logger.notice("stopped")
         }
     }
@@ -210,6 +214,18 @@ struct Serve: AsyncParsableCommand {
         )
     }
 
+    /// What the system says of an address that cannot be listened at.
+    private static let addressFaults = [EADDRINUSE, EADDRNOTAVAIL, EACCES]
+
+    private func cannotListen(at address: String, _ error: IOError) -> DataDirectory.Fault {
+        let reason = String(cString: strerror(error.errnoCode)).lowercased()
+        let needsCapability = error.errnoCode == EACCES
+        return DataDirectory.Fault(
+            description: "cannot listen at \(address): \(reason)"
+                + (needsCapability ? "; ports below 1024 need the capability CAP_NET_BIND_SERVICE" : "")
+        )
+    }
+
     private func server(_ services: Services) throws -> HTTPServerBuilder {
         guard let tlsCertificate, let tlsKey else { return try makeServer(services) }
         do {
@@ -269,7 +285,9 @@ private struct KeepLastSeen: Service {
         while goesOn {
             // It ends with the shutdown, which is no fault.
             try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(60)) }
-            goesOn = !Task.isShuttingDownGracefully && !Task.isCancelled
+            // Nothing can be written any more where another service failed.
+            if Task.isCancelled { return }
+            goesOn = !Task.isShuttingDownGracefully
             do {
                 try await services.lastSeen.write(to: services.store)
             } catch {
@@ -286,7 +304,8 @@ private struct Forgetting: Service {
 
     func run() async throws {
         var housekeeping = Housekeeping(services: services, logger: logger)
-        while !Task.isShuttingDownGracefully {
+        // Another service that fails, as where the address is taken, cancels this one and does not shut it down.
+        while !Task.isShuttingDownGracefully, !Task.isCancelled {
             await housekeeping.look(at: .now)
             // It ends with the shutdown, which is no fault.
             try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(3600)) }

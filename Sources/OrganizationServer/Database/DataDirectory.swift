@@ -27,6 +27,7 @@ struct DataDirectory: Sendable {
     func create() throws(Fault) {
         if mkdir(path, 0o700) != 0 {
             guard errno == EEXIST else { throw Self.fault("cannot make the directory", path) }
+            try checkOwner()
             let content = try? FileManager.default.contentsOfDirectory(atPath: path)
             guard let content else { throw Fault(description: "cannot read the directory \"\(path)\"") }
             guard content.isEmpty else {
@@ -114,14 +115,27 @@ struct DataDirectory: Sendable {
 
     /// Keeps others from serving, restoring or making the same directory, for as long as the process lives.
     ///
-    /// - Throws: ``Fault`` if another has it.
+    /// - Throws: ``Fault`` if another has it, or the directory is another's.
     func takeLock() throws(Fault) {
+        try checkOwner()
         let file = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard file >= 0 else { throw Self.fault("cannot open", lock) }
         guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
             close(file)
             throw Fault(description: "another docker-ram-server works in \"\(path)\"; stop it first")
         }
+    }
+
+    /// Insists on being the owner: what root makes in the directory of the service's account, that account cannot read.
+    private func checkOwner() throws(Fault) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw Self.fault("cannot look at", path) }
+        guard status.st_uid != geteuid() else { return }
+        let owner = getpwuid(status.st_uid).map { String(cString: $0.pointee.pw_name) } ?? "#\(status.st_uid)"
+        throw Fault(
+            description: "\"\(path)\" belongs to \(owner); run this as its owner: "
+                + "sudo -u '\(owner)' docker-ram-server ..."
+        )
     }
 
     /// Writes a file that only its owner can read: beside its place first, so that it is there whole or not at all.

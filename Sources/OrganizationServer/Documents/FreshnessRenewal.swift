@@ -50,6 +50,8 @@ struct FreshnessRenewal: Sendable {
                 )
             }
         } catch {
+            // The server stops because something else failed, and says that.
+            if Task.isCancelled { return }
             logger.error("cannot look for what is to be renewed", metadata: ["error": "\(error)"])
         }
     }

@@ -30,6 +30,8 @@ struct RequestEnds: Sendable {
                 )
             }
         } catch {
+            // The server stops because something else failed, and says that.
+            if Task.isCancelled { return }
             logger.error("cannot look for what has ended", metadata: ["error": "\(error)"])
         }
     }
