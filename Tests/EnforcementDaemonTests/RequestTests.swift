@@ -208,6 +208,8 @@ struct RequestTests {
     func `what cannot be taken back is told`(body: String, status: Int, code: String, text: String) async throws {
         try await withMachine { daemon, web, _ in
             web.reply(to: "\(Self.place)/requests/3/withdraw", .json(body, status))
+            // Before it has asked for anything, the server may not know the machine.
+            _ = try await daemon.ask(Self.question())
             let answer = try await daemon.ask(Self.withdrawal)
             #expect(answer.first?.hasPrefix(#"{"refused":{"code":"\#(code)""#) == true, "\(answer)")
             #expect(answer.first?.contains(text) == true, "\(answer)")

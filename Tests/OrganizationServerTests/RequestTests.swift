@@ -390,7 +390,7 @@ struct RequestTests {
             let (laptop, desktop) = (try await server.register(), try await server.register("desktop"))
             try await server.signIn("member", on: laptop)
             try await server.signIn("editor", on: desktop)
-            try await Self.give(server, "backend", ["member"], #"{"address":"ghcr.io","allowed":true}"#, seen: 1)
+            try await Self.give(server, "platform", ["member"], #"{"address":"ghcr.io","allowed":true}"#, seen: 1)
             _ = try await server.ask(for: "ghcr.io", on: laptop)
             _ = try await server.ask(for: "ghcr.io", on: desktop)
             let dated = try await server.answer(1, "allow", #"{"until":"2030-01-01T00:00:00Z"}"#)
@@ -412,13 +412,13 @@ struct RequestTests {
         try await RunningServer.with(realSessions: true) { server in
             let device = try await server.register()
             try await server.signIn("member", on: device)
-            try await Self.give(server, "backend", ["member"], #"{"address":"ghcr.io","allowed":false}"#, seen: 1)
+            try await Self.give(server, "platform", ["member"], #"{"address":"ghcr.io","allowed":false}"#, seen: 1)
             _ = try await server.ask(for: "ghcr.io", on: device)
             let answer = try await server.answer(1, "allow")
             #expect(answer.status == .conflict)
             #expect(
                 try answer.text("detail")
-                    == #"registry 1 of team "backend", "ghcr.io", denies "ghcr.io", and deny wins"#
+                    == #"registry 1 of team "platform", "ghcr.io", denies "ghcr.io", and deny wins"#
             )
             #expect(try await server.inForce().version == 2)
         }
@@ -428,7 +428,7 @@ struct RequestTests {
     func `a machine takes back what it or who is signed in there has asked for, and nothing else`() async throws {
         try await RunningServer.with(realSessions: true) { server in
             let (laptop, desktop) = (try await server.register(), try await server.register("desktop"))
-            func withdraw(_ number: Int, on device: RunningServer.TestDevice) async throws -> Answer {
+            func withdraw(_ number: Int, on device: RunningServer.TestDevice) async throws -> RunningServer.Answer {
                 let path = "devices/\(device.id)/requests/\(number)/withdraw"
                 return try await server.ask(.post, path, secret: device.secret, body: "{}")
             }
@@ -442,7 +442,8 @@ struct RequestTests {
             }
             #expect(try await server.store.openRequestCount(of: "acme") == 3)
             let first = try await withdraw(1, on: laptop)
-            #expect(first.status == .ok && (try first.text("state")) == "withdrawn", "\(first.text)")
+            #expect(first.status == .ok, "\(first.text)")
+            #expect(try first.text("state") == "withdrawn")
             #expect(try await server.requestActivity().first?.hasPrefix("request.withdraw device:\(laptop.id)") == true)
             #expect(try await withdraw(2, on: laptop).status == .ok)
             #expect(try await server.requestActivity().first?.hasPrefix("request.withdraw member ghcr.io") == true)
