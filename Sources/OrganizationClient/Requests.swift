@@ -114,6 +114,22 @@ extension OrganizationClient {
         return request
     }
 
+    /// Takes back what was asked for on a machine, or by who is signed in there.
+    ///
+    /// - Parameters:
+    ///   - number: the number of the request.
+    ///   - device: this machine.
+    /// - Returns: the request.
+    /// - Throws: ``ServerFault``.
+    public func withdraw(_ number: Int, from device: Device) async throws(ServerFault) -> RegistryRequest {
+        let path = "\(Self.requestsPath(organization, device))/\(number)/withdraw"
+        let answer = try await exchange(json(.object([]), path, device), atMost: 64 << 10, within: limits.exchange)
+        guard let request = RegistryRequest(try Self.object(answer.body)) else {
+            throw .malformed("it holds no request")
+        }
+        return request
+    }
+
     /// What was asked for on a machine, and by who is signed in there.
     ///
     /// - Parameter device: this machine.

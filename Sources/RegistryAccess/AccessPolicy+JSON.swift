@@ -128,10 +128,7 @@ package enum PolicyReader {
             case "nickname": nickname = try self.nickname(&scanner)
             case "allowed": isAllowed = try scanner.bool()
             case "actions": actions = try self.actions(&scanner)
-            case "repositories":
-                repositories = try list(&scanner, "repository") { (scanner) throws(InvalidJSON) in
-                    try repository(&scanner)
-                }
+            case "repositories": repositories = try self.repositories(&scanner)
             case "insecure": isInsecure = try scanner.bool()
             case "supportHosts":
                 supportHosts = try list(&scanner, "host") { (scanner) throws(InvalidJSON) in try pattern(&scanner) }
@@ -247,11 +244,11 @@ package enum PolicyReader {
         return value
     }
 
-    private static func actions(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Set<RegistryAction> {
+    package static func actions(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Set<RegistryAction> {
         Set(try list(&scanner, "action") { (scanner) throws(InvalidJSON) -> RegistryAction in try choice(&scanner) })
     }
 
-    private static func pattern(_ scanner: inout JSONScanner) throws(InvalidJSON) -> AddressPattern {
+    package static func pattern(_ scanner: inout JSONScanner) throws(InvalidJSON) -> AddressPattern {
         _ = scanner.peek()
         let start = scanner.position
         let text = try scanner.string()
@@ -260,6 +257,10 @@ package enum PolicyReader {
         } catch {
             throw scanner.fault("bad address \(JSONScanner.quoted(text)): \(error)", at: start)
         }
+    }
+
+    package static func repositories(_ scanner: inout JSONScanner) throws(InvalidJSON) -> [RepositoryPattern] {
+        try list(&scanner, "repository") { (scanner) throws(InvalidJSON) in try repository(&scanner) }
     }
 
     private static func repository(_ scanner: inout JSONScanner) throws(InvalidJSON) -> RepositoryPattern {

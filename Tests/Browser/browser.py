@@ -219,6 +219,15 @@ class Browser:
         raise AssertionError(f"the tabulator does not come to {name!r}: {seen}")
 
 
+class OwnBrowsers:
+    """What test cases with a server have in common: browsers that end with the test."""
+
+    def browser(self, name=None, to=None):
+        browser = Browser(self.server.url)
+        self.addCleanup(browser.end)
+        return browser.sign_in(name, to=to) if name else browser
+
+
 def quoted(text):
     """A text of XPath."""
     if '"' not in text:

@@ -59,6 +59,8 @@ PAGES = (
     Page("settings-tokens", f"{BASE}/settings/tokens"),
     Page("settings-signing-keys", f"{BASE}/settings/signing-keys", OWNER),
     Page("nothing-there", f"{BASE}/registry-access/history/99"),
+    Page("missing", f"{BASE}/nothing-is-here"),
+    Page("missing-elsewhere", "/nothing-is-here", (None, *ALL)),
 )
 
 REGISTRIES = [

@@ -2,20 +2,15 @@
 
 import unittest
 
-from browser import BASE, Browser
+from browser import BASE, OwnBrowsers
 from server import PASSWORD, Server
 
 
-class People(unittest.TestCase):
+class People(OwnBrowsers, unittest.TestCase):
     def setUp(self):
         self.server = Server()
         self.addCleanup(self.server.end)
-        self.alice = self.browser().sign_in("alice")
-
-    def browser(self):
-        browser = Browser(self.server.url)
-        self.addCleanup(browser.end)
-        return browser
+        self.alice = self.browser("alice")
 
     def test_an_invitation_makes_a_member_whom_the_owner_can_make_sign_in_again(self):
         alice = self.alice

@@ -4,7 +4,7 @@ import unittest
 
 from selenium.webdriver.common.keys import Keys
 
-from browser import BASE, Browser
+from browser import BASE, Browser, OwnBrowsers
 from demo import Demo
 from server import Server, wait_for
 
@@ -64,22 +64,17 @@ class FiveSteps(unittest.TestCase):
         self.assertIn("Everything the demo started or made is gone again.", demo.end())
 
 
-class Preparing(unittest.TestCase):
+class Preparing(OwnBrowsers, unittest.TestCase):
     def setUp(self):
         self.server = Server()
         self.addCleanup(self.server.end)
-
-    def browser(self, name=None):
-        browser = Browser(self.server.url)
-        self.addCleanup(browser.end)
-        return browser.sign_in(name, to=LIST) if name else browser
 
     def addresses(self):
         return [rule["address"] for rule in self.server.alice.policy()["registries"]]
 
     def test_two_owners_at_once_lose_nothing(self):
         self.server.add_member("olga", "owner")
-        alice, olga = self.browser("alice"), self.browser("olga")
+        alice, olga = self.browser("alice", to=LIST), self.browser("olga", to=LIST)
 
         def add(owner, address):
             owner.go(f"{LIST}/add").fill("Registry address", address).press("Create")
@@ -108,7 +103,7 @@ class Preparing(unittest.TestCase):
         self.assertEqual(self.addresses()[-2:], ["five.acme.test", "four.acme.test"])
 
     def test_what_was_typed_stays_when_it_is_wrong(self):
-        alice = self.browser("alice")
+        alice = self.browser("alice", to=LIST)
         alice.press("Add registry")
         alice.fill("Registry address", "https://ghcr.io/acme").fill("Registry nickname", "GitHub").press("Create")
         field = alice.field("Registry address")

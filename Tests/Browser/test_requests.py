@@ -2,21 +2,16 @@
 
 import unittest
 
-from browser import BASE, Browser
+from browser import BASE, OwnBrowsers
 from server import Server
 
 
-class Requests(unittest.TestCase):
+class Requests(OwnBrowsers, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.server = Server()
         cls.addClassCleanup(cls.server.end)
         cls.server.add_member("mia")
-
-    def browser(self, name):
-        browser = Browser(self.server.url)
-        self.addCleanup(browser.end)
-        return browser.sign_in(name)
 
     def ask(self, mia, registry, reason):
         # What the address names is filled in, as behind a link.

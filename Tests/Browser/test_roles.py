@@ -2,22 +2,17 @@
 
 import unittest
 
-from browser import BASE, Browser
+from browser import BASE, OwnBrowsers
 from pages import prepare
 from server import Server
 
 
-class Roles(unittest.TestCase):
+class Roles(OwnBrowsers, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.server = Server()
         cls.addClassCleanup(cls.server.end)
         cls.parts = prepare(cls.server)
-
-    def browser(self, name):
-        browser = Browser(self.server.url)
-        self.addCleanup(browser.end)
-        return browser.sign_in(name)
 
     def assert_reads_only(self, browser):
         self.assertEqual(browser.all("main form[method=post] button, main form[method=post] input:not([type=hidden])"), [])

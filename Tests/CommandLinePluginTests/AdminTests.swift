@@ -95,6 +95,7 @@ struct AdminTests {
             ("member uninvite x/y", ["DELETE invitations/x%2Fy"], ""),
             ("team list", ["GET teams"], ""),
             ("team create backend", ["POST teams"], #"{"name":"backend"}"#),
+            ("team rename backend services", ["PATCH teams/backend"], #"{"name":"services"}"#),
             ("team delete backend", ["DELETE teams/backend"], ""),
             ("team add backend bob", ["PUT teams/backend/members/bob"], ""),
             ("team remove backend bob", ["DELETE teams/backend/members/bob"], ""),

@@ -8,7 +8,7 @@ struct CompletionTests {
         arguments: [
             (["p"], "policy\n:4\n"),
             (["req"], "request\n:4\n"),
-            (["request", "--"], "--format\n--push\n--reason\n--root\n--help\n:4\n"),
+            (["request", "--"], "--format\n--push\n--reason\n--root\n--withdraw\n--help\n:4\n"),
             (["s"], "status\nsetup\n:4\n"),
             (["policy", ""], "show\nvalidate\ndiff\nimport\nexport\n:4\n"),
             (["engine", "e"], "enable\n:4\n"),

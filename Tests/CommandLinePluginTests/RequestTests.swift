@@ -136,12 +136,25 @@ struct RequestTests {
     @Test(
         arguments: [
             ["https://quay.io"], ["quay.io/"], ["a b"], ["quay.io", "ghcr.io"], ["--push"], ["--reason", "why"],
-            ["quay.io", "--reason", String(repeating: "x", count: 501)],
+            ["quay.io", "--reason", String(repeating: "x", count: 501)], ["--withdraw"], ["--withdraw", "0"],
+            ["--withdraw", "x"], ["quay.io", "--withdraw", "3"], ["--withdraw", "3", "--reason", "why"],
         ]
     )
     func `what cannot be asked for is told before anything is`(words: [String]) throws {
         let (outcome, requests) = try run(words, answer: Self.answer("quay.io"))
         #expect(outcome.code != 0 && requests.isEmpty, "\(outcome)")
+    }
+
+    @Test
+    func `a request is taken back by its number`() throws {
+        let answer = #"{"withdrawn":\#(Self.request(3, "quay.io", "withdrawn")),"organization":"acme"}"# + "\n"
+        let (outcome, requests) = try run(["--withdraw", "3"], answer: answer)
+        #expect(requests == [#"{"request":"withdraw","number":3}"# + "\n"])
+        #expect(outcome.output == "request 3 for quay.io is taken back\n" && outcome.code == 0, "\(outcome)")
+        let refusal =
+            #"{"refused":{"code":"not_found","text":"acme has no request 3","hint":"see: docker ram request"}}"#
+        let (refused, _) = try run(["--withdraw", "3"], answer: refusal + "\n")
+        #expect(refused.code == 1 && refused.errors.hasPrefix("docker ram: acme has no request 3\n"), "\(refused)")
     }
 
     @Test

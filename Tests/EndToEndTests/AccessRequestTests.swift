@@ -123,6 +123,11 @@ extension EndToEnd {
                 #expect(status.output.contains("no answer yet"), "\(status)")
                 // Asking again is no second request.
                 try await setting.ram(words).expecting(0)
+                // What is taken back is answered by nobody.
+                try await setting.ram(["request", "quay.io"]).expecting(0)
+                let withdrawn = try await setting.ram(["request", "--withdraw", "2"]).expecting(0)
+                #expect(withdrawn.output == "request 2 for quay.io is taken back\n", "\(withdrawn)")
+                try await setting.ram(["request", "--withdraw", "2"]).expecting(1)
                 let list = try await setting.admin("list").expecting(0)
                 #expect(list.output.contains(address) && list.output.contains("base images"), "\(list)")
                 #expect(list.output.split(separator: "\n").count == 2, "\(list)")

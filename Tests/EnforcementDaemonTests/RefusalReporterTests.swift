@@ -419,3 +419,56 @@ struct RefusalReporterTests {
         }
     }
 }
+
+/// Who is told to have been refused something.
+struct RefusalUserTests {
+    @Test(
+        arguments: [
+            ("1000", #""mia""#), ("0", #""root""#), ("4242", "4242"), ("4294967296", "4294967296"), ("-1", "-1"),
+            // What is no name of a person, or would be taken for a number, is told by the number.
+            ("1", "1"), ("2", "2"), ("3", "3"), (#""alice""#, #""alice""#),
+        ]
+    )
+    func `a user is told by their name on the machine, if they have one`(user: String, told: String) throws {
+        try withTemporaryDirectory { directory in
+            let path = "\(directory)/decisions.log"
+            var file = RotatingFile(path: path, maximumBytes: 100_000, files: 2)
+            for number in 0..<3 {
+                try file.append(
+                    #"{"id":"00000\#(number)","time":"2026-11-23T13:45:10.123Z","point":"credential-helper","action":"login","#
+                        + #""registry":"quay.io","image":null,"verdict":"deny","reason":"not-listed","rule":null,"#
+                        + #""policyVersion":3,"organization":"acme","obstacle":null,"user":\#(user)}"#
+                )
+            }
+            file.close()
+            let asked = Mutex(0)
+            let reading = RefusalReading(
+                of: path,
+                behind: LogPosition(),
+                organization: "acme",
+                mostRefusals: 10
+            ) { user in
+                asked.withLock { $0 += 1 }
+                return [0: "root", 1: "", 2: "5000", 3: "m\u{FC}ller", 1000: "mia"][user]
+            }
+            #expect(reading.refusals.count == 3)
+            for refusal in reading.refusals { #expect(refusal.value(named: "user")?.text() == told) }
+            #expect(asked.withLock { $0 } <= 1, "the names of a machine may be on a server far away")
+        }
+    }
+
+    @Test
+    func `the system's own user database is asked`() throws {
+        try withTemporaryDirectory { directory in
+            let path = "\(directory)/decisions.log"
+            var file = RotatingFile(path: path, maximumBytes: 100_000, files: 2)
+            try file.append(
+                #"{"id":"000000","time":"2026-11-23T13:45:10.123Z","point":"credential-helper","action":"login","#
+                    + #""registry":"quay.io","verdict":"deny","organization":"acme","user":0}"#
+            )
+            file.close()
+            let reading = RefusalReading(of: path, behind: LogPosition(), organization: "acme", mostRefusals: 10)
+            #expect(reading.refusals.first?.value(named: "user")?.text == "root")
+        }
+    }
+}

@@ -165,11 +165,54 @@ struct RequestTests {
             #expect(refused.hasPrefix(#"{"refused":{"code":"forbidden""#), "\(refused)")
             #expect(refused.contains("/organizations/acme/requests?registry=quay.io"), "\(refused)")
             #expect(!web.requests.contains { $0.method == "POST" && $0.path.hasSuffix("/requests") })
+            let kept = await desk.withdraw(3, by: 1002).text()
+            #expect(kept.hasPrefix(#"{"refused":{"code":"forbidden""#) && kept.contains("/acme/requests"), "\(kept)")
+            #expect(!web.requests.contains { $0.path.hasSuffix("/withdraw") })
             for user in [1001, 0] as [uid_t] {
                 let asked = await desk.ask(for: registry, to: .pull, because: "", by: user).text()
                 #expect(asked.hasPrefix(#"{"requested""#), "\(asked)")
             }
             await keeper.follow(nil, packs: .embedded)
+        }
+    }
+
+    private static let withdrawal = #"{"request":"withdraw","number":3}"#
+
+    @Test
+    func `what was asked for is taken back, and shown so at once`() async throws {
+        try await withMachine { daemon, web, book in
+            web.reply(to: "\(Self.place)/requests/3/withdraw") { request in
+                guard request.method == "POST", request.headers["authorization"] == "Bearer ramd_x" else {
+                    return .json("{}", 401)
+                }
+                book.set([Self.request("withdrawn")])
+                return .json(Self.request("withdrawn"))
+            }
+            _ = try await daemon.ask(Self.question())
+            let answer = try await daemon.ask(Self.withdrawal)
+            #expect(answer.count == 1 && answer[0].hasPrefix(#"{"withdrawn":{"number":3,"#), "\(answer)")
+            let list = try await daemon.ask(#"{"request":"requests"}"#)
+            #expect(list.first?.contains(#""state":"withdrawn""#) == true, "\(list)")
+        }
+    }
+
+    @Test(
+        arguments: [
+            (#"{"code":"not_found"}"#, 404, "not_found", "acme has no request 3"),
+            ("nothing", 404, "not_found", "acme"),
+            (#"{"code":"conflict"}"#, 409, "conflict", "has its answer already"),
+            (#"{"code":"forbidden"}"#, 403, "forbidden", "refused: forbidden"),
+            ("{}", 200, "unreachable", "it holds no request"),
+        ]
+    )
+    func `what cannot be taken back is told`(body: String, status: Int, code: String, text: String) async throws {
+        try await withMachine { daemon, web, _ in
+            web.reply(to: "\(Self.place)/requests/3/withdraw", .json(body, status))
+            // Before it has asked for anything, the server may not know the machine.
+            _ = try await daemon.ask(Self.question())
+            let answer = try await daemon.ask(Self.withdrawal)
+            #expect(answer.first?.hasPrefix(#"{"refused":{"code":"\#(code)""#) == true, "\(answer)")
+            #expect(answer.first?.contains(text) == true, "\(answer)")
         }
     }
 
@@ -204,6 +247,9 @@ struct RequestTests {
             #"{"request":"request","registry":"quay.io","action":"pull","reason":null}"#,
             #"{"request":"request","registry":"quay.io","registry":"ghcr.io","action":"pull","reason":""}"#,
             question(reason: String(repeating: "x", count: 501)), #"{"request":"requests","of":"alice"}"#,
+            #"{"request":"withdraw"}"#, #"{"request":"withdraw","number":0}"#, #"{"request":"withdraw","number":-1}"#,
+            #"{"request":"withdraw","number":"3"}"#, #"{"request":"withdraw","number":3,"by":"alice"}"#,
+            #"{"request":"withdraw","number":1.5}"#,
         ]
     )
     func `a line that is not in order is no request`(line: String) throws {
@@ -220,5 +266,6 @@ struct RequestTests {
         )
         #expect(request == expected)
         #expect(try ControlRequest(line: Array(#"{"request":"requests"}"#.utf8)) == .requests)
+        #expect(try ControlRequest(line: Array(Self.withdrawal.utf8)) == .withdraw(number: 3))
     }
 }

@@ -4,6 +4,7 @@ import HTTPTypes
 import Hummingbird
 import RegistryAccess
 import SignedPolicy
+import Synchronization
 import Testing
 
 @testable import OrganizationServer
@@ -163,6 +164,117 @@ struct DashboardMemberTests {
             }
             // The last page again.
             #expect(Set(seen).count == 2000 && seen.count == 2050)
+        }
+    }
+
+    /// How many statements the database gets while the body runs.
+    private static func statements(_ server: AccountsServer, _ body: () async throws -> Void) async throws -> Int {
+        final class Counter: Sendable { let count = Mutex(0) }
+        let counter = Counter()
+        try await server.services.store.database.write { database in
+            database.trace(options: .statement) { _ in counter.count.withLock { $0 += 1 } }
+        }
+        try await body()
+        let count = counter.count.withLock { $0 }
+        try await server.services.store.database.write { $0.trace(options: []) }
+        return count
+    }
+
+    @Test
+    func `a list of many rows asks the database no more often than one of few`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let paths =
+                [
+                    "members", "members?q=m", "members/mia", "teams", "teams/team0", "sessions",
+                    "sessions/end?user=mia",
+                    "devices", "devices?state=signed-out", "devices-export", "requests", "invitations",
+                ].map { "\(TestBrowser.organization)/\($0)" } + ["/account"]
+            func add(_ numbers: Range<Int>) async throws {
+                for number in numbers {
+                    let (user, device) = ("user\(number)", String(format: "device%022d", number))
+                    try await server.services.store.database.write { database in
+                        try Store.insertUser(user, email: nil, nil, at: server.clock.now, database)
+                        try database.execute(
+                            sql: """
+                                INSERT INTO membership (organization, user, role, created)
+                                VALUES ('acme', ?, 'member', 1)
+                                """,
+                            arguments: [user]
+                        )
+                    }
+                    let store = server.services.store
+                    try await store.makeTeam("team\(number)", in: "acme", by: "alice", at: server.clock.now)
+                    for user in [user, "mia"] {
+                        _ = try await store.setMember(
+                            user,
+                            ofTeam: "team0",
+                            isIn: true,
+                            in: "acme",
+                            by: "alice",
+                            at: server.clock.now
+                        )
+                    }
+                    try await server.signIn(number.isMultiple(of: 2) ? "mia" : user, on: device)
+                    _ = try await server.services.ask(
+                        for: "r\(number).test",
+                        to: "pull",
+                        because: "",
+                        by: .device(device),
+                        in: "acme"
+                    )
+                }
+            }
+            func counts() async throws -> [String: Int] {
+                var counts: [String: Int] = [:]
+                for path in paths {
+                    counts[path] = try await Self.statements(server) {
+                        let answer = try await alice.get(path)
+                        #expect(answer.status == 200, "\(path): \(answer)")
+                    }
+                }
+                return counts
+            }
+            try await add(0..<2)
+            var few = try await counts()
+            try await add(2..<12)
+            var many = try await counts()
+            // How much each registry is wanted is asked for one by one.
+            let requests = "\(TestBrowser.organization)/requests"
+            let (before, after) = (few.removeValue(forKey: requests) ?? 0, many.removeValue(forKey: requests) ?? 0)
+            #expect(after - before == 2 * 10)
+            #expect(many == few)
+            #expect(few.values.allSatisfy { $0 > 0 })
+        }
+    }
+
+    @Test
+    func `members are found by their name, their address, their teams and their role`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let store = server.services.store
+            for team in ["backend", "middle-end"] {
+                try await store.makeTeam(team, in: "acme", by: "alice", at: server.clock.now)
+                _ = try await store.setMember(
+                    "mia",
+                    ofTeam: team,
+                    isIn: true,
+                    in: "acme",
+                    by: "alice",
+                    at: server.clock.now
+                )
+            }
+            for (query, found) in [
+                ("q=MIA", ["mia"]), ("q=edith%40ACME", ["edith"]), ("q=dle-end", ["mia"]), ("q=backend+middle", []),
+                ("q=%25", []), ("role=auditor", ["audrey"]), ("role=auditor&q=mia", []),
+                ("role=nothing&q=mia", ["mia"]),
+            ] {
+                let page = try await alice.get("\(TestBrowser.organization)/members?\(query)").text
+                let names = page.matches(of: #/members\/([a-z]+)"><strong>/#).map { String($0.1) }
+                #expect(names == found, "\(query)")
+            }
+            let page = try await alice.get("\(TestBrowser.organization)/members?q=mia").text
+            #expect(page.contains("backend, middle-end"))
         }
     }
 

@@ -254,6 +254,52 @@ struct DashboardSignInTests {
         }
     }
 
+    private static let page: HTTPFields = [.accept: "text/html,application/xhtml+xml,*/*;q=0.8"]
+
+    @Test
+    func `a browser that asks for what is not there gets a page, and a program the problem`() async throws {
+        try await AccountsServer.withPolicy { server in
+            var headers = Self.page
+            headers[.cookie] = try await server.browser("alice").cookie
+            for path in ["nothing", "settings/nothing", "registry-access/history/1/x"] {
+                let inside = try await server.send(.get, "/organizations/acme/\(path)", headers: headers)
+                #expect(inside.status == 404 && inside.text.contains("<h1>There is nothing here</h1>"), "\(inside)")
+                #expect(inside.text.contains("aria-label=\"Pages of acme\""), "\(inside)")
+                #expect(inside.headers[.contentType] == "text/html; charset=utf-8")
+                #expect(inside.headers[.cacheControl] == "no-store")
+            }
+            // Nobody learns which organizations there are.
+            for path in ["/nothing", "/organizations/other/nothing", "/organizations/nothing/nothing"] {
+                let outside = try await server.send(.get, path, headers: headers)
+                #expect(outside.status == 404 && outside.text.contains("There is nothing here"), "\(outside)")
+                #expect(!outside.text.contains("Pages of"))
+            }
+            for path in ["/v1/nothing", "/v1/organizations/acme/nothing", "/v2/nothing"] {
+                let answer = try await server.send(.get, path, headers: headers)
+                #expect(answer.status == 404 && answer["code"] == "not_found", "\(answer)")
+            }
+            let program = try await server.send(.get, "/organizations/acme/nothing", headers: [.accept: "*/*"])
+            #expect(program.status == 404 && program["code"] == "not_found")
+        }
+    }
+
+    @Test
+    func `who is signed out is sent to sign in below an organization, and sees elsewhere that nothing is there`()
+        async throws
+    {
+        try await AccountsServer.withPolicy { server in
+            for path in ["/organizations/acme/nothing", "/organizations/other/nothing", "/organizations/acme/members"] {
+                let answer = try await server.send(.get, path, headers: Self.page)
+                #expect(answer.status == 303)
+                let to = path.replacing("/", with: "%2F")
+                #expect(answer.headers[.location] == "/sign-in?to=\(to)")
+            }
+            let elsewhere = try await server.send(.get, "/nothing", headers: Self.page)
+            #expect(elsewhere.status == 404 && elsewhere.text.contains("<h1>There is nothing here</h1>"))
+            #expect(elsewhere.headers[.contentType] == "text/html; charset=utf-8")
+        }
+    }
+
     @Test
     func `files that pages name are kept by browsers, and named by what is in them`() async throws {
         try await AccountsServer.with { server in

@@ -232,6 +232,81 @@ struct DashboardTeamTests {
     }
 
     @Test
+    func `a renamed team keeps its registries, in a version of its own, and what it had in earlier ones`() async throws
+    {
+        try await Self.withTeam { server, alice in
+            _ = try await alice.post("\(TestBrowser.team)/members/add", ["user": "mia"])
+            _ = try await alice.saveForTeam("quay.io")
+            _ = try await alice.post("\(TestBrowser.organization)/teams", ["team": "frontend"])
+            let taken = try await alice.post("\(TestBrowser.team)/rename", ["team": "frontend"])
+            #expect(taken.status == 409 && taken.text.contains("There is a team &quot;frontend&quot; already."))
+            #expect(taken.text.contains("value=\"frontend\""))
+            #expect(try await alice.post("\(TestBrowser.team)/rename", ["team": "No Name"]).status == 400)
+            #expect(try await server.version() == 2)
+            server.clock.advance(601)
+            #expect(try await alice.post("\(TestBrowser.team)/rename", ["team": "services"]).status == 403)
+            let fields = ["team": "services", "password": AccountsServer.password]
+            let renamed = try await alice.post("\(TestBrowser.team)/rename", fields)
+            #expect(renamed.headers[.location] == "\(TestBrowser.organization)/teams/services")
+            #expect(try await server.version() == 3)
+            #expect(try await server.additions(of: "services").map(\.address.description) == ["quay.io"])
+            #expect(try await server.additions().isEmpty)
+            #expect(try await alice.get(TestBrowser.team).status == 404)
+            let page = try await alice.get("\(TestBrowser.organization)/teams/services")
+            #expect(page.text.contains("<code>quay.io</code>") && page.text.contains("members/mia\">mia</a>"))
+            let activity = try await alice.get("\(TestBrowser.organization)/activity")
+            #expect(activity.text.contains("<strong>alice</strong> renamed the team <code>backend</code>"))
+            // It is the same team: nothing was added to a policy, or taken out of one.
+            #expect(
+                try await server.count("activity WHERE action = 'registry_access.registry_added' AND actor = 'alice'")
+                    == 1
+            )
+            #expect(try await server.count("activity WHERE action = 'registry_access.registry_removed'") == 0)
+            // Back to the version that knew it by its earlier name.
+            let path = "\(TestBrowser.organization)/registry-access/history/2/roll-back"
+            _ = try await alice.post("\(TestBrowser.organization)/teams", ["team": "backend"])
+            #expect(try await alice.post(path, ["policy": "3"]).status == 303)
+            #expect(try await server.additions(of: "services").map(\.address.description) == ["quay.io"])
+            #expect(try await server.additions().isEmpty, "another team of the earlier name gets nothing")
+        }
+    }
+
+    @Test
+    func `who may change members and not the policy leaves what a team has alone`() async throws {
+        try await Self.withTeam { server, alice in
+            _ = try await alice.post("\(TestBrowser.organization)/teams", ["team": "frontend"])
+            _ = try await alice.saveForTeam("quay.io")
+            func token(_ scopes: String) async throws -> String {
+                let made = try await server.send(
+                    .post,
+                    "/v1/organizations/acme/tokens",
+                    as: try await server.signIn("alice"),
+                    body: #"{"name":"\#(scopes.count)","scopes":[\#(scopes)],"days":1}"#
+                )
+                return try #require(made["token"])
+            }
+            let teams = "/v1/organizations/acme/teams"
+            let weak = try await token(#""members:write""#)
+            let rename = #"{"name":"services"}"#
+            for answer in [
+                try await server.send(.delete, "\(teams)/backend", as: weak),
+                try await server.send(.patch, "\(teams)/backend", as: weak, body: rename),
+            ] {
+                #expect(answer.status == 403 && answer.text.contains("policy:write"), "\(answer)")
+            }
+            #expect(try await server.services.store.teamNames(of: "acme") == ["backend", "frontend"])
+            #expect(try await server.version() == 2)
+            // A team without anything of its own is not part of the policy.
+            #expect(try await server.send(.delete, "\(teams)/frontend", as: weak).status == 204)
+            let strong = try await token(#""members:write","policy:write""#)
+            #expect(try await server.send(.patch, "\(teams)/backend", as: strong, body: rename).status == 204)
+            #expect(try await server.send(.delete, "\(teams)/services", as: strong).status == 204)
+            #expect(try await server.version() == 4)
+            #expect(try await server.additions(of: "services").isEmpty)
+        }
+    }
+
+    @Test
     func `members see what teams have in addition and not who is in them, auditors see both`() async throws {
         try await Self.withTeam { server, alice in
             _ = try await alice.post("\(TestBrowser.organization)/teams", ["team": "hidden-team"])

@@ -207,6 +207,47 @@ struct InvitationTests {
 
 struct TeamTests {
     @Test
+    func `a renamed team keeps who is in it, and their machines learn its name`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .member])
+            let alice = try await server.signIn("alice")
+            for name in ["backend", "frontend"] {
+                _ = try await server.send(.post, teams, as: alice, body: #"{"name":"\#(name)"}"#)
+            }
+            _ = try await server.send(.put, "\(teams)/backend/members/bob", as: alice)
+            func rename(_ team: String, to name: String) async throws -> Int {
+                try await server.send(.patch, "\(teams)/\(team)", as: alice, body: #"{"name":"\#(name)"}"#).status
+            }
+            #expect(try await rename("backend", to: "frontend") == 409)
+            #expect(try await rename("backend", to: "Back End") == 400)
+            #expect(try await rename("nothing", to: "services") == 404)
+            #expect(try await rename("nothing", to: "nothing") == 404)
+            #expect(try await rename("backend", to: "backend") == 204)
+            #expect(try await server.count("activity WHERE action = 'team.rename'") == 0)
+            let seen = await server.services.changes.count(of: "acme")
+            let counted = try await server.count("teamChange WHERE count > 1")
+            #expect(counted == 0)
+            #expect(try await rename("backend", to: "services") == 204)
+            #expect(await server.services.changes.count(of: "acme") == seen + 1)
+            #expect(try await server.count("teamChange WHERE count > 1") == 1, "a new ticket is due")
+            #expect(
+                try await server.services.store.teams(of: "acme") == [
+                    Team(name: "frontend", members: []), Team(name: "services", members: ["bob"]),
+                ]
+            )
+            #expect(try await server.services.store.teams(of: "acme", named: "services").map(\.members) == [["bob"]])
+            #expect(
+                try await server.count(
+                    """
+                    activity WHERE action = 'team.rename' AND actor = 'alice' AND name = 'backend'
+                        AND data = '{"to":"services"}'
+                    """
+                ) == 1
+            )
+        }
+    }
+
+    @Test
     func `teams are made, filled, emptied and removed, and each change is recorded and told`() async throws {
         try await AccountsServer.with { server in
             try await server.make("acme", ["alice": .owner, "bob": .member])

@@ -45,7 +45,7 @@ struct ReportTests {
             let report = try #require(reports.first)
             #expect(report.value(named: "registry")?.text == "ghcr.io")
             #expect(report.value(named: "rule") == .null)
-            #expect(report.value(named: "user")?.text == "1000")
+            #expect(report.value(named: "user")?.text == "user id 1000")
             #expect(report.value(named: "received")?.text == server.time.now.description)
         }
     }
@@ -154,5 +154,35 @@ struct ReportTests {
             try await server.ask(.delete, "devices/\(device.id)", by: "owner")
             #expect(try await kept(server).count == 1)
         }
+    }
+}
+
+struct UserIDTests {
+    @Test
+    func `numbers that machines told of before are user ids, and names of digits stay names`() async throws {
+        let database = try DatabaseQueue()
+        let mark = "user ids of machines are no names"
+        let place = try #require(Schema.migrator.migrations.firstIndex(of: mark))
+        try Schema.migrator.migrate(database, upTo: Schema.migrator.migrations[place - 1])
+        try await database.write { database in
+            try database.execute(sql: "INSERT INTO organization (name, created) VALUES ('acme', 1)")
+            for (point, user) in [
+                ("credential-helper", "0"), ("credential-helper", "mia"), ("egress-proxy", "1000"),
+                ("credential-helper", ""),
+            ] {
+                try database.execute(
+                    sql: """
+                        INSERT INTO refusal (organization, device, received, id, time, verdict, point, user)
+                        VALUES ('acme', 'x', 1, 'x', 'x', 'deny', ?, ?)
+                        """,
+                    arguments: [point, user]
+                )
+            }
+        }
+        try Schema.migrator.migrate(database)
+        let users = try await database.read {
+            try String.fetchAll($0, sql: "SELECT user FROM refusal ORDER BY number")
+        }
+        #expect(users == ["user id 0", "mia", "1000", ""])
     }
 }

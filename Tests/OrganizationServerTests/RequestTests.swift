@@ -280,11 +280,12 @@ struct RequestTests {
     @Test(
         arguments: [
             (#"{"address":"quay.io"}"#, 422, "does not speak of"), (#"{"address":"**"}"#, 422, "too broad"),
-            (#"{"address":"ghcr.io/x"}"#, 422, "bad address"), (#"{"actions":[]}"#, 422, "which the answer does not"),
-            (#"{"actions":["push"]}"#, 422, "which the answer does not"), (#"{"actions":["x"]}"#, 422, "no action"),
+            (#"{"address":"ghcr.io/x"}"#, 422, "bad address"), (#"{"actions":[]}"#, 422, "an empty list"),
+            (#"{"actions":["push"]}"#, 422, "which the answer does not"), (#"{"actions":["x"]}"#, 422, "unknown value"),
             (#"{"until":"2026-12-24"}"#, 422, "is a time like"), (#"{"until":"2001-01-01T00:00:00Z"}"#, 422, "to come"),
             (#"{"until":"2999-01-01T00:00:00Z"}"#, 422, "to come"), (#"{"word":"a\nb"}"#, 400, "on one line"),
-            (#"{"repositories":["A"]}"#, 422, "bad repository"), (#"{"rule":{}}"#, 422, "rule"),
+            (#"{"repositories":["A"]}"#, 422, "bad repository"), (#"{"repositories":[]}"#, 422, "an empty list"),
+            (#"{"rule":{}}"#, 422, "rule"),
             (#"{"word":"a","word":"b"}"#, 422, "word"), ("[]", 422, ""), ("", 422, ""),
         ]
     )
@@ -351,6 +352,93 @@ struct RequestTests {
             _ = try await server.ask(for: "ghcr.io", on: device)
             #expect(try await server.answer(2, "allow").status == .ok)
             #expect(try await server.inForce().rules.count == 2)
+        }
+    }
+
+    /// Gives a team of some people entries of its own.
+    private static func give(
+        _ server: RunningServer,
+        _ team: String,
+        _ people: [String],
+        _ registries: String,
+        seen: Int
+    ) async throws {
+        let (owner, now) = ("owner", server.time.now)
+        try await server.store.makeTeam(team, in: "acme", by: owner, at: now)
+        for user in people {
+            _ = try await server.store.setMember(user, ofTeam: team, isIn: true, in: "acme", by: owner, at: now)
+        }
+        let body = #"{"registries":[\#(registries)]}"#
+        let saved = try await server.ask(.put, "teams/\(team)/policy", by: owner, body: body, ifMatch: seen)
+        #expect(saved.status == .ok, "\(saved.text)")
+    }
+
+    @Test
+    func `what a team has in addition counts for who is in it, and only for them`() async throws {
+        try await RunningServer.with { server in
+            let (laptop, desktop) = (try await server.register(), try await server.register("desktop"))
+            try await server.signIn("member", on: laptop)
+            try await server.signIn("editor", on: desktop)
+            try await Self.give(server, "platform", ["member"], #"{"address":"ghcr.io","allowed":true}"#, seen: 1)
+            _ = try await server.ask(for: "ghcr.io", on: laptop)
+            _ = try await server.ask(for: "ghcr.io", on: desktop)
+            let dated = try await server.answer(1, "allow", #"{"until":"2030-01-01T00:00:00Z"}"#)
+            #expect(dated.status == .conflict && dated.text.contains("of team"), "\(dated.text)")
+            let already = try await server.answer(1, "allow")
+            #expect(try already.json().value(named: "isNew") == .bool(false), "\(already.text)")
+            #expect(try await server.inForce().version == 2)
+            #expect(try await server.requests(of: laptop).states == ["ghcr.io allowed"])
+            // Who is not in the team waits on, and is answered with an entry for everybody.
+            #expect(try await server.requests(of: desktop).states == ["ghcr.io open"])
+            #expect(try await server.answer(2, "allow").status == .ok)
+            #expect(try await server.inForce().version == 3)
+            #expect(try await server.requests(of: desktop).states == ["ghcr.io allowed"])
+        }
+    }
+
+    @Test
+    func `a team that denies keeps an answer from having no effect`() async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            try await server.signIn("member", on: device)
+            try await Self.give(server, "platform", ["member"], #"{"address":"ghcr.io","allowed":false}"#, seen: 1)
+            _ = try await server.ask(for: "ghcr.io", on: device)
+            let answer = try await server.answer(1, "allow")
+            #expect(answer.status == .conflict)
+            #expect(
+                try answer.text("detail")
+                    == #"registry 1 of team "platform", "ghcr.io", denies "ghcr.io", and deny wins"#
+            )
+            #expect(try await server.inForce().version == 2)
+        }
+    }
+
+    @Test
+    func `a machine takes back what it or who is signed in there has asked for, and nothing else`() async throws {
+        try await RunningServer.with { server in
+            let (laptop, desktop) = (try await server.register(), try await server.register("desktop"))
+            func withdraw(_ number: Int, on device: RunningServer.TestDevice) async throws -> RunningServer.Answer {
+                let path = "devices/\(device.id)/requests/\(number)/withdraw"
+                return try await server.ask(.post, path, secret: device.secret, body: "{}")
+            }
+            _ = try await server.ask(for: "quay.io", on: laptop)
+            try await server.signIn("member", on: laptop)
+            try await server.signIn("editor", on: desktop)
+            _ = try await server.ask(for: "ghcr.io", on: laptop)
+            _ = try await server.ask(for: "ghcr.io", on: desktop)
+            for (number, device) in [(1, desktop), (2, desktop), (3, laptop), (4, laptop)] {
+                #expect(try await withdraw(number, on: device).status == .notFound, "\(number)")
+            }
+            #expect(try await server.store.openRequestCount(of: "acme") == 3)
+            let first = try await withdraw(1, on: laptop)
+            #expect(first.status == .ok, "\(first.text)")
+            #expect(try first.text("state") == "withdrawn")
+            #expect(try await server.requestActivity().first?.hasPrefix("request.withdraw device:\(laptop.id)") == true)
+            #expect(try await withdraw(2, on: laptop).status == .ok)
+            #expect(try await server.requestActivity().first?.hasPrefix("request.withdraw member ghcr.io") == true)
+            #expect(try await withdraw(2, on: laptop).status == .conflict)
+            // Others who ask for the same wait on.
+            #expect(try await server.requests(of: desktop).states == ["ghcr.io open"])
         }
     }
 

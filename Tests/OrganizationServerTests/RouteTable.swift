@@ -112,6 +112,11 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         RouteRow("GET /v1/organizations/{organization}/teams/{team}", .members(readers, scope: .readMembers)),
         RouteRow("DELETE /v1/organizations/{organization}/teams/{team}", .members(owner, scope: .manageMembers)),
         RouteRow(
+            "PATCH /v1/organizations/{organization}/teams/{team}",
+            .members(owner, scope: .manageMembers),
+            body: #"{"name":"services"}"#
+        ),
+        RouteRow(
             "PUT /v1/organizations/{organization}/teams/{team}/members/{user}",
             .members(owner, scope: .manageMembers)
         ),
@@ -170,6 +175,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
             body: #"{"registry":"ghcr.io","reason":"base images"}"#
         ),
         RouteRow("GET \(organization)/devices/{device}/requests", .device),
+        RouteRow("POST \(organization)/devices/{device}/requests/{number}/withdraw", .device),
         RouteRow(
             "POST \(organization)/requests",
             .members(all, scope: .readPolicy),
@@ -321,6 +327,7 @@ extension RouteRow {
         RouteRow("GET \(page)/teams", .page(all)),
         RouteRow("POST \(page)/teams", .page(owner), fields: ["team": "frontend"]),
         RouteRow("GET \(page)/teams/{team}", .page(all)),
+        RouteRow("POST \(page)/teams/{team}/rename", .page(owner), fields: ["team": "services"]),
         RouteRow("POST \(page)/teams/{team}/remove", .page(owner)),
         RouteRow("POST \(page)/teams/{team}/members/add", .page(owner), fields: ["user": "member"]),
         RouteRow("POST \(page)/teams/{team}/members/remove", .page(owner), fields: ["user": "member"]),

@@ -73,7 +73,8 @@ struct AdminTeamCommands: ParsableCommand {
         commandName: "team",
         abstract: "Teams, and who is in them",
         subcommands: [
-            AdminTeamList.self, AdminTeamCreate.self, AdminTeamDelete.self, AdminTeamAdd.self, AdminTeamRemove.self,
+            AdminTeamList.self, AdminTeamCreate.self, AdminTeamRename.self, AdminTeamDelete.self, AdminTeamAdd.self,
+            AdminTeamRemove.self,
         ]
     )
 }

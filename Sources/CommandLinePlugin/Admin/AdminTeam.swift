@@ -48,6 +48,36 @@ struct AdminTeamCreate: AdminCommand {
     }
 }
 
+/// `docker ram admin team rename`.
+struct AdminTeamRename: AdminCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rename",
+        abstract: "Give a team another name",
+        discussion: """
+            Its members and what it has in addition stay with it.
+
+            Example: docker ram admin team rename backend services
+            """
+    )
+
+    @Argument(help: "The team")
+    var team: String
+
+    @Argument(help: "Its new name")
+    var name: String
+
+    @OptionGroup var admin: AdminOptions
+    @OptionGroup var common: CommonOptions
+
+    func run(at server: AdminServer, in context: CommandContext) throws {
+        _ = try server.ask(.patch, "teams", team, body: .object([JSONMember("name", .string(name))]))
+        context.show(
+            AdminDone("Team \(team) is called \(name) now.", [JSONMember("name", .string(name))]),
+            as: common.format
+        )
+    }
+}
+
 /// `docker ram admin team delete`.
 struct AdminTeamDelete: AdminCommand {
     static let configuration = CommandConfiguration(

@@ -4,14 +4,15 @@ import LocalInstallation
 import OrganizationClient
 import RegistryAccess
 
-/// `docker ram request REGISTRY`: asks the organization to allow a registry; alone, what was asked for.
+/// `docker ram request REGISTRY`: asks the organization to allow a registry; alone, what was asked for; with `--withdraw`,
+/// takes that back.
 struct Request: PluginCommand {
     static let configuration = CommandConfiguration(
         commandName: "request",
         abstract: "Ask your organization to allow a registry",
         discussion: """
             Names a registry as a refusal does, or an image that is there. The answer comes to docker ram status. \
-            Without a registry it lists what was asked for.
+            Without a registry it lists what was asked for, and with --withdraw it takes the request of this number back.
 
             Example: docker ram request ghcr.io --reason "base images of acme/api"
             """
@@ -26,11 +27,22 @@ struct Request: PluginCommand {
     @Flag(help: "To push there as well")
     var push = false
 
+    @Option(help: ArgumentHelp("Take this request back instead", valueName: "number"))
+    var withdraw: Int?
+
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
         guard registry != nil || (reason == nil && !push) else {
             throw ValidationError("--reason and --push go with a registry")
+        }
+        if let withdraw {
+            guard registry == nil else {
+                throw ValidationError("--withdraw takes the number of a request, and no registry")
+            }
+            guard withdraw >= 1 else {
+                throw ValidationError("requests have numbers from 1 on; see: docker ram request")
+            }
         }
         if let reason, reason.unicodeScalars.count > Self.longestReason {
             throw ValidationError("a reason has at most \(Self.longestReason) characters")
@@ -40,6 +52,7 @@ struct Request: PluginCommand {
     private static let longestReason = 500
 
     func run(in context: CommandContext) throws {
+        if let withdraw { return try takeBack(withdraw, context) }
         guard let registry else { return try list(context) }
         let (address, reference) = try Self.address(of: registry)
         let action = push ? RegistryAction.push : .pull
@@ -55,6 +68,17 @@ struct Request: PluginCommand {
         try context.askDaemon(.object(members), patience: 90_000) { line in
             guard let request = line.value(named: "requested").flatMap({ RegistryRequest($0) }) else { return }
             result = Requested(request: request, organization: line.value(named: "organization")?.text ?? "")
+        }
+        guard let result else { throw Failure("docker-ramd ended the conversation; see: docker ram request") }
+        context.show(result, as: common.format)
+    }
+
+    private func takeBack(_ number: Int, _ context: CommandContext) throws {
+        let members = [JSONMember("request", .string("withdraw")), JSONMember("number", .number("\(number)"))]
+        var result: Withdrawn?
+        try context.askDaemon(.object(members), patience: 90_000) { line in
+            guard let request = line.value(named: "withdrawn").flatMap({ RegistryRequest($0) }) else { return }
+            result = Withdrawn(request: request)
         }
         guard let result else { throw Failure("docker-ramd ended the conversation; see: docker ram request") }
         context.show(result, as: common.format)
@@ -126,6 +150,16 @@ private struct Requested: CommandResult {
         return TerminalText.printable(
             "\(organization) has your request \(request.number) for \(what). The answer comes to: docker ram status"
         )
+    }
+
+    var json: JSONValue { request.json }
+}
+
+private struct Withdrawn: CommandResult {
+    let request: RegistryRequest
+
+    func text(for context: CommandContext) -> String {
+        TerminalText.printable("request \(request.number) for \(request.registry) is taken back")
     }
 
     var json: JSONValue { request.json }

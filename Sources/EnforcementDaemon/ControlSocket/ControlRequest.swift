@@ -40,6 +40,10 @@ enum ControlRequest: Hashable, Sendable {
     ///   - action: to pull, or to push as well.
     ///   - reason: why.
     case request(registry: RegistryAddress, action: RegistryAction, reason: String)
+    /// Somebody takes back what was asked for.
+    ///
+    /// - Parameter number: the number of the request.
+    case withdraw(number: Int)
 
     /// The longest line that is read, in bytes.
     static let longestLine = 64 << 10
@@ -101,11 +105,16 @@ enum ControlRequest: Hashable, Sendable {
             guard members.count == 1 else { throw InvalidControlRequest(description: "requests takes no other keys") }
             self = .requests
         case "request": self = try Self.registryRequest(members)
+        case "withdraw":
+            guard members.count == 2, case .number(let digits)? = json.value(named: "number"),
+                let number = Int(digits), number >= 1
+            else { throw InvalidControlRequest(description: "withdraw takes number (of a request)") }
+            self = .withdraw(number: number)
         default:
             throw InvalidControlRequest(
                 description: """
                     the request is none of "status", "log", "history", "record", "sign-in", "sign-out", \
-                    "register", "requests", "request"
+                    "register", "requests", "request", "withdraw"
                     """
             )
         }

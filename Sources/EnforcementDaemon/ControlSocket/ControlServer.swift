@@ -135,6 +135,9 @@ struct ControlServer: Sendable {
                     deadline.cancel()
                     let answer = await requestDesk.ask(for: registry, to: action, because: reason, by: user)
                     try await Self.send([answer.text()], outbound)
+                case .success(.withdraw(let number)):
+                    deadline.cancel()
+                    try await Self.send([await requestDesk.withdraw(number, by: user).text()], outbound)
                 }
             }
         } catch {

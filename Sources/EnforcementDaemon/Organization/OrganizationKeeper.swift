@@ -561,11 +561,31 @@ actor OrganizationKeeper {
             device = try await registeredDevice(client, generation)
             request = try await client.ask(for: registry, to: action, because: reason, from: device)
         }
-        // It is shown at once; what else has changed, the server tells.
-        guard generation == self.generation else { return request }
-        requests.removeAll { $0.number == request.number }
-        requests.insert(request, at: 0)
+        note(request, generation)
         return request
+    }
+
+    /// Takes back what was asked for here, or by who is signed in here.
+    ///
+    /// - Parameter number: the number of the request.
+    /// - Returns: the request.
+    /// - Throws: `ServerFault`.
+    func withdraw(_ number: Int) async throws(ServerFault) -> RegistryRequest {
+        guard let client else { throw .unreachable("the machine belongs to no organization") }
+        // A machine that is not known yet has asked for nothing.
+        guard let device else { throw .notFound }
+        let generation = generation
+        let request = try await client.withdraw(number, from: device)
+        note(request, generation)
+        return request
+    }
+
+    /// Shows a request at once; what else has changed, the server tells.
+    private func note(_ request: RegistryRequest, _ generation: Int) {
+        guard generation == self.generation else { return }
+        let place = requests.firstIndex { $0.number == request.number }
+        requests.removeAll { $0.number == request.number }
+        requests.insert(request, at: place ?? 0)
     }
 
     // MARK: - Registration

@@ -3,7 +3,7 @@ import LocalInstallation
 import OrganizationClient
 import RegistryAccess
 
-/// Asks the organization for registries, for local users who want that over the control socket.
+/// Asks the organization for registries, and takes that back, for local users who want it over the control socket.
 ///
 /// What is asked for while somebody is signed in goes out in their name, so only who signed in, and root, may ask then.
 struct RequestDesk: Sendable {
@@ -37,7 +37,7 @@ struct RequestDesk: Sendable {
         by localUser: uid_t
     ) async -> JSONValue {
         guard let organization = await keeper.organization else { return notEnrolled }
-        if let session = await keeper.session, localUser != 0, localUser != session.localUser {
+        if let session = await session(notOf: localUser) {
             return Self.refused(
                 "forbidden",
                 "\(session.user) was signed in by another user of this machine, in whose name this would be asked",
@@ -51,6 +51,53 @@ struct RequestDesk: Sendable {
             ])
         } catch {
             return await refusal(of: error, organization, registry)
+        }
+    }
+
+    /// The session in whose name something would be done, if it is not that of whoever wants it.
+    private func session(notOf localUser: uid_t) async -> OrganizationFiles.Session? {
+        guard let session = await keeper.session, localUser != 0, localUser != session.localUser else { return nil }
+        return session
+    }
+
+    /// Takes back what was asked for.
+    ///
+    /// - Parameters:
+    ///   - number: the number of the request.
+    ///   - localUser: who does it.
+    /// - Returns: `withdrawn` with the request, or `refused`.
+    func withdraw(_ number: Int, by localUser: uid_t) async -> JSONValue {
+        guard let organization = await keeper.organization else { return notEnrolled }
+        if let session = await session(notOf: localUser) {
+            return Self.refused(
+                "forbidden",
+                "\(session.user) was signed in by another user of this machine, in whose name this would be done",
+                hint: await page(organization)
+            )
+        }
+        do throws(ServerFault) {
+            let request = try await keeper.withdraw(number)
+            return .object([
+                JSONMember("withdrawn", request.json), JSONMember("organization", .string(organization)),
+            ])
+        } catch {
+            return switch (error, error.code) {
+            case (.notFound, _), (_, "not_found"?):
+                Self.refused(
+                    "not_found",
+                    "\(organization) has no request \(number) that was made here, or by who is signed in here",
+                    hint: "see: docker ram request"
+                )
+            case (_, "conflict"?):
+                Self.refused("conflict", "request \(number) has its answer already", hint: "see: docker ram request")
+            case (.unreachable, _), (.tooSlow, _):
+                Self.refused(
+                    "unreachable",
+                    "the request was not taken back: \(error)",
+                    hint: "try it again when the server can be reached, or there: \(await page(organization))"
+                )
+            default: Self.refused(error.code ?? "unreachable", "\(error)", hint: "run: docker ram status")
+            }
         }
     }
 
@@ -84,10 +131,10 @@ struct RequestDesk: Sendable {
     }
 
     /// Where a browser asks for the same.
-    private func page(_ organization: String, _ registry: RegistryAddress) async -> String {
+    private func page(_ organization: String, _ registry: RegistryAddress? = nil) async -> String {
         guard let server = await keeper.server?.server else { return "run: docker ram status" }
-        let name = PercentEncoding.encode(registry.description)
-        return "\(server)/organizations/\(organization)/requests?registry=\(name)"
+        let query = registry.map { "?registry=\(PercentEncoding.encode($0.description))" } ?? ""
+        return "\(server)/organizations/\(organization)/requests\(query)"
     }
 
     private var contact: String? { policy.snapshot.inForce.policy?.contact }
@@ -101,14 +148,6 @@ struct RequestDesk: Sendable {
     }
 
     private static func refused(_ code: String, _ text: String, hint: String) -> JSONValue {
-        .object([
-            JSONMember(
-                "refused",
-                .object([
-                    JSONMember("code", .string(code)), JSONMember("text", .string(text)),
-                    JSONMember("hint", .string(hint)),
-                ])
-            )
-        ])
+        ControlRefusal(code: code, text: text, hint: hint).line
     }
 }

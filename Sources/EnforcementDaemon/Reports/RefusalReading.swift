@@ -37,7 +37,10 @@ struct RefusalReading {
     private let organization: String
     private let mostRefusals: Int
     private let mostBytes: Int
+    private let userName: @Sendable (uid_t) -> String?
     private var bytes = 0
+    /// The names of users by their numbers; `nil`: there is none.
+    private var names: [uid_t: String?] = [:]
 
     /// Reads on.
     ///
@@ -47,17 +50,20 @@ struct RefusalReading {
     ///   - organization: whose refusals are wanted; what was decided under the policy of another one is passed over.
     ///   - mostRefusals: how many are read at most.
     ///   - mostBytes: how long they may be together.
+    ///   - userName: what this machine calls a user; `nil`: nothing.
     init(
         of path: String,
         behind position: LogPosition,
         organization: String,
         mostRefusals: Int,
-        mostBytes: Int = 512 << 10
+        mostBytes: Int = 512 << 10,
+        userName: @escaping @Sendable (uid_t) -> String? = Self.userName
     ) {
         self.position = position
         self.organization = organization
         self.mostRefusals = mostRefusals
         self.mostBytes = mostBytes
+        self.userName = userName
         let files = LogFile.open(path)
         defer { for file in files { close(file.descriptor) } }
         for (index, file) in files.enumerated() where isBehind(file.head, index, files.map(\.head)) {
@@ -121,23 +127,21 @@ struct RefusalReading {
         let record = try? StrictJSON.parse(Array(line), limits: StrictJSON.Limits(bytes: Self.block, depth: 4))
         let decider = record?.value(named: "organization")?.text
         guard decider == nil || decider == organization else { return }
-        guard let record, let refusal = Self.refusal(record) else { return unusable += 1 }
+        guard let record, let refusal = refusal(record) else { return unusable += 1 }
         refusals.append(refusal)
         bytes += refusal.text().utf8.count
     }
 
     /// What is told of a record; the image is not.
-    private static func refusal(_ record: JSONValue) -> JSONValue? {
+    private mutating func refusal(_ record: JSONValue) -> JSONValue? {
         var members: [JSONMember] = []
         for name in ["id", "time", "registry", "action", "verdict", "rule", "point", "user"] {
             switch record.value(named: name) {
             case .string(let text):
-                guard (1...longestText).contains(text.utf8.count), text.utf8.allSatisfy({ (0x20...0x7E).contains($0) })
-                else {
-                    return nil
-                }
+                guard Self.isText(text) else { return nil }
                 members.append(JSONMember(name, .string(text)))
-            case .number(let digits) where name == "user": members.append(JSONMember(name, .number(digits)))
+            case .number(let digits) where name == "user":
+                members.append(JSONMember(name, self.name(of: digits).map { .string($0) } ?? .number(digits)))
             case .null, nil: continue
             default: return nil
             }
@@ -149,6 +153,34 @@ struct RefusalReading {
             refusal.value(named: "id") != nil
         else { return nil }
         return refusal
+    }
+}
+
+extension RefusalReading {
+    private static func isText(_ text: String) -> Bool {
+        (1...longestText).contains(text.utf8.count) && text.utf8.allSatisfy { (0x20...0x7E).contains($0) }
+    }
+
+    /// What people call a user of this machine.
+    private mutating func name(of digits: String) -> String? {
+        guard let user = uid_t(digits) else { return nil }
+        if let known = names[user] { return known }
+        // One that is all digits would be taken for somebody else's number.
+        let name = userName(user).flatMap { name in
+            Self.isText(name) && !name.utf8.allSatisfy { (0x30...0x39).contains($0) } ? name : nil
+        }
+        names[user] = .some(name)
+        return name
+    }
+
+    /// What the system's user database calls a user.
+    private static func userName(_ user: uid_t) -> String? {
+        var entry = passwd()
+        var found: UnsafeMutablePointer<passwd>?
+        var buffer = [CChar](repeating: 0, count: 16 << 10)
+        guard getpwuid_r(user, &entry, &buffer, buffer.count, &found) == 0, found != nil, let name = entry.pw_name
+        else { return nil }
+        return String(cString: name)
     }
 }
 

@@ -147,33 +147,86 @@ extension Services {
     ///   - actor: who does it.
     /// - Throws: ``Problem`` if that is no name, or there is one of this name.
     func makeTeam(_ name: String, in organization: String, by actor: String) async throws {
-        guard Names.isName(name) else {
-            throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
-        }
-        try await conflicts("there is a team \"\(name)\" already") {
+        try Self.checkTeamName(name)
+        try await conflicts(Self.isTaken(name)) {
             try await store.makeTeam(name, in: organization, by: actor, at: now())
         }
     }
+
+    private static func checkTeamName(_ name: String) throws(Problem) {
+        guard Names.isName(name) else {
+            throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
+        }
+    }
+
+    private static func isTaken(_ name: String) -> String { "there is a team \"\(name)\" already" }
 
     /// Removes a team, and what it had in addition; its members stay in the organization.
     ///
     /// - Parameters:
     ///   - name: which.
     ///   - organization: where.
-    ///   - actor: who does it.
+    ///   - person: who does it; with what it had, the policy changes, which they must be allowed to do then.
     /// - Throws: ``Problem`` if there is none, or what comes of saving the policy without it.
-    func removeTeam(_ name: String, from organization: String, by actor: String) async throws {
-        guard try await store.removeTeam(name, in: organization, by: actor, at: now()) else {
-            throw Problem.none("team", name)
+    func removeTeam(_ name: String, from organization: String, by person: Person) async throws {
+        let (actor, now) = (person.name, now())
+        let comment = "without the team \(name), which is removed"
+        try await end(team: name, as: nil, in: organization, by: person, comment) { database in
+            try Store.removeTeam(name, in: organization, by: actor, at: now, database)
         }
-        await changes.notify(organization)
-        // Another team of its name must not find what this one had; what has no team is left out of each new version.
-        guard try await publisher.served.policy(of: organization)?.teams[name] != nil else { return }
+    }
+
+    /// Gives a team another name; its members, what it has in addition and its history stay.
+    ///
+    /// - Parameters:
+    ///   - name: which.
+    ///   - new: its new name.
+    ///   - organization: where.
+    ///   - person: who does it; if the team has anything in addition they must be allowed to change the policy.
+    /// - Throws: ``Problem`` if there is none, or the new name is none or taken, or what comes of saving the policy.
+    func renameTeam(_ name: String, to new: String, in organization: String, by person: Person) async throws {
+        try Self.checkTeamName(new)
+        guard new != name else {
+            guard try await store.hasTeam(name, in: organization) else { throw Problem.none("team", name) }
+            return
+        }
+        let (actor, now) = (person.name, now())
+        let comment = "the team \(name) is called \(new) now"
+        try await conflicts(Self.isTaken(new)) {
+            try await end(team: name, as: new, in: organization, by: person, comment) { database in
+                try Store.renameTeam(name, to: new, in: organization, by: actor, at: now, database)
+            }
+        }
+    }
+
+    /// Ends a name of a team, with a version of the policy if it says something of the team.
+    private func end(
+        team: String,
+        as newName: String?,
+        in organization: String,
+        by person: Person,
+        _ comment: String,
+        _ write: @escaping @Sendable (Database) throws -> Void
+    ) async throws {
+        while true {
+            let policy = try await store.signingState(of: organization)?.policy
+            guard policy?.teams[team] == nil else { break }
+            let isWritten = try await store.database.write { database in
+                // Somebody may give it something at this moment.
+                guard try Store.newestPolicyVersion(of: organization, database) == policy?.version else { return false }
+                try write(database)
+                return true
+            }
+            if isWritten { return await changes.notify(organization) }
+        }
+        guard person.may(.editPolicy, in: organization) else { throw Problem.needs(.editPolicy, in: organization) }
         _ = try await publisher.publish(
             in: organization,
-            by: actor,
-            comment: "without the team \(name), which is removed",
-            acknowledgingLockOut: true
+            by: person.name,
+            comment: comment,
+            acknowledgingLockOut: true,
+            leaving: (team, newName),
+            alongside: write
         ) { $0 }
     }
 

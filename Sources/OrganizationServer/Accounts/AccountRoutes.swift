@@ -153,7 +153,14 @@ extension Router<ServerContext> {
         delete("v1/organizations/{organization}/teams/{team}") { _, context in
             let (person, organization) = try context.authorize(.manageMembers)
             let name = try context.parameters.require("team")
-            try await services.removeTeam(name, from: organization, by: person.name)
+            try await services.removeTeam(name, from: organization, by: person)
+            return HTTPResponse.Status.noContent
+        }
+        patch("v1/organizations/{organization}/teams/{team}") { request, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let name = try context.parameters.require("team")
+            let new = try await request.readTexts(["name"], context)["name"] ?? ""
+            try await services.renameTeam(name, to: new, in: organization, by: person)
             return HTTPResponse.Status.noContent
         }
         for (method, isIn) in [(HTTPRequest.Method.put, true), (.delete, false)] {

@@ -15,47 +15,91 @@ struct Member: Hashable, Sendable {
     let isLinked: Bool
 }
 
+/// Which members are wanted.
+struct MemberFilter: Sendable {
+    /// What their name, their e-mail address or a team of theirs holds, in small letters.
+    var text = ""
+    var role: Role?
+    /// Only the one of this name.
+    var name: String?
+
+    fileprivate func arguments(_ organization: String) -> StatementArguments {
+        ["organization": organization, "text": text, "role": role?.rawValue, "name": name]
+    }
+
+    /// The members in SQL, as ``arguments(_:)`` says.
+    fileprivate static let selected = """
+        (SELECT membership.user AS name, user.password IS NOT NULL AS hasPassword, EXISTS (
+                SELECT 1 FROM identity JOIN singleSignOn USING (organization, issuer)
+                WHERE identity.organization = membership.organization AND identity.user = membership.user
+            ) AS isLinked, membership.role, membership.created, coalesce(user.email, (
+                SELECT email FROM identity WHERE identity.organization = membership.organization
+                    AND identity.user = membership.user ORDER BY created DESC
+            )) AS email
+            FROM membership JOIN user ON user.name = membership.user WHERE membership.organization = :organization)
+        WHERE (:role IS NULL OR role = :role) AND (:name IS NULL OR name = :name)
+            AND (:text = '' OR instr(name, :text) > 0 OR instr(lower(email), :text) > 0 OR EXISTS (
+                SELECT 1 FROM teamMember WHERE organization = :organization AND user = name AND instr(team, :text) > 0
+            ))
+        """
+}
+
 extension Store {
     /// The members of an organization.
     ///
-    /// - Parameter organization: which.
+    /// - Parameters:
+    ///   - organization: which.
+    ///   - filter: which of its members.
+    ///   - range: which of those, in the order of their names; `nil`: all.
     /// - Returns: the members by their names.
     /// - Throws: what SQLite says.
-    func members(of organization: String) async throws -> [Member] {
-        try await database.read { database in
-            let teams = try Row.fetchAll(
-                database,
-                sql: "SELECT user, team FROM teamMember WHERE organization = ? ORDER BY team",
-                arguments: [organization]
-            )
-            let teamsOf = Dictionary(grouping: teams) { row -> String in row["user"] }
-            return try Row.fetchAll(
+    func members(
+        of organization: String,
+        _ filter: MemberFilter = MemberFilter(),
+        _ range: Range<Int>? = nil
+    ) async throws -> [Member] {
+        let arguments =
+            filter.arguments(organization) &+ ["count": range?.count ?? -1, "start": range?.lowerBound ?? 0]
+        return try await database.read { database in
+            try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT user.name, user.password IS NOT NULL AS hasPassword, EXISTS (
-                        SELECT 1 FROM identity JOIN singleSignOn USING (organization, issuer)
-                        WHERE identity.organization = membership.organization AND identity.user = membership.user
-                    ) AS isLinked, membership.role, membership.created, coalesce(user.email, (
-                        SELECT email FROM identity WHERE identity.organization = membership.organization
-                            AND identity.user = membership.user ORDER BY created DESC
-                    )) AS email
-                    FROM membership JOIN user ON user.name = membership.user WHERE membership.organization = ? ORDER BY user.name
+                    SELECT *, (SELECT group_concat(team, ' ') FROM (SELECT team FROM teamMember
+                        WHERE organization = :organization AND user = name ORDER BY team)) AS teams
+                    FROM \(MemberFilter.selected) ORDER BY name LIMIT :count OFFSET :start
                     """,
-                arguments: [organization]
+                arguments: arguments
             ).compactMap { row in
-                let name: String = row["name"]
+                let teams: String? = row["teams"]
                 return Role(rawValue: row["role"]).map { role in
                     Member(
-                        name: name,
+                        name: row["name"],
                         email: row["email"],
                         role: role,
-                        teams: (teamsOf[name] ?? []).map { $0["team"] },
+                        teams: (teams ?? "").split(separator: " ").map(String.init),
                         since: Instant(seconds: row["created"]),
                         hasPassword: row["hasPassword"],
                         isLinked: row["isLinked"]
                     )
                 }
             }
+        }
+    }
+
+    /// Counts the members of an organization.
+    ///
+    /// - Parameters:
+    ///   - organization: which.
+    ///   - filter: which of its members.
+    /// - Returns: how many there are.
+    /// - Throws: what SQLite says.
+    func memberCount(of organization: String, _ filter: MemberFilter = MemberFilter()) async throws -> Int {
+        try await database.read { database in
+            try Int.fetchOne(
+                database,
+                sql: "SELECT count(*) FROM \(MemberFilter.selected)",
+                arguments: filter.arguments(organization)
+            ) ?? 0
         }
     }
 

@@ -105,5 +105,20 @@ extension Schema {
             CREATE INDEX invitationsOfOrganization ON invitation (organization, created);
             """
         ),
+        (
+            "renamed teams",
+            """
+            CREATE INDEX teamsOfMember ON teamMember (organization, user, team);
+            -- Versions of the policy before this one know the team by its earlier name.
+            CREATE TABLE teamRename (
+                number INTEGER PRIMARY KEY AUTOINCREMENT,
+                organization TEXT NOT NULL REFERENCES organization (name) ON DELETE CASCADE,
+                policyVersion INTEGER NOT NULL,
+                earlier TEXT NOT NULL,
+                later TEXT NOT NULL
+            ) STRICT;
+            CREATE INDEX teamRenameOfOrganization ON teamRename (organization, number);
+            """
+        ),
     ]
 }

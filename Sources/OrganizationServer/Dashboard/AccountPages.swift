@@ -25,7 +25,7 @@ struct AccountPages: Sendable {
         let sessions = try await services.store.sessions(of: visit.person, at: services.now())
         var content: [String: Any] = [
             "hasPassword": account?.password != nil, "showsWhere": true,
-            "rows": try await dashboard.sessionRows(sessions, visit), "endHere": true,
+            "rows": dashboard.sessionRows(sessions, visit), "endHere": true,
             "hasOthers": sessions.contains { $0.id != visit.browser.id },
             "count": Dashboard.count(sessions.count, "session", "sessions"),
         ]

@@ -42,8 +42,8 @@ extension Activity.Action {
     fileprivate var kind: ActivityKind {
         switch self {
         case .organizationCreated, .memberAdded, .memberRemoved, .memberRoleChanged, .memberInvited,
-            .invitationCancelled, .teamCreated, .teamDeleted, .teamMemberAdded, .teamMemberRemoved, .tokenCreated,
-            .tokenDeleted:
+            .invitationCancelled, .teamCreated, .teamDeleted, .teamRenamed, .teamMemberAdded, .teamMemberRemoved,
+            .tokenCreated, .tokenDeleted:
             .people
         case .sessionStarted, .sessionsEnded, .tokenReused, .signInSlowed, .passwordChanged, .identityLinked,
             .identityUnlinked:
@@ -63,6 +63,7 @@ extension Activity.Action {
         case .invitationCancelled: "took back the invitation"
         case .teamCreated: "created the team"
         case .teamDeleted: "deleted the team"
+        case .teamRenamed: "renamed the team"
         case .teamMemberAdded: "changed a team by adding"
         case .teamMemberRemoved: "changed a team by taking out"
         case .tokenCreated: "made the access token"

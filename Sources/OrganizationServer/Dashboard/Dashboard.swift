@@ -27,6 +27,8 @@ extension Router<ServerContext> {
         addSingleSignOnSettingsPages(dashboard)
         addTokenPages(dashboard)
         addKeyPages(dashboard)
+        // What is added behind the last route stands only before the answer that there is none.
+        add(middleware: MissingPage(dashboard: dashboard))
     }
 }
 
@@ -157,7 +159,7 @@ struct Dashboard: Sendable {
         var context = context
         context.caller = nil
         guard let browser = try await session(of: request, isWatching: isWatching) else {
-            return see("/sign-in?to=\(PercentEncoding.encode(returnAddress(of: request)))")
+            return signIn(for: request)
         }
         context.caller = .person(browser.person)
         var visit = Visit(request: request, context: context, browser: browser, organization: "")
@@ -167,11 +169,7 @@ struct Dashboard: Sendable {
                 visit = Visit(request: request, context: context, browser: browser, organization: organization)
             }
             switch try await body(visit) {
-            case .page(let page):
-                if permission != nil, visit.may(.editPolicy) {
-                    visit.openRequests = try await services.store.openRequestCount(of: visit.organization)
-                }
-                return render(page, visit)
+            case .page(let page): return try await self.page(page, for: visit)
             case .see(let address, let message): return see(address, message: message)
             case .answer(let response): return response
             }
@@ -181,6 +179,20 @@ struct Dashboard: Sendable {
             response.headers.append(contentsOf: problem.headers)
             return response
         }
+    }
+
+    /// A page as an answer, with what all pages of an organization tell.
+    func page(_ page: Page, for visit: Visit) async throws -> Response {
+        var visit = visit
+        if visit.may(.editPolicy) {
+            visit.openRequests = try await services.store.openRequestCount(of: visit.organization)
+        }
+        return render(page, visit)
+    }
+
+    /// Sends somebody to sign in, and then back.
+    func signIn(for request: Request) -> Response {
+        see("/sign-in?to=\(PercentEncoding.encode(returnAddress(of: request)))")
     }
 
     /// The page that a form came from, or that was asked for.
@@ -323,19 +335,28 @@ struct Dashboard: Sendable {
         return Response(status: .seeOther, headers: headers)
     }
 
-    private static func page(about problem: Problem) -> Page {
-        let title =
-            switch problem.status.code {
-            case 403: "You may not do this"
-            case 404: "There is nothing here"
-            case 412, 409: "Somebody was faster"
-            case 429: "Too often"
-            case 500...: "Something went wrong"
-            default: "That did not work"
-            }
+    /// What the page about a problem is called.
+    static func title(of status: HTTPResponse.Status) -> String {
+        switch status.code {
+        case 403: "You may not do this"
+        case 404: "There is nothing here"
+        case 412, 409: "Somebody was faster"
+        case 429: "Too often"
+        case 500...: "Something went wrong"
+        default: "That did not work"
+        }
+    }
+
+    /// The page about a problem.
+    static func page(about problem: Problem) -> Page {
         var content: [String: Any] = ["detail": sentence(problem.detail)]
         if let hint = problem.hint { content["hint"] = sentence(hint) }
-        return Page(template: "message", title: title, content: content, status: problem.status)
+        return Page(
+            template: "message",
+            title: title(of: problem.status),
+            content: content,
+            status: problem.status
+        )
     }
 
     /// A message of the server as a sentence of a page.

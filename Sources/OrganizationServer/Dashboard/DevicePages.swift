@@ -30,8 +30,8 @@ struct DevicePages: Sendable {
             atMost: Self.pageSize,
             standing
         )
-        var rows: [[String: Any]] = []
-        for device in devices { rows.append(try await row(device, measure, visit)) }
+        let sessions = try await services.store.sessionStates(of: devices.map(\.id), in: visit.organization)
+        let rows = devices.map { row($0, measure, sessions[$0.id] ?? .none, visit) }
         let address = visit.address("devices")
         var content: [String: Any] = [
             "rows": rows, "hasRows": !rows.isEmpty, "address": address, "newest": measure.newest,
@@ -72,16 +72,15 @@ struct DevicePages: Sendable {
         ) { after in
             let limit = 500
             let devices = try await services.devices(of: visit.organization, after: after, atMost: limit, standing)
-            var text = ""
-            for device in devices { text += try await line(device, measure, visit.organization) }
+            let sessions = try await services.store.sessionStates(of: devices.map(\.id), in: visit.organization)
+            let text = devices.map { line($0, measure, sessions[$0.id] ?? .none) }.joined()
             return (text, devices.count == limit ? devices.last?.id : nil)
         }
         return .answer(response)
     }
 
-    private func line(_ device: Device, _ measure: Device.Measure, _ organization: String) async throws -> String {
+    private func line(_ device: Device, _ measure: Device.Measure, _ session: SessionState) -> String {
         let said = Said(device)
-        let session = try await services.store.sessionState(device: device.id, in: organization)
         return ActivityFormat.line([
             device.id, device.name, Self.title(of: device.state(by: measure), notEnforcing: said.enforcesNothing).0,
             device.policyVersion.map(String.init) ?? "", said.engineVersion ?? "", said.productVersion ?? "",
@@ -110,10 +109,12 @@ struct DevicePages: Sendable {
     }
 
     /// A device as templates name it.
-    private func row(_ device: Device, _ measure: Device.Measure, _ visit: Dashboard.Visit) async throws -> [String:
-        Any]
-    {
-        let session = try await services.store.sessionState(device: device.id, in: visit.organization)
+    private func row(
+        _ device: Device,
+        _ measure: Device.Measure,
+        _ session: SessionState,
+        _ visit: Dashboard.Visit
+    ) -> [String: Any] {
         let said = Said(device)
         let (points, findings) = (said.points, said.findings)
         var row: [String: Any] = [
@@ -189,7 +190,8 @@ struct DevicePages: Sendable {
         _ status: HTTPResponse.Status = .ok
     ) async throws -> Dashboard.Reply {
         let device = try await device(visit)
-        var content = try await row(device, services.deviceMeasure(of: visit.organization), visit)
+        let session = try await services.store.sessionState(device: device.id, in: visit.organization)
+        var content = row(device, try await services.deviceMeasure(of: visit.organization), session, visit)
         content["devices"] = visit.address("devices")
         content["mayEnd"] = visit.may(.endSessions)
         content["mayRemove"] = visit.may(.manageMachines)

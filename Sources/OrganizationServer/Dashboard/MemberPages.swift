@@ -22,14 +22,13 @@ struct MemberPages: Sendable {
     // MARK: - The list
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        let members = try await services.store.members(of: visit.organization)
         let query = visit.request.typedValue("q") ?? ""
         let role = visit.request.typedValue("role").flatMap(Role.init)
-        let found = members.filter { member in
-            (role == nil || member.role == role) && Self.holds(member, query.lowercased())
-        }
-        let paging = Paging(count: found.count, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
-        let shown = found[paging.range]
+        let filter = MemberFilter(text: query.lowercased(), role: role)
+        let count = try await services.store.memberCount(of: visit.organization)
+        let found = try await services.store.memberCount(of: visit.organization, filter)
+        let paging = Paging(count: found, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
+        let shown = try await services.store.members(of: visit.organization, filter, paging.range)
         let places = try await services.store.places(
             of: shown.map(\.name),
             in: visit.organization,
@@ -38,10 +37,10 @@ struct MemberPages: Sendable {
         let address = visit.address("members")
         var content: [String: Any] = [
             "tabs": Self.tabs(visit, "members"), "address": address, "query": query,
-            "isFiltered": !query.isEmpty || role != nil, "hasRows": !found.isEmpty,
+            "isFiltered": !query.isEmpty || role != nil, "hasRows": found > 0,
             "rows": shown.map { Self.row($0, places[$0.name] ?? (0, 0), visit) },
-            "count": Dashboard.count(members.count, "member", "members"),
-            "found": Dashboard.count(found.count, "member", "members"),
+            "count": Dashboard.count(count, "member", "members"),
+            "found": Dashboard.count(found, "member", "members"),
             "mayManage": visit.may(.manageMembers), "invite": visit.address("invitations"),
         ]
         content["paging"] = paging.content { page in
@@ -52,11 +51,6 @@ struct MemberPages: Sendable {
         }
         content["roles"] = Self.roles(role)
         return .page(Dashboard.Page(template: "members", title: "Members", content: content))
-    }
-
-    private static func holds(_ member: Member, _ query: String) -> Bool {
-        query.isEmpty || member.name.contains(query) || (member.email?.lowercased().contains(query) ?? false)
-            || member.teams.contains { $0.contains(query) }
     }
 
     /// A member as templates name them.
@@ -114,8 +108,9 @@ struct MemberPages: Sendable {
         _ status: HTTPResponse.Status = .ok
     ) async throws -> Dashboard.Reply {
         let name = try visit.context.parameters.require("user")
-        let members = try await services.store.members(of: visit.organization)
-        guard let member = members.first(where: { $0.name == name }) else { throw Problem.none("member", name) }
+        let member = try await services.store.members(of: visit.organization, MemberFilter(name: name)).first
+        guard let member else { throw Problem.none("member", name) }
+        let owners = try await services.store.memberCount(of: visit.organization, MemberFilter(role: .owner))
         let sessions = try await services.store.sessions(
             in: visit.organization,
             Store.SessionSelection(user: name),
@@ -126,11 +121,11 @@ struct MemberPages: Sendable {
         content["memberAddress"] = visit.address("members/\(name)")
         content["members"] = visit.address("members")
         content["teamLinks"] = member.teams.map { ["team": $0, "teamAddress": visit.address("teams/\($0)")] }
-        content["rows"] = try await dashboard.sessionRows(sessions, visit)
+        content["rows"] = dashboard.sessionRows(sessions, visit)
         content["mayManage"] = visit.may(.manageMembers)
         content["mayEnd"] = visit.may(.endSessions)
         content["endAll"] = Dashboard.address(visit.address("sessions/end"), [("user", name)])
-        content["isOnlyOwner"] = member.role == .owner && members.count { $0.role == .owner } == 1
+        content["isOnlyOwner"] = member.role == .owner && owners == 1
         content["roles"] = Self.roles(visit.fields["role"].flatMap(Role.init) ?? member.role)
         content["activityAddress"] = Dashboard.address(visit.address("activity"), [("person", name)])
         content.merge(more) { _, new in new }

@@ -65,9 +65,9 @@ struct RequestPages: Sendable {
         let address = visit.address("requests")
         var content: [String: Any] = [
             "address": address, "mayReadAll": mayReadAll, "isPart": before != nil,
-            "open": try await rows(open, demand, visit), "hasOpen": !open.isEmpty,
+            "open": rows(open, demand, visit), "hasOpen": !open.isEmpty,
             "openInWords": Dashboard.count(open.count, "request is open", "requests are open"),
-            "closed": try await rows(others, [:], visit), "hasClosed": !others.isEmpty,
+            "closed": rows(others, [:], visit), "hasClosed": !others.isEmpty,
             "registry": typed["registry"] ?? "", "reason": typed["reason"] ?? "", "isPush": typed["action"] == "push",
             "asks": !mayReadAll || !(typed["registry"] ?? "").isEmpty || !more.isEmpty,
         ]
@@ -82,12 +82,8 @@ struct RequestPages: Sendable {
         _ requests: [RegistryRequest],
         _ demand: [String: Store.Demand],
         _ visit: Dashboard.Visit
-    ) async throws -> [[String: Any]] {
-        var rows: [[String: Any]] = []
-        for request in requests {
-            rows.append(try await row(request, demand[request.registry.description], visit))
-        }
-        return rows
+    ) -> [[String: Any]] {
+        requests.map { row($0, demand[$0.registry.description], visit) }
     }
 
     /// A request as templates name it.
@@ -95,7 +91,7 @@ struct RequestPages: Sendable {
         _ request: RegistryRequest,
         _ demand: Store.Demand?,
         _ visit: Dashboard.Visit
-    ) async throws -> [String: Any] {
+    ) -> [String: Any] {
         var row: [String: Any] = [
             "number": request.number, "registry": request.registry.description,
             "action": request.action == .push ? "push and pull" : "pull", "reason": request.reason,
@@ -110,9 +106,8 @@ struct RequestPages: Sendable {
         (row["state"], row["tone"]) = Self.title(of: request.state)
         if let demand, let words = Self.words(demand) { row["demand"] = words }
         if visit.may(.readMachines), let id = request.device {
-            let device = try await services.device(id, of: visit.organization)
-            row["device"] = device?.name ?? id
-            row["deviceAddress"] = device.map { visit.address("devices/\($0.id)") }
+            row["device"] = request.deviceName ?? id
+            row["deviceAddress"] = request.deviceName.map { _ in visit.address("devices/\(id)") }
         }
         return row
     }
@@ -234,7 +229,7 @@ struct RequestPages: Sendable {
         content["mayAnswer"] = isOpen && visit.may(.editPolicy)
         content["mayWithdraw"] = isOpen && request.user == visit.person.name
         content["requests"] = visit.address("requests")
-        content["request"] = try await row(request, demand, visit)
+        content["request"] = row(request, demand, visit)
         content["here"] = visit.address("requests/\(request.number)")
         content.merge(more) { _, new in new }
         return .page(Dashboard.Page(template: "request", title: name, content: content, status: status))
@@ -325,7 +320,11 @@ struct RequestPages: Sendable {
 
     fileprivate func withdraw(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let request = try await request(visit)
-        _ = try await services.withdraw(request.number, in: visit.organization, by: visit.person.name)
+        _ = try await services.withdraw(
+            request.number,
+            in: visit.organization,
+            by: .person(visit.person.name)
+        )
         return .see(visit.address("requests"), message: "You have taken the request for \(request.registry) back.")
     }
 }

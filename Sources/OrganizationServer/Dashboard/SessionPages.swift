@@ -18,14 +18,12 @@ extension Dashboard {
     ///   - sessions: the sessions of a page.
     ///   - visit: who looks at them.
     /// - Returns: rows of the template `session-table`.
-    /// - Throws: what SQLite says of the devices.
-    func sessionRows(_ sessions: some Sequence<Session>, _ visit: Visit) async throws -> [[String: Any]] {
-        var rows: [[String: Any]] = []
-        for session in sessions {
+    func sessionRows(_ sessions: some Sequence<Session>, _ visit: Visit) -> [[String: Any]] {
+        sessions.map { session in
             var place = session.isBrowser ? "Browser" : session.isOfAccessToken ? "Access token" : "Program"
             var device: String?
             if let id = session.device, let organization = session.organization {
-                place = try await services.device(id, of: organization)?.name ?? id
+                place = session.deviceName ?? id
                 if visit.person.may(.readMachines, in: organization) {
                     device = "/organizations/\(organization)/devices/\(id)"
                 }
@@ -40,9 +38,8 @@ extension Dashboard {
                     ? "" : Dashboard.address(visit.address("sessions/end"), [("session", session.id)]),
             ]
             row["device"] = device
-            rows.append(row)
+            return row
         }
-        return rows
     }
 }
 
@@ -77,7 +74,7 @@ struct SessionPages: Sendable {
             paging.range,
             at: now
         )
-        content["rows"] = try await dashboard.sessionRows(sessions, visit)
+        content["rows"] = dashboard.sessionRows(sessions, visit)
         content["found"] = Dashboard.count(found, "session", "sessions")
         content["paging"] = paging.content { page in
             Dashboard.address(address, [("q", query), ("page", "\(page)")])
@@ -149,8 +146,8 @@ struct SessionPages: Sendable {
             throw Problem(.notFound, .notFound, "there is no such session any more", hint: "it has ended already")
         }
         if case .user(let name) = target {
-            let members = try await services.store.members(of: visit.organization)
-            guard members.contains(where: { $0.name == name }) else { throw Problem.none("member", name) }
+            let count = try await services.store.memberCount(of: visit.organization, MemberFilter(name: name))
+            guard count == 1 else { throw Problem.none("member", name) }
         }
         let isMineToo =
             switch target {
@@ -193,7 +190,7 @@ struct SessionPages: Sendable {
                 target.selection,
                 at: services.now()
             )
-            content["one"] = try await dashboard.sessionRows(sessions, visit).first
+            content["one"] = dashboard.sessionRows(sessions, visit).first
         }
         content.merge(more) { _, new in new }
         return .page(Dashboard.Page(template: "session-end", title: title, content: content, status: status))

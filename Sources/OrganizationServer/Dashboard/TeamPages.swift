@@ -10,6 +10,7 @@ extension Router<ServerContext> {
         dashboard.get(self, "teams", .readPolicy) { try await pages.listPage($0) }
         dashboard.post(self, "teams", .manageMembers) { try await pages.make($0) }
         dashboard.get(self, "teams/:team", .readPolicy) { try await pages.page($0) }
+        dashboard.post(self, "teams/:team/rename", .manageMembers) { try await pages.rename($0) }
         dashboard.post(self, "teams/:team/remove", .manageMembers) { try await pages.remove($0) }
         dashboard.post(self, "teams/:team/members/add", .manageMembers) { try await pages.setMember($0, isIn: true) }
         dashboard.post(self, "teams/:team/members/remove", .manageMembers) {
@@ -42,11 +43,14 @@ struct TeamPages: Sendable {
     ) async throws -> Dashboard.Reply {
         let registries = try await services.publisher.served.policy(of: visit.organization)?.teams ?? [:]
         let seesMembers = visit.may(.readMembers)
-        var teams = try await services.store.teams(of: visit.organization)
-        if !seesMembers { teams = teams.filter { registries[$0.name] != nil } }
+        var teams = try await services.store.teamNames(of: visit.organization)
+        if !seesMembers { teams = teams.filter { registries[$0] != nil } }
         let query = visit.request.typedValue("q") ?? ""
-        let found = query.isEmpty ? teams : teams.filter { $0.name.contains(query.lowercased()) }
+        let found = query.isEmpty ? teams : teams.filter { $0.contains(query.lowercased()) }
         let paging = Paging(count: found.count, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
+        let shown = Array(found[paging.range])
+        let members =
+            seesMembers ? try await services.store.memberCounts(ofTeams: shown, in: visit.organization) : [:]
         let address = visit.address("teams")
         var content: [String: Any] = [
             "address": address, "query": query, "isFiltered": !query.isEmpty, "hasRows": !found.isEmpty,
@@ -55,11 +59,11 @@ struct TeamPages: Sendable {
             "found": Dashboard.count(found.count, "team", "teams"),
             "showsSearch": teams.count > Self.pageSize || !query.isEmpty,
         ]
-        content["rows"] = found[paging.range].map { team in
+        content["rows"] = shown.map { team in
             [
-                "name": team.name, "teamAddress": "\(address)/\(team.name)",
-                "members": Dashboard.count(team.members.count, "member", "members"),
-                "registries": Self.words(registries[team.name]?.count ?? 0),
+                "name": team, "teamAddress": "\(address)/\(team)",
+                "members": Dashboard.count(members[team] ?? 0, "member", "members"),
+                "registries": Self.words(registries[team]?.count ?? 0),
             ]
         }
         content["paging"] = paging.content { page in
@@ -90,14 +94,12 @@ struct TeamPages: Sendable {
     /// - Parameters:
     ///   - visit: the request.
     ///   - services: where it is looked for.
-    /// - Returns: the team.
+    /// - Returns: its name.
     /// - Throws: ``Problem`` if there is none.
-    static func team(_ visit: Dashboard.Visit, _ services: Services) async throws -> Team {
+    static func team(_ visit: Dashboard.Visit, _ services: Services) async throws -> String {
         let name = try visit.context.parameters.require("team")
-        guard let team = try await services.store.teams(of: visit.organization, named: name).first else {
-            throw Problem.none("team", name)
-        }
-        return team
+        guard try await services.store.hasTeam(name, in: visit.organization) else { throw Problem.none("team", name) }
+        return name
     }
 
     fileprivate func page(
@@ -107,10 +109,10 @@ struct TeamPages: Sendable {
     ) async throws -> Dashboard.Reply {
         let team = try await Self.team(visit, services)
         let document = try await services.publisher.served.policy(of: visit.organization)
-        let rules = document?.teams[team.name] ?? []
-        let address = visit.address("teams/\(team.name)")
+        let rules = document?.teams[team] ?? []
+        let address = visit.address("teams/\(team)")
         var content: [String: Any] = [
-            "teams": visit.address("teams"), "address": address, "teamAddress": address, "name": team.name,
+            "teams": visit.address("teams"), "address": address, "teamAddress": address, "name": team,
             "mayManage": visit.may(.manageMembers), "hasPolicy": document != nil,
             "hasRegistries": !rules.isEmpty, "everybody": visit.address("registry-access"),
             "registries": Dashboard.count(rules.count, "registry", "registries"),
@@ -123,28 +125,33 @@ struct TeamPages: Sendable {
         }
         content["rulePaging"] = ["paging": rulePaging.content { "\(address)?entries=\($0)" }]
         if let document {
-            let warnings = document.policy(for: [team.name]).warnings.unknown(to: document.policy)
+            let warnings = document.policy(for: [team]).warnings.unknown(to: document.policy)
             content["warnings"] = warnings.prefix(20).map(Dashboard.sentence)
             content["hasWarnings"] = !warnings.isEmpty
         }
         if visit.may(.readMembers) {
-            let paging = Paging(count: team.members.count, size: Self.pageSize, page: try number("page", visit))
+            let counts = try await services.store.memberCounts(ofTeams: [team], in: visit.organization)
+            let count = counts[team] ?? 0
+            let paging = Paging(count: count, size: Self.pageSize, page: try number("page", visit))
+            let shown = try await services.store.members(ofTeam: team, in: visit.organization, paging.range)
             content["seesMembers"] = true
-            content["hasMembers"] = !team.members.isEmpty
-            content["members"] = team.members[paging.range].map { name in
-                ["member": name, "memberAddress": visit.address("members/\(name)")]
-            }
-            content["memberCount"] = Dashboard.count(team.members.count, "member", "members")
+            content["hasMembers"] = count > 0
+            content["members"] = shown.map { ["member": $0, "memberAddress": visit.address("members/\($0)")] }
+            content["memberCount"] = Dashboard.count(count, "member", "members")
             content["memberPaging"] = ["paging": paging.content { "\(address)?page=\($0)" }]
         }
         if visit.may(.manageMembers) {
             // As many names as a page can carry; others are typed.
-            let others = try await services.store.members(of: visit.organization).map(\.name)
-            content["candidates"] = Array(others.filter { !team.members.contains($0) }.prefix(200))
+            content["candidates"] = try await services.store.members(
+                notInTeam: team,
+                in: visit.organization,
+                atMost: 200
+            )
             content["user"] = visit.fields["user"] ?? ""
+            content["newName"] = visit.fields["team"] ?? team
         }
         content.merge(more) { _, new in new }
-        return .page(Dashboard.Page(template: "team", title: "Team \(team.name)", content: content, status: status))
+        return .page(Dashboard.Page(template: "team", title: "Team \(team)", content: content, status: status))
     }
 
     private func number(_ name: String, _ visit: Dashboard.Visit) throws -> Int {
@@ -157,7 +164,7 @@ struct TeamPages: Sendable {
         do {
             try await services.setMember(
                 user,
-                ofTeam: team.name,
+                ofTeam: team,
                 isIn: isIn,
                 in: visit.organization,
                 by: visit.person.name
@@ -170,11 +177,25 @@ struct TeamPages: Sendable {
             return try await page(visit, ["userFault": fault], .unprocessableContent)
         }
         return .see(
-            visit.address("teams/\(team.name)"),
+            visit.address("teams/\(team)"),
             message: isIn
-                ? "\(user) is in \(team.name) now; their machines go by it with their next ticket."
-                : "\(user) is not in \(team.name) any more."
+                ? "\(user) is in \(team) now; their machines go by it with their next ticket."
+                : "\(user) is not in \(team) any more."
         )
+    }
+
+    fileprivate func rename(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let team = try await Self.team(visit, services)
+        let new = visit.fields["team"] ?? ""
+        if let fault = try await dashboard.confirm(visit) {
+            return try await page(visit, ["passwordFault": fault], .forbidden)
+        }
+        do {
+            try await services.renameTeam(team, to: new, in: visit.organization, by: visit.person)
+        } catch let problem as Problem where problem.status == .badRequest || problem.status == .conflict {
+            return try await page(visit, ["nameFault": Dashboard.sentence(problem.detail)], problem.status)
+        }
+        return .see(visit.address("teams/\(new)"), message: "The team \(team) is called \(new) now.")
     }
 
     fileprivate func remove(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
@@ -182,10 +203,10 @@ struct TeamPages: Sendable {
         if let fault = try await dashboard.confirm(visit) {
             return try await page(visit, ["passwordFault": fault], .forbidden)
         }
-        try await services.removeTeam(team.name, from: visit.organization, by: visit.person.name)
+        try await services.removeTeam(team, from: visit.organization, by: visit.person)
         return .see(
             visit.address("teams"),
-            message: "The team \(team.name) is removed, and what it had in addition. Its members stay."
+            message: "The team \(team) is removed, and what it had in addition. Its members stay."
         )
     }
 }
@@ -215,7 +236,7 @@ struct TeamRegistryPages: Sendable {
         guard let document = try await services.publisher.served.policy(of: visit.organization) else {
             throw Problem(.notFound, .notFound, "\"\(visit.organization)\" has no policy yet")
         }
-        return Additions(team: team.name, version: document.version, rules: document.teams[team.name] ?? [])
+        return Additions(team: team, version: document.version, rules: document.teams[team] ?? [])
     }
 
     fileprivate func form(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {

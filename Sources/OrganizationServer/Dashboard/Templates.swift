@@ -26,6 +26,7 @@ enum DashboardFiles {
             ("member", PackageResources.member_mustache),
             ("members", PackageResources.members_mustache),
             ("message", PackageResources.message_mustache),
+            ("missing", PackageResources.missing_mustache),
             ("organization-settings", PackageResources.organization_settings_mustache),
             ("organizations", PackageResources.organizations_mustache),
             ("overview", PackageResources.overview_mustache),

@@ -14,6 +14,7 @@ struct Activity: Sendable {
         case invitationCancelled = "member.invite.cancel"
         case teamCreated = "team.create"
         case teamDeleted = "team.delete"
+        case teamRenamed = "team.rename"
         case teamMemberAdded = "team.member.add"
         case teamMemberRemoved = "team.member.remove"
         case tokenCreated = "access_token.create"

@@ -145,9 +145,10 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
     let limit = try request.limit(most: 200)
     let measure = try await services.deviceMeasure(of: organization)
     let devices = try await services.devices(of: organization, after: request.queryValue("after"), atMost: limit)
+    let sessions = try await services.store.sessionStates(of: devices.map(\.id), in: organization)
     var list: [JSONValue] = []
     for device in devices {
-        let session = try await services.store.sessionState(device: device.id, in: organization)
+        let session = sessions[device.id] ?? .none
         let limits = StrictJSON.Limits(bytes: 1 << 20)
         let status = device.status.flatMap { try? StrictJSON.parse(Array($0.utf8), limits: limits) }
         list.append(

@@ -127,6 +127,8 @@ struct Publisher: Sendable {
     ///   - version: the version that the author has seen, which must be the newest; `nil` if they do not care.
     ///   - action: what they do.
     ///   - acknowledgesLockOut: whether a policy is meant that denies the server itself.
+    ///   - leaving: a team that is no more when it is written, and what it is called then instead; what it has in addition
+    ///     goes to that name, and is gone with the team if there is none.
     ///   - alongside: writes what belongs to it, in the transaction of a new version.
     ///   - change: gets what is in force, and gives what is to be. It may be asked again.
     /// - Returns: the newest version, which is the one before where nothing has changed.
@@ -138,6 +140,7 @@ struct Publisher: Sendable {
         expecting version: Int? = nil,
         as action: Activity.PolicyAction = .policySaved,
         acknowledgingLockOut acknowledgesLockOut: Bool = false,
+        leaving: (team: String, newName: String?)? = nil,
         alongside: @escaping @Sendable (Database) throws -> Void = { _ in },
         _ change: (PolicyContent) async throws -> PolicyContent
     ) async throws -> Result {
@@ -146,12 +149,21 @@ struct Publisher: Sendable {
                 throw Problem(.notFound, .notFound, "\"\(organization)\" has no policy yet")
             }
             if let version, version != current.version { throw try await changedMeanwhile(organization, version) }
-            let before = PolicyContent(policy: current.policy, teams: current.teams)
+            var before = PolicyContent(policy: current.policy, teams: current.teams)
+            var teams = state.teams
+            if let leaving {
+                teams.remove(leaving.team)
+                if let newName = leaving.newName {
+                    teams.insert(newName)
+                    // Under another name it is the same team: nothing changes for who is in it.
+                    before.teams[newName] = before.teams.removeValue(forKey: leaving.team)
+                }
+            }
             var after = try await change(before)
             // What a team had that is gone must not come back with another team of its name.
-            after.teams = after.teams.filter { state.teams.contains($0.key) && !$0.value.isEmpty }
+            after.teams = after.teams.filter { teams.contains($0.key) && !$0.value.isEmpty }
             let difference = PolicyChange(from: before, to: after)
-            guard !difference.isEmpty else {
+            guard !difference.isEmpty || leaving?.newName != nil else {
                 return Result(document: current, difference: difference.everybody, isNew: false)
             }
             let made = try sign(after, version: current.version + 1, by: state.root)

@@ -61,14 +61,7 @@ struct ServerContext: RequestContext {
     ///   are), 403 to who belongs to it and may not.
     func authorize(_ permission: Permission) throws -> (person: Person, organization: String) {
         let (person, organization) = try authorizeMember()
-        guard person.may(permission, in: organization) else {
-            throw Problem(
-                .forbidden,
-                .forbidden,
-                "this needs \"\(permission.rawValue)\" in \"\(organization)\"",
-                hint: "ask an owner of the organization, or use a token with this scope"
-            )
-        }
+        guard person.may(permission, in: organization) else { throw Problem.needs(permission, in: organization) }
         return (person, organization)
     }
 
@@ -96,5 +89,17 @@ struct ServerContext: RequestContext {
             throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
         }
         return (organization, device)
+    }
+}
+
+extension Problem {
+    /// The refusal of what somebody who belongs to an organization may not do there.
+    static func needs(_ permission: Permission, in organization: String) -> Problem {
+        Problem(
+            .forbidden,
+            .forbidden,
+            "this needs \"\(permission.rawValue)\" in \"\(organization)\"",
+            hint: "ask an owner of the organization, or use a token with this scope"
+        )
     }
 }

@@ -44,7 +44,7 @@ extension Services {
 }
 
 extension Publisher {
-    /// Makes a version that says the same as an earlier one.
+    /// Makes a version that says the same as an earlier one; of teams by the names that they have now.
     ///
     /// - Parameters:
     ///   - document: the earlier one.
@@ -63,13 +63,18 @@ extension Publisher {
         expecting version: Int?,
         acknowledgingLockOut acknowledgesLockOut: Bool
     ) async throws -> Result {
-        try await publish(
+        var teams = document.teams
+        for (earlier, later) in try await store.teamRenames(since: document.version, in: organization) {
+            if let rules = teams.removeValue(forKey: earlier) { teams[later] = rules }
+        }
+        let content = PolicyContent(policy: document.policy, teams: teams)
+        return try await publish(
             in: organization,
             by: author,
             comment: comment.isEmpty ? "as in version \(document.version)" : comment,
             expecting: version,
             as: .policyRolledBack,
             acknowledgingLockOut: acknowledgesLockOut
-        ) { _ in PolicyContent(policy: document.policy, teams: document.teams) }
+        ) { _ in content }
     }
 }

@@ -165,5 +165,13 @@ extension Schema {
             BEGIN SELECT RAISE(ABORT, 'freshness leads forward'); END;
             """
         ),
+        (
+            "user ids of machines are no names",
+            """
+            -- Only the credential helper knows who asked, and it told the number.
+            UPDATE refusal SET user = 'user id ' || user
+            WHERE point = 'credential-helper' AND user <> '' AND user NOT GLOB '*[^0-9]*';
+            """
+        ),
     ]
 }

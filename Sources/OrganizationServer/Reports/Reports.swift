@@ -124,7 +124,8 @@ struct Report: Sendable {
             switch (key, try scanner.value()) {
             case ("registry", .null), ("action", .null), ("rule", .null), ("user", .null): return
             case (_, .string(let given)): text = given
-            case ("user", .number(let given)): text = given
+            // A machine tells the number where it knows no name; a member may be called 1000.
+            case ("user", .number(let given)): text = "user id \(given)"
             default: throw scanner.fault("this is not what stands behind \"\(key)\"", at: start)
             }
             let isGood =

@@ -36,6 +36,8 @@ struct RegistryRequest: Hashable, Sendable {
     let user: String?
     /// Where; `nil`: in a browser.
     let device: String?
+    /// What that device calls itself; `nil`, too, if it is not there any more.
+    let deviceName: String?
     let made: Instant
     let state: State
     /// What was said to it.
@@ -63,6 +65,7 @@ struct RegistryRequest: Hashable, Sendable {
         reason = row["reason"]
         user = row["user"]
         device = row["device"]
+        deviceName = row["deviceName"]
         made = Instant(seconds: row["made"])
         state = State(rawValue: row["state"]) ?? .ended
         word = row["word"]

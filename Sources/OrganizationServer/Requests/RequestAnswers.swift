@@ -52,34 +52,62 @@ struct AnsweredRequest: Sendable {
 /// The registry is allowed already, by this rule.
 private struct AllowedAlready: Error {
     let rule: RegistryRule
+    /// The team of who asks that has it; `nil`: it is for everybody.
+    var team: String?
 }
 
-extension AccessPolicy {
+extension [RegistryRule] {
     /// The rule that denies what an answer would allow, so that the answer would have no effect.
     ///
     /// - Parameters:
     ///   - answer: the answer.
     ///   - registry: what was asked for.
-    /// - Returns: the index of the rule, and the rule; `nil` if there is none.
-    fileprivate func denial(of answer: RequestAnswer, for registry: RegistryAddress) -> (Int, RegistryRule)? {
-        rules.enumerated().first { _, rule in
+    /// - Returns: the index of the rule; `nil` if there is none.
+    fileprivate func denial(of answer: RequestAnswer, for registry: RegistryAddress) -> Int? {
+        firstIndex { rule in
             guard !rule.isAllowed, rule.address.matches(registry), !rule.actions.isDisjoint(with: answer.actions) else {
                 return false
             }
             return rule.repositories.isEmpty
                 || (!answer.repositories.isEmpty && Set(answer.repositories).isSubset(of: rule.repositories))
-        }.map { ($0.offset, $0.element) }
+        }
     }
 
     /// The rule that allows all that an answer would allow.
     fileprivate func allowance(of answer: RequestAnswer, for registry: RegistryAddress) -> RegistryRule? {
         let isExact = answer.address == AddressPattern(exactly: registry)
-        return rules.first { rule in
+        return first { rule in
             guard rule.isAllowed, isExact ? rule.address.matches(registry) : rule.address == answer.address,
                 answer.actions.isSubset(of: rule.actions)
             else { return false }
             return rule.repositories.isEmpty
                 || (!answer.repositories.isEmpty && Set(answer.repositories).isSubset(of: rule.repositories))
+        }
+    }
+}
+
+extension PolicyContent {
+    /// Makes sure that an answer has an effect for who asks.
+    ///
+    /// - Parameters:
+    ///   - answer: the answer.
+    ///   - registry: what was asked for.
+    ///   - teams: the teams of who asks.
+    /// - Throws: ``Problem`` if what everybody or a team of theirs has denies it, for deny wins; ``AllowedAlready``.
+    fileprivate func check(_ answer: RequestAnswer, for registry: RegistryAddress, of teams: [String]) throws {
+        let places = [(team: String?.none, rules: policy.rules)] + teams.map { ($0, self.teams[$0] ?? []) }
+        for (team, rules) in places {
+            guard let index = rules.denial(of: answer, for: registry) else { continue }
+            let place = team.map { " of team \"\($0)\"" } ?? ""
+            throw Problem(
+                .conflict,
+                .conflict,
+                "registry \(index + 1)\(place), \"\(rules[index].address)\", denies \"\(registry)\", and deny wins",
+                hint: "change that entry first, or decline the request with a word"
+            )
+        }
+        for (team, rules) in places {
+            if let rule = rules.allowance(of: answer, for: registry) { throw AllowedAlready(rule: rule, team: team) }
         }
     }
 }
@@ -101,6 +129,8 @@ extension Services {
         guard request.state == .open else { throw Problem.answered(request) }
         let now = now()
         try check(answer, to: request, at: now)
+        var teams: [String] = []
+        if let user = request.user { teams = try await store.teamNames(of: organization, with: user) }
         let rule = answer.rule
         let document = rule.document.text()
         let written = Store.WrittenAnswer(
@@ -124,52 +154,47 @@ extension Services {
                 }
             ) { content in
                 var content = content
-                if let (index, denying) = content.policy.denial(of: answer, for: request.registry) {
-                    throw Problem(
-                        .conflict,
-                        .conflict,
-                        "registry \(index + 1), \"\(denying.address)\", denies \"\(request.registry)\", and deny wins",
-                        hint: "change that entry first, or decline the request with a word"
-                    )
-                }
-                if let allowing = content.policy.allowance(of: answer, for: request.registry) {
-                    throw AllowedAlready(rule: allowing)
-                }
+                try content.check(answer, for: request.registry, of: teams)
                 content.policy = content.policy.with(rules: content.policy.rules + [rule])
                 return content
             }
             return AnsweredRequest(request: try await store.request(number, of: organization), saved: result)
         } catch let already as AllowedAlready {
-            return try await noteAllowed(request, by: already.rule, answer, actor, organization)
+            return try await noteAllowed(request, already, answer, actor, organization)
         }
     }
 
     /// Answers a request for what is allowed already.
     private func noteAllowed(
         _ request: RegistryRequest,
-        by rule: RegistryRule,
+        _ already: AllowedAlready,
         _ answer: RequestAnswer,
         _ actor: String,
         _ organization: String
     ) async throws -> AnsweredRequest {
         guard answer.until == nil else {
+            let place = already.team.map { " of team \"\($0)\"" } ?? ""
             throw Problem(
                 .conflict,
                 .conflict,
-                "\"\(request.registry)\" is allowed already, by \"\(rule.address)\", and that entry does not end",
+                "\"\(request.registry)\" is allowed already, by \"\(already.rule.address)\"\(place), and that entry does "
+                    + "not end",
                 hint: "allow it without a date, or change that entry"
             )
         }
         let now = now()
-        let document = rule.document.text()
+        let document = already.rule.document.text()
         try await store.database.write { database in
             let written = Store.WrittenAnswer(
                 state: .allowed,
                 word: answer.word,
                 actor: actor,
-                // With the entry of another request it ends when that does.
-                until: try Store.end(ofRule: document, in: organization, database).flatMap { $0 > now ? $0 : nil },
-                policyVersion: try Store.newestPolicyVersion(of: organization, database)
+                // With the entry of another request it ends when that does; those are for everybody.
+                until: already.team == nil
+                    ? try Store.end(ofRule: document, in: organization, database).flatMap { $0 > now ? $0 : nil } : nil,
+                policyVersion: try Store.newestPolicyVersion(of: organization, database),
+                // Others who ask may not be in the team.
+                isForAll: already.team == nil
             )
             try Store.write(written, to: request.number, in: organization, at: now, database)
         }
@@ -230,14 +255,23 @@ extension Services {
     /// - Parameters:
     ///   - number: which request.
     ///   - organization: where.
-    ///   - user: who asked.
+    ///   - asker: who asked; a device speaks for who is signed in there, and for itself where nobody was.
     /// - Returns: the request.
     /// - Throws: ``Problem`` 404 also if it is somebody else's, or what SQLite says.
-    func withdraw(_ number: Int, in organization: String, by user: String) async throws -> RegistryRequest {
-        guard try await store.request(number, of: organization).user == user else {
-            throw Problem.noRequest
-        }
-        return try await answer(number, in: organization, Store.WrittenAnswer(state: .withdrawn, actor: user))
+    func withdraw(_ number: Int, in organization: String, by asker: Asker) async throws -> RegistryRequest {
+        let request = try await store.request(number, of: organization)
+        let isTheirs =
+            switch asker {
+            case .person(let name): request.user == name
+            case .device(let id):
+                if let user = request.user {
+                    try await store.user(on: id, in: organization) == user
+                } else {
+                    request.device == id
+                }
+            }
+        guard isTheirs else { throw Problem.noRequest }
+        return try await answer(number, in: organization, Store.WrittenAnswer(state: .withdrawn, actor: request.asker))
     }
 
     private func answer(_ number: Int, in organization: String, _ written: Store.WrittenAnswer) async throws

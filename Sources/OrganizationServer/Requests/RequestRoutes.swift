@@ -22,6 +22,12 @@ extension Router<ServerContext> {
                 ])
             )
         }
+        organization.post("devices/:device/requests/:number/withdraw") { _, context in
+            let (organization, device) = try context.authorizeDevice()
+            services.lastSeen.note(device, in: organization, at: services.now())
+            let number = try context.requestNumber()
+            return JSONAnswer(value: try await services.withdraw(number, in: organization, by: .device(device)).json)
+        }
         organization.post("requests") { request, context in
             let (person, organization) = try context.authorize(.readPolicy)
             return try await ask(request, context, .person(person.name), organization, services)
@@ -40,7 +46,9 @@ extension Router<ServerContext> {
         organization.post("requests/:number/withdraw") { _, context in
             let (person, organization) = try context.authorize(.readPolicy)
             let number = try context.requestNumber()
-            return JSONAnswer(value: try await services.withdraw(number, in: organization, by: person.name).json)
+            return JSONAnswer(
+                value: try await services.withdraw(number, in: organization, by: .person(person.name)).json
+            )
         }
     }
 }
@@ -174,38 +182,13 @@ extension RequestAnswer {
         ]
         var answer = self
         try scanner.object(of: keys) { (key, scanner) throws(InvalidJSON) in
-            _ = scanner.peek()
-            let start = scanner.position
             switch key {
-            case "address":
-                let text = try scanner.string()
-                do throws(InvalidAddressPattern) {
-                    answer.address = try AddressPattern(text)
-                } catch {
-                    throw scanner.fault("bad address \(JSONScanner.quoted(text)): \(error)", at: start)
-                }
-            case "actions":
-                var actions: Set<RegistryAction> = []
-                try scanner.array { (scanner) throws(InvalidJSON) in
-                    let text = try scanner.string()
-                    guard let action = RegistryAction(rawValue: text) else {
-                        throw scanner.fault("there is no action \(JSONScanner.quoted(text))", at: start)
-                    }
-                    actions.insert(action)
-                }
-                answer.actions = actions
-            case "repositories":
-                var repositories: [RepositoryPattern] = []
-                try scanner.array { (scanner) throws(InvalidJSON) in
-                    let text = try scanner.string()
-                    do throws(InvalidRepositoryPattern) {
-                        repositories.append(try RepositoryPattern(text))
-                    } catch {
-                        throw scanner.fault("bad repository \(JSONScanner.quoted(text)): \(error)", at: start)
-                    }
-                }
-                answer.repositories = repositories
+            case "address": answer.address = try PolicyReader.pattern(&scanner)
+            case "actions": answer.actions = try PolicyReader.actions(&scanner)
+            case "repositories": answer.repositories = try PolicyReader.repositories(&scanner)
             case "until":
+                _ = scanner.peek()
+                let start = scanner.position
                 guard let until = Instant(try scanner.string()) else {
                     throw scanner.fault("\"until\" is a time like \"2026-12-24T00:00:00Z\"", at: start)
                 }

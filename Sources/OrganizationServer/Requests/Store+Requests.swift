@@ -85,6 +85,16 @@ extension Store {
     }
 
     /// Who is signed in on a device.
+    ///
+    /// - Parameters:
+    ///   - device: the device.
+    ///   - organization: where.
+    /// - Returns: their name; `nil`: nobody is.
+    /// - Throws: what SQLite says.
+    func user(on device: String, in organization: String) async throws -> String? {
+        try await database.read { try Self.user(on: device, in: organization, $0) }
+    }
+
     private static func user(on device: String, in organization: String, _ database: Database) throws -> String? {
         try String.fetchOne(
             database,
@@ -133,13 +143,21 @@ extension Store {
 
     // MARK: - Reading
 
+    /// Requests with the names of their devices.
+    private static let listed = """
+        SELECT registryRequest.*, (SELECT name FROM device
+            WHERE device.organization = registryRequest.organization AND device.id = registryRequest.device
+        ) AS deviceName
+        FROM registryRequest
+        """
+
     /// A request that is known to be there.
     fileprivate static func request(_ number: Int, of organization: String, _ database: Database) throws
         -> RegistryRequest
     {
         let row = try Row.fetchOne(
             database,
-            sql: "SELECT * FROM registryRequest WHERE organization = ? AND number = ?",
+            sql: "\(listed) WHERE organization = ? AND number = ?",
             arguments: [organization, number]
         )
         guard let row else { throw Problem.noRequest }
@@ -181,7 +199,7 @@ extension Store {
         }
         arguments += [filter.limit]
         let sql = """
-            SELECT * FROM registryRequest WHERE \(conditions.joined(separator: " AND "))
+            \(Self.listed) WHERE \(conditions.joined(separator: " AND "))
             ORDER BY number DESC LIMIT ?
             """
         return try await database.read { [arguments] database in
@@ -319,11 +337,13 @@ extension Store {
         /// The rule that was added to the policy.
         var rule: String?
         var policyVersion: Int?
+        /// Whether others who wait for the same have the same answer.
+        var isForAll = true
     }
 
     /// Writes down the answer to a request; to be called in the transaction of what is done about it.
     ///
-    /// Others who wait for the same registry and action have the same answer.
+    /// Others who wait for the same registry and action have the same answer, if it is for all.
     ///
     /// - Parameters:
     ///   - answer: the answer.
@@ -344,7 +364,7 @@ extension Store {
         let request = try Self.request(number, of: organization, database)
         guard request.state == .open else { throw Problem.answered(request) }
         var numbers = [number]
-        if answer.state != .withdrawn {
+        if answer.state != .withdrawn, answer.isForAll {
             numbers += try Int.fetchAll(
                 database,
                 sql: """

@@ -12,6 +12,8 @@ struct Session: Hashable, Sendable {
     let organization: String?
     /// The device that it is bound to.
     let device: String?
+    /// What that device calls itself, in lists.
+    let deviceName: String?
     /// Where the sign-in came from.
     let address: String
     /// When they signed in.
@@ -30,6 +32,7 @@ struct Session: Hashable, Sendable {
         user = row["user"]
         organization = row["organization"]
         device = row["device"]
+        deviceName = row["deviceName"]
         address = row["address"]
         created = Instant(seconds: row["created"])
         refreshed = Instant(seconds: row["refreshed"])
@@ -348,17 +351,32 @@ extension Store {
     /// - Returns: the state of the newest session.
     /// - Throws: what SQLite says.
     func sessionState(device: String, in organization: String) async throws -> SessionState {
-        try await reads.run { database in
-            let row = try Row.fetchOne(
-                database.cachedStatement(
-                    sql: """
-                        SELECT ended IS NULL AS isActive FROM session
-                        WHERE organization = ? AND device = ? ORDER BY number DESC LIMIT 1
-                        """
-                ),
-                arguments: [organization, device]
+        try await sessionStates(of: [device], in: organization)[device] ?? .none
+    }
+
+    /// Whether somebody is signed in on devices, by their ids; where nobody ever was, there is no state.
+    ///
+    /// - Parameters:
+    ///   - devices: which.
+    ///   - organization: their organization.
+    /// - Returns: the states of the newest sessions.
+    /// - Throws: what SQLite says.
+    func sessionStates(of devices: [String], in organization: String) async throws -> [String: SessionState] {
+        try await database.read { database in
+            let rows = try Row.fetchAll(
+                database,
+                // Beside max() the other columns are those of the row that has it.
+                sql: """
+                    SELECT device, ended IS NULL AS isActive, max(number) FROM session
+                    WHERE organization = ? AND device IN (\(devices.map { _ in "?" }.joined(separator: ", ")))
+                    GROUP BY device
+                    """,
+                arguments: [organization] + StatementArguments(devices)
             )
-            return SessionState(isActive: row?["isActive"])
+            return Dictionary(
+                rows.map { ($0["device"], SessionState(isActive: $0["isActive"])) },
+                uniquingKeysWith: { first, _ in first }
+            )
         }
     }
 
@@ -387,7 +405,7 @@ extension Store {
         try await database.read { database in
             try Row.fetchAll(
                 database,
-                sql: "SELECT * FROM session WHERE \(Self.selected) AND expires > :now ORDER BY number DESC",
+                sql: "\(Self.listed) WHERE \(Self.selected) AND expires > :now ORDER BY number DESC",
                 arguments: Self.arguments(organization, selection, now)
             ).map(Session.init)
         }
@@ -448,7 +466,7 @@ extension Store {
             try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT * FROM session WHERE \(Self.selected) AND expires > :now AND instr(user, :text) > 0
+                    \(Self.listed) WHERE \(Self.selected) AND expires > :now AND instr(user, :text) > 0
                     ORDER BY number DESC LIMIT :count OFFSET :start
                     """,
                 arguments: Self.arguments(organization, SessionSelection(), now)
@@ -469,21 +487,19 @@ extension Store {
         -> [String: (machines: Int, others: Int)]
     {
         try await database.read { database in
-            var places: [String: (machines: Int, others: Int)] = [:]
-            for user in users {
-                let row = try Row.fetchOne(
-                    database,
-                    sql: """
-                        SELECT count(DISTINCT device) AS machines, count(*) - count(device) AS others FROM session
-                        WHERE user = :user AND ended IS NULL AND expires > :now
-                            AND (organization = :organization OR organization IS NULL)
-                        """,
-                    arguments: ["user": user, "now": now.seconds, "organization": organization]
-                )
-                let (machines, others): (Int, Int) = (row?["machines"] ?? 0, row?["others"] ?? 0)
-                if machines + others > 0 { places[user] = (machines, others) }
-            }
-            return places
+            let rows = try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT user, count(DISTINCT device) AS machines, count(*) - count(device) AS others FROM session
+                    WHERE user IN (\(users.map { _ in "?" }.joined(separator: ", "))) AND ended IS NULL AND expires > ?
+                        AND (organization = ? OR organization IS NULL) GROUP BY user
+                    """,
+                arguments: StatementArguments(users) + [now.seconds, organization]
+            )
+            return Dictionary(
+                rows.map { ($0["user"], ($0["machines"], $0["others"])) },
+                uniquingKeysWith: { first, _ in first }
+            )
         }
     }
 
@@ -538,6 +554,13 @@ extension Store {
         return count
     }
 
+    /// Sessions with the names of their devices.
+    private static let listed = """
+        SELECT session.*, (SELECT name FROM device
+            WHERE device.organization = session.organization AND device.id = session.device) AS deviceName
+        FROM session
+        """
+
     private static let selected = """
         ended IS NULL AND (organization = :organization OR (organization IS NULL AND user IN
             (SELECT user FROM membership WHERE organization = :organization)))
@@ -573,7 +596,7 @@ extension Store {
             try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT * FROM session WHERE user = :user AND (:only IS NULL OR organization = :only)
+                    \(Self.listed) WHERE user = :user AND (:only IS NULL OR organization = :only)
                         AND ended IS NULL AND expires > :now ORDER BY number DESC
                     """,
                 arguments: ["user": person.name, "only": person.onlyOrganization, "now": now.seconds]
