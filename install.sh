@@ -522,6 +522,10 @@ install_for_all() {
         put_link "../$socket" "$units/sockets.target.wants/$socket"
     done
     put_file "$metadata/systemd/docker.service.conf" 0644 $units/docker.service.d/50-docker-ram.conf
+    for unit in docker-ram-doctor.service docker-ram-doctor.timer; do
+        put_file "$metadata/systemd/$unit" 0644 $units/$unit
+    done
+    put_link ../docker-ram-doctor.timer $units/timers.target.wants/docker-ram-doctor.timer
     for example in policy.json daemon.json ram.json; do
         put_file "$metadata/examples/$example" 0644 /usr/local/share/docker-ram/examples/$example
     done
@@ -535,7 +539,7 @@ install_for_all() {
         # systemd opens no socket of a service that runs; calls wait in the sockets that are open.
         act systemctl -q stop docker-ramd.service
         # shellcheck disable=SC2086
-        act systemctl start $sockets
+        act systemctl start $sockets docker-ram-doctor.timer
     fi
     # Only now, so that Docker never finds a plugin or a proxy that is not there.
     make_directory /etc/docker
@@ -692,7 +696,9 @@ uninstall_for_all() {
     fi
     if systemd_runs; then
         set --
-        for socket in $sockets; do [ ! -e "$units/$socket" ] || set -- "$@" "$socket"; done
+        for unit in $sockets docker-ram-doctor.timer docker-ram-doctor.service; do
+            [ ! -e "$units/$unit" ] || set -- "$@" "$unit"
+        done
         act systemctl stop "$@" docker-ramd.service || warn "docker-ramd could not be stopped"
     fi
     if [ -d "$root/var/lib/docker-ram" ] && recorded directory /var/lib/docker-ram; then

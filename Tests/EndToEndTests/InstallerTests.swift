@@ -64,7 +64,8 @@ extension EndToEnd {
                     "usr/local/libexec/docker-ramd", "etc/systemd/system/docker-ramd.service",
                     "etc/systemd/system/sockets.target.wants/docker-ramd-plugin.socket",
                     "etc/systemd/system/sockets.target.wants/docker-ramd-proxy.socket",
-                    "etc/systemd/system/docker-ramd-proxy.socket",
+                    "etc/systemd/system/docker-ramd-proxy.socket", "etc/systemd/system/docker-ram-doctor.service",
+                    "etc/systemd/system/timers.target.wants/docker-ram-doctor.timer",
                     "etc/systemd/system/docker.service.d/docker-ram-proxy.conf", "etc/docker-ram/engine-proxy.env",
                 ] {
                     #expect(installed.contains("./\(path) "), "\(path)")
@@ -330,13 +331,16 @@ extension EndToEnd {
                     (isServer ? ["--organization-server"] : []) + ["--root", root, "--prebuilt", try programs()]
                 try await install(options).expecting(0)
                 let unit = isServer ? "docker-ram-server.service" : "docker-ramd.service"
+                let others = isServer ? [] : ["docker-ram-doctor.service", "docker-ram-doctor.timer"]
                 let script = """
                     mkdir -p "$1/usr/lib/systemd/system" "$1/bin"
                     cp -a /bin/kill "$1/bin/"
                     cp -a /lib/systemd/system/*.target /lib/systemd/system/*.slice "$1/usr/lib/systemd/system/"
-                    systemd-analyze verify --man=no --root="$1" "$2"
+                    r=$1
+                    shift
+                    systemd-analyze verify --man=no --root="$r" "$@"
                     """
-                let verified = try await runProgram(["sh", "-euc", script, "sh", root, unit]).expecting(0)
+                let verified = try await runProgram(["sh", "-euc", script, "sh", root, unit] + others).expecting(0)
                 #expect(verified.said.isEmpty, "\(verified)")
                 // docker-ramd reads the policy anew; systemctl refuses to reload what has no order for it.
                 if !isServer {
