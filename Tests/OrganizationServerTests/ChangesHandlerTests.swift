@@ -33,8 +33,6 @@ struct ChangesHandlerTests {
         func answer() async throws -> (status: String, body: String) {
             try await onThread {
                 var text = ""
-                // Beside other tests an answer may take longer than the connection waits.
-                var patience = 12
                 while true {
                     if let end = text.range(of: "\r\n\r\n") {
                         let length =
@@ -45,11 +43,7 @@ struct ChangesHandlerTests {
                             return (String(text.prefix { $0 != "\r\n" }), String(body))
                         }
                     }
-                    guard let bytes = connection.read() else {
-                        patience -= 1
-                        if patience > 0 { continue }
-                        return ("", text)
-                    }
+                    guard let bytes = connection.read(waits: 12) else { return ("", text) }
                     text += String(decoding: bytes, as: UTF8.self)
                 }
             }

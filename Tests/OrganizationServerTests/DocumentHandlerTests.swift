@@ -124,7 +124,10 @@ struct DocumentHandlerTests {
                 ]
                 let requests = (paths + paths.reversed() + paths).map { "GET \($0) HTTP/1.1\r\n\(host)\r\n" }
                 connection.send(requests.joined() + "GET /readyz HTTP/1.1\r\n\(host)Connection: close\r\n\r\n")
-                let answer = String(decoding: connection.readToEnd(), as: UTF8.self)
+                let answer = String(
+                    decoding: try await onThread { connection.readToEnd(waits: 12) },
+                    as: UTF8.self
+                )
                 var kinds: [String] = []
                 for part in answer.components(separatedBy: "HTTP/1.1 ").dropFirst() {
                     kinds.append(

@@ -73,11 +73,16 @@ public final class RawConnection: Sendable {
 
     /// Reads what is there.
     ///
+    /// - Parameter waits: how many times ten seconds are waited; more than once where other tests may keep the server busy.
     /// - Returns: some bytes, or nil at the end, after a fault, and if nothing comes in time.
-    public func read() -> [UInt8]? {
+    public func read(waits: Int = 1) -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 65536)
-        let count = recv(descriptor, &buffer, buffer.count, 0)
-        return count > 0 ? Array(buffer[..<count]) : nil
+        for _ in 0..<waits {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if count > 0 { return Array(buffer[..<count]) }
+            guard count < 0, errno == EAGAIN else { return nil }
+        }
+        return nil
     }
 
     /// Reads up to the first empty line.
@@ -97,10 +102,11 @@ public final class RawConnection: Sendable {
 
     /// Reads up to the end.
     ///
+    /// - Parameter waits: how many times ten seconds are waited for each piece.
     /// - Returns: all that came.
-    public func readToEnd() -> [UInt8] {
+    public func readToEnd(waits: Int = 1) -> [UInt8] {
         var bytes: [UInt8] = []
-        while let more = read() { bytes += more }
+        while let more = read(waits: waits) { bytes += more }
         return bytes
     }
 }
