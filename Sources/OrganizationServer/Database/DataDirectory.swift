@@ -128,10 +128,13 @@ struct DataDirectory: Sendable {
 
     /// Insists on being the owner: what root makes in the directory of the service's account, that account cannot read.
     private func checkOwner() throws(Fault) {
-        var status = stat()
-        guard stat(path, &status) == 0 else { throw Self.fault("cannot look at", path) }
-        guard status.st_uid != geteuid() else { return }
-        let owner = getpwuid(status.st_uid).map { String(cString: $0.pointee.pw_name) } ?? "#\(status.st_uid)"
+        let place = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: place)
+        guard let attributes, let user = attributes[.ownerAccountID] as? NSNumber else {
+            throw Self.fault("cannot look at", path)
+        }
+        guard user.uint32Value != geteuid() else { return }
+        let owner = attributes[.ownerAccountName] as? String ?? "#\(user)"
         throw Fault(
             description: "\"\(path)\" belongs to \(owner); run this as its owner: "
                 + "sudo -u '\(owner)' docker-ram-server ..."
