@@ -58,6 +58,7 @@ PAGES = (
     Page("settings-single-sign-on", f"{BASE}/settings/single-sign-on", READERS),
     Page("settings-tokens", f"{BASE}/settings/tokens"),
     Page("settings-signing-keys", f"{BASE}/settings/signing-keys", OWNER),
+    Page("settings-root-document", f"{BASE}/settings/signing-keys/root", OWNER),
     Page("nothing-there", f"{BASE}/registry-access/history/99"),
     Page("missing", f"{BASE}/nothing-is-here"),
     Page("missing-elsewhere", "/nothing-is-here", (None, *ALL)),

@@ -2,6 +2,7 @@
 import Foundation
 import LocalInstallation
 import NIOCore
+import NIOPosix
 import RegistryAccess
 import TestSupport
 import Testing
@@ -231,9 +232,10 @@ struct EgressProxyEndTests {
     @Test("a change of the policy holds for a request that is not sent yet")
     func changeWhileDialing() async throws {
         let recording = Recording()
+        let gate = MultiThreadedEventLoopGroup.singleton.next().makePromise(of: Void.self)
+        defer { gate.succeed() }
         var names = RunningProxy.names
-        // Longer than a busy machine takes to put the other policy in force.
-        names.delay = .seconds(15)
+        names.gate = gate.futureResult
         try await LoopbackServer.with({ recording.add($0.read()) }) { origin in
             try await RunningProxy.with(names: names) { running in
                 let host = "plain.test:\(origin.port)"
@@ -245,6 +247,7 @@ struct EgressProxyEndTests {
                 #expect(await eventually { running.proxy.counts.allowed == 1 })
                 try running.replacePolicy(with: Self.denied)
                 running.proxy.reconsider()
+                gate.succeed()
                 let answer = try await onThread { String(decoding: client.read(), as: UTF8.self) }
                 #expect(answer.hasPrefix("HTTP/1.1 403 \(EgressProxySocketTests.sentence)\(host) "), "\(answer)")
                 #expect(recording.all.allSatisfy { $0.isEmpty })

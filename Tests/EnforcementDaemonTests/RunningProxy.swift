@@ -25,8 +25,8 @@ struct RunningProxy: Sendable {
     /// Names that lead to loopback, which a rule names, and others that no resolver knows.
     struct Names: HostResolver {
         var addresses: [String: [String]] = [:]
-        /// How long it takes to find them.
-        var delay = TimeAmount.zero
+        /// Opened when they are found; `nil`: at once.
+        var gate: EventLoopFuture<Void>?
 
         func addresses(
             of host: String,
@@ -37,8 +37,8 @@ struct RunningProxy: Sendable {
             guard !found.isEmpty else {
                 return eventLoop.makeFailedFuture(DialFault.notFound("name or service not known"))
             }
-            guard delay > .zero else { return eventLoop.makeSucceededFuture(found) }
-            return eventLoop.scheduleTask(in: delay) { found }.futureResult
+            guard let gate else { return eventLoop.makeSucceededFuture(found) }
+            return gate.hop(to: eventLoop).map { found }
         }
     }
 

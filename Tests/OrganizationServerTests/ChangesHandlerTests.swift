@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
@@ -228,6 +229,39 @@ struct ChangesHandlerTests {
                 await server.services.changes.finish()
                 #expect(try await line.answer().body.contains("\"cursor\":\"\(cursor)\""))
                 #expect(try await line.ask(cursor, wait: 60).body.contains("\"cursor\":\"\(cursor)\""))
+            }
+        }
+    }
+
+    @Test
+    func `who asks on is not looked up anew until something changes`() async throws {
+        try await RunningServer.with { server in
+            let (device, other) = (try await server.register(), try await server.register("other"))
+            try await server.live { client in
+                let line = try Line(client, device)
+                let cursor = try await line.cursor()
+                try await server.services.store.database.write {
+                    try $0.execute(sql: "DELETE FROM device WHERE id = ?", arguments: [device.id])
+                }
+                #expect(line.connection.send(line.question(cursor, wait: 1)))
+                await Self.held(server, 1)
+                #expect(try await line.answer().body.contains("\"cursor\":\"\(cursor)\""))
+                // What another device may know is not what this one was told, and who does not wait is always looked up.
+                for (asking, after, wait) in [(device, cursor, 0), ((id: device.id, secret: other.secret), cursor, 60)]
+                {
+                    let question = try Line(client, asking).question(after, wait: wait)
+                    #expect(line.connection.send(question))
+                    #expect(try await line.answer().status.contains(" 401 "), "\(wait)")
+                }
+                let connected = try Line(client, other)
+                #expect(try await connected.cursor() == cursor)
+                try await server.services.store.database.write {
+                    try $0.execute(sql: "DELETE FROM device WHERE id = ?", arguments: [other.id])
+                }
+                #expect(connected.connection.send(connected.question(cursor, wait: 60)))
+                await Self.held(server, 1)
+                await server.services.changes.notify("acme")
+                #expect(try await connected.answer().status.contains(" 401 "))
             }
         }
     }

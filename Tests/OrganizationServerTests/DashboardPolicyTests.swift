@@ -14,11 +14,14 @@ extension AccountsServer {
     ]
 
     /// Runs a server with an organization that has a policy and people in every role.
-    static func withPolicy(_ body: @Sendable (AccountsServer) async throws -> Void) async throws {
+    static func withPolicy(
+        rootKey: SigningKey = .generate(),
+        _ body: @Sendable (AccountsServer) async throws -> Void
+    ) async throws {
         try await withTemporaryDirectory { directory in
             try await with(keys: "\(directory)/keys") { server in
                 try await server.make("acme", people)
-                try await RunningServer.begin("acme", server.services.publisher, SigningKey.generate())
+                try await RunningServer.begin("acme", server.services.publisher, rootKey)
                 try await body(server)
             }
         }

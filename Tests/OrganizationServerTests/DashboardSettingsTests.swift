@@ -71,6 +71,7 @@ struct DashboardSettingsTests {
         arguments: [
             ("", good), ("/enrollment-tokens", ["name": "laptops", "days": "7"]),
             ("/tokens", ["name": "ci", "days": "7", "scope-policy:read": "on"]), ("/signing-keys", ["kind": "ticket"]),
+            ("/signing-keys/root", ["document": "{}"]),
             ("/single-sign-on/link", ["user": "mia", "subject": "42"]),
             (
                 "/single-sign-on",
@@ -326,6 +327,37 @@ struct DashboardSettingsTests {
             for kind in ["root", "", "policy "] {
                 #expect(try await alice.post(page, ["kind": kind]).status == 400)
             }
+        }
+    }
+
+    @Test
+    func `a root document that was signed elsewhere is pasted, and keys sign by it`() async throws {
+        let rootKey = SigningKey.generate()
+        try await AccountsServer.withPolicy(rootKey: rootKey) { server in
+            let alice = try await server.browser("alice")
+            let (keys, page) = ("\(Self.settings)/signing-keys", "\(Self.settings)/signing-keys/root")
+            #expect(try await alice.get(keys).text.contains("href=\"\(page)\""))
+            #expect(try await alice.post(keys, ["kind": "policy"]).status == 303)
+            var root = try #require(try await server.services.publisher.served.newest(of: "acme")).rootDocument
+            var roles = root.roles
+            roles[.policy] = RootDocument.Role(try server.services.publisher.keys.publicKeys(.policy, of: "acme"))
+            root = RootDocument(organization: "acme", version: 2, expires: root.expires, roles: roles)
+            let document = try Envelope(signing: root.payload, as: .root, with: [rootKey]).json
+            let stranger = try Envelope(signing: root.payload, as: .root, with: [.generate()]).json
+            for text in ["", "{}", "</textarea><b>x</b>", stranger] {
+                let answer = try await alice.post(page, ["document": text])
+                #expect(answer.status == 422 && answer.text.contains("The root document was not taken"), "\(answer)")
+                #expect(answer.text.contains(">\(ActivationHTML.escaped(text))</textarea>"), "\(answer)")
+            }
+            #expect(try await alice.get(keys).text.contains("Not named yet"))
+            // As a browser sends a file's lines.
+            let pasted = document + "\r\n"
+            let taken = try await alice.post(page, ["document": pasted])
+            #expect(taken.status == 303, "\(taken)")
+            let after = try await alice.get(keys).text
+            #expect(after.contains("<dt>Version</dt><dd>2</dd>") && !after.contains("Not named yet"))
+            // The same once more is an older one now.
+            #expect(try await alice.post(page, ["document": pasted]).status == 422)
         }
     }
 

@@ -311,6 +311,8 @@ extension RouteRow {
         RouteRow("POST \(page)/settings/tokens/{token}/revoke", .page(all)),
         RouteRow("GET \(page)/settings/signing-keys", .page(owner)),
         RouteRow("POST \(page)/settings/signing-keys", .page(owner), fields: ["kind": "policy"]),
+        RouteRow("GET \(page)/settings/signing-keys/root", .page(owner)),
+        RouteRow("POST \(page)/settings/signing-keys/root", .page(owner), fields: ["document": "{}"]),
     ]
 
     /// Members, invitations, teams, sessions, and what somebody has of their own.

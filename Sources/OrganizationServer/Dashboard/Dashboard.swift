@@ -359,6 +359,11 @@ struct Dashboard: Sendable {
         )
     }
 
+    /// What is wrong, and what to do, in sentences of a page.
+    static func words(_ problem: Problem) -> String {
+        [problem.detail, problem.hint].compactMap(\.self).map(sentence).joined(separator: " ")
+    }
+
     /// A message of the server as a sentence of a page.
     static func sentence(_ text: String) -> String {
         let first = text.prefix(1)

@@ -9,6 +9,8 @@ extension Router<ServerContext> {
         let pages = KeyPages(dashboard: dashboard)
         dashboard.get(self, "settings/signing-keys", .manageSettings) { try await pages.page($0) }
         dashboard.post(self, "settings/signing-keys", .manageSettings) { try await pages.make($0) }
+        dashboard.get(self, "settings/signing-keys/root", .manageSettings) { try await pages.rootPage($0) }
+        dashboard.post(self, "settings/signing-keys/root", .manageSettings) { try await pages.takeRoot($0) }
     }
 }
 
@@ -88,5 +90,39 @@ struct KeyPages: Sendable {
             message:
                 "The \(kind.rawValue) key \(key.id.fingerprint) is made. It signs as soon as a root document names it."
         )
+    }
+
+    /// The page where the last step is done without the command line.
+    fileprivate func rootPage(
+        _ visit: Dashboard.Visit,
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let root = try await services.publisher.served.newest(of: visit.organization)?.rootDocument
+        var content: [String: Any] = [
+            "keys": visit.address("settings/signing-keys"), "document": visit.fields["document"] ?? "",
+            "next": (root?.version ?? 0) + 1,
+        ]
+        content.merge(more) { _, new in new }
+        return .page(
+            Dashboard.Page(template: "root", title: "Publish a root document", content: content, status: status)
+        )
+    }
+
+    /// The last step of a change of keys.
+    fileprivate func takeRoot(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        if let fault = try await dashboard.confirm(visit) {
+            return try await rootPage(visit, ["passwordFault": fault], .forbidden)
+        }
+        do {
+            let bytes = Array((visit.fields["document"] ?? "").utf8)
+            let root = try await services.takeRoot(bytes, in: visit.organization, by: visit.person.name)
+            return .see(
+                visit.address("settings/signing-keys"),
+                message: "Version \(root.version) of the root document is in force. Machines take it by themselves."
+            )
+        } catch let problem as Problem where [.unprocessableContent, .conflict].contains(problem.status) {
+            return try await rootPage(visit, ["documentFault": Dashboard.words(problem)], problem.status)
+        }
     }
 }

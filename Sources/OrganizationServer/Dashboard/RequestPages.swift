@@ -160,15 +160,10 @@ struct RequestPages: Sendable {
             return try await page(
                 visit,
                 typed: fields,
-                [isReason ? "reasonFault" : "registryFault": Self.words(problem)],
+                [isReason ? "reasonFault" : "registryFault": Dashboard.words(problem)],
                 problem.status
             )
         }
-    }
-
-    /// What is wrong, and what to do.
-    private static func words(_ problem: Problem) -> String {
-        [problem.detail, problem.hint].compactMap(\.self).map(Dashboard.sentence).joined(separator: " ")
     }
 
     /// What was typed without white space around it, and on one line.
@@ -283,7 +278,7 @@ struct RequestPages: Sendable {
             return try await again(["formFault": fault], .preconditionFailed)
         } catch let problem as Problem where [.conflict, .faulty, .badRequest, .locksOut].contains(problem.code) {
             let now = try await services.store.request(request.number, of: visit.organization)
-            return try await page(about: now, form, visit, ["formFault": Self.words(problem)], problem.status)
+            return try await page(about: now, form, visit, ["formFault": Dashboard.words(problem)], problem.status)
         }
     }
 

@@ -39,6 +39,7 @@ enum DashboardFiles {
             ("request", PackageResources.request_mustache),
             ("requests", PackageResources.requests_mustache),
             ("review", PackageResources.review_mustache),
+            ("root", PackageResources.root_mustache),
             ("secret", PackageResources.secret_mustache),
             ("session-end", PackageResources.session_end_mustache),
             ("session-table", PackageResources.session_table_mustache),

@@ -65,4 +65,15 @@ struct ChangesQuestion: Hashable, Sendable {
         organization = String(names[3])
         device = String(names[5])
     }
+
+    /// Whether the same device asks on where it was told how far everything had come.
+    ///
+    /// - Parameters:
+    ///   - question: its question before.
+    ///   - cursor: what it was told then.
+    /// - Returns: whether this is its next question.
+    func continues(_ question: ChangesQuestion, _ cursor: String) -> Bool {
+        organization == question.organization && device == question.device && secret == question.secret
+            && after == cursor
+    }
 }

@@ -19,12 +19,16 @@ actor WaitingDevices {
 
     private struct Held {
         let poll: ChangesPoll
-        /// What it is told if nothing changes.
-        let unchanged: ChangesAnswer
+        let look: ChangesPoll.Look
+
+        /// Says that nothing has changed.
+        func answer() { poll.answer(look.unchanged, look) }
     }
 
     /// How long two looks for whose time is over are apart at least.
     private static let grain = Duration.milliseconds(100)
+    /// How long a device that asks on is not looked up anew as long as nothing changes.
+    private static let longestTrust = Duration.seconds(60)
 
     /// Nobody waits yet.
     ///
@@ -61,10 +65,15 @@ actor WaitingDevices {
     /// - Parameter poll: the question.
     nonisolated func ask(_ poll: ChangesPoll) async {
         let question = poll.question
+        // All devices ask on right after a change, while others are still being told of it.
+        if let look = poll.look, look.time + Self.longestTrust > .now, poll.end > .now, await hold(poll, look) {
+            return lastSeen.note(question.device, in: question.organization, at: now())
+        }
         do {
             while true {
                 // The count is read first, so that no change falls between the two.
-                let seen = await feed.count(of: question.organization)
+                let count = await feed.count(of: question.organization)
+                let time = ContinuousClock.now
                 guard
                     let changes = try await store.deviceChanges(
                         of: question.device,
@@ -75,8 +84,14 @@ actor WaitingDevices {
                 lastSeen.note(question.device, in: question.organization, at: now())
                 let newest = try await served.newest(of: question.organization)
                 let answer = ChangesAnswer(changes, newest, after: question.after)
-                if answer.cursor != question.after || poll.end <= .now { return poll.answer(answer) }
-                if await hold(poll, telling: answer, after: seen) { return }
+                let isNew = answer.cursor != question.after
+                let look = ChangesPoll.Look(
+                    unchanged: isNew ? ChangesAnswer(changes, newest, after: answer.cursor) : answer,
+                    count: count,
+                    time: time
+                )
+                if isNew || poll.end <= .now { return poll.answer(answer, look) }
+                if await hold(poll, look) { return }
             }
         } catch {
             poll.leaveToRouter()
@@ -93,16 +108,16 @@ actor WaitingDevices {
     /// Lets a device wait.
     ///
     /// - Returns: `false` if something has changed meanwhile, so that it has to be looked at again.
-    private func hold(_ poll: ChangesPoll, telling answer: ChangesAnswer, after seen: UInt64) async -> Bool {
+    private func hold(_ poll: ChangesPoll, _ look: ChangesPoll.Look) async -> Bool {
         let organization = poll.question.organization
-        held[organization, default: [:]][ObjectIdentifier(poll)] = Held(poll: poll, unchanged: answer)
-        if watched.insert(organization).inserted { Task { await watch(organization, after: seen) } }
+        held[organization, default: [:]][ObjectIdentifier(poll)] = Held(poll: poll, look: look)
+        if watched.insert(organization).inserted { Task { await watch(organization, after: look.count) } }
         if poll.isGone {
             forget(poll)
             return true
         }
         // Who watches may have seen that change before this one was held.
-        guard await feed.count(of: organization) != seen else { return true }
+        guard await feed.count(of: organization) != look.count else { return true }
         return held[organization]?.removeValue(forKey: ObjectIdentifier(poll)) == nil
     }
 
@@ -115,12 +130,12 @@ actor WaitingDevices {
             let isFinished = await feed.isFinished
             if count != seen {
                 seen = count
-                await tell(organization)
+                await tell(organization, of: count)
             }
             let now = ContinuousClock.now
             for (id, held) in held[organization] ?? [:] where held.poll.end <= now || isFinished {
                 self.held[organization]?[id] = nil
-                held.poll.answer(held.unchanged)
+                held.answer()
             }
         }
         held[organization] = nil
@@ -128,9 +143,14 @@ actor WaitingDevices {
     }
 
     /// Tells those who wait now, and for whom something has changed.
-    private func tell(_ organization: String) async {
+    ///
+    /// - Parameters:
+    ///   - organization: whose devices.
+    ///   - count: how often it has changed.
+    private func tell(_ organization: String, of count: UInt64) async {
         // Who comes while this is read has seen what is newer.
         let waiting = held[organization] ?? [:]
+        let time = ContinuousClock.now
         let states: [String: DeviceChanges]
         let newest: ServedDocuments.Newest?
         do {
@@ -139,11 +159,11 @@ actor WaitingDevices {
         } catch {
             // They ask again, and the router says what is wrong.
             for (id, one) in waiting where held[organization]?.removeValue(forKey: id) != nil {
-                one.poll.answer(one.unchanged)
+                one.answer()
             }
             return
         }
-        var round = ChangesPoll.Round(newest)
+        var round = ChangesPoll.Round(newest, count: count, at: time)
         for (id, one) in waiting where held[organization]?[id] != nil {
             let device = one.poll.question.device
             guard let changes = states[device] else {

@@ -1,71 +1,12 @@
-import Hummingbird
-import HummingbirdCore
-import Logging
 import NIOCore
 import NIOHTTP1
-import RegistryAccess
-import Synchronization
 
-/// Connections on which documents that are in memory are answered where they are asked for.
+/// Answers what is asked of documents in memory, and lets everything else through.
 ///
 /// After a change every machine asks for the same few documents within a second, and between changes for one of them again
 /// and again. Each question answered by the router is a dozen changes of task; here it is one function call on the event
 /// loop. Whatever is not plainly such a question goes to the router, which answers the same.
-struct DocumentChannel: ServerChildChannel {
-    let base: HTTP1Channel
-    let services: Services
-    private let fields: CommonFields
-
-    init(base: HTTP1Channel, services: Services) {
-        self.base = base
-        self.services = services
-        fields = CommonFields(isSecure: services.settings.publicAddress.isSecure)
-    }
-
-    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
-        base.setup(channel: channel, logger: logger).flatMapThrowing { [services, fields] value in
-            // Where each request is logged, the router does it.
-            guard logger.logLevel > .debug else { return value }
-            let pipeline = channel.pipeline.syncOperations
-            let handler = DocumentHandler(
-                services: services,
-                fields: fields,
-                encoder: try pipeline.context(handlerType: HTTPResponseEncoder.self)
-            )
-            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            try pipeline.addHandler(handler, position: .after(decoder))
-            let connection = try pipeline.handler(type: HTTPConnectionStateHandler.self)
-            try pipeline.addHandler(ChangesHandler(services: services), position: .after(connection))
-            return value
-        }
-    }
-
-    func handle(value: HTTP1Channel.Value, logger: Logger) async {
-        await base.handle(value: value, logger: logger)
-    }
-}
-
-/// The end of the head of an answer: the fields that all answers have, and the time of this second (RFC 9110, section 6.6.1).
-private final class CommonFields: Sendable {
-    private let fields: String
-    private let ending = Mutex<(second: Int64, text: String)>((.min, ""))
-
-    init(isSecure: Bool) {
-        fields = Answers.headers(isSecure: isSecure).map { "\($0.name.rawName): \($0.value)\r\n" }.joined()
-    }
-
-    func text(at now: Instant) -> String {
-        ending.withLock { ending in
-            if ending.second != now.seconds {
-                ending = (now.seconds, "\(fields)Date: \(now.httpDate)\r\n\r\n")
-            }
-            return ending.text
-        }
-    }
-}
-
-/// Answers what is asked of documents in memory, and lets everything else through.
-private final class DocumentHandler: ChannelDuplexHandler {
+final class DocumentHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart

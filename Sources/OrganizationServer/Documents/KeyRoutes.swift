@@ -29,24 +29,8 @@ extension Router<ServerContext> {
         organization.post("root") { request, context in
             let (person, organization) = try context.authorize(.manageSettings)
             let body = Array(try await request.body.collect(upTo: DocumentKind.root.longest).readableBytesView)
-            do {
-                let root = try await services.publisher.accept(root: body, in: organization, by: person.name)
-                return JSONAnswer(value: .object([JSONMember("version", .number("\(root.version)"))]), status: .created)
-            } catch let error as Rejection {
-                throw Problem(
-                    .unprocessableContent,
-                    .faulty,
-                    "the root document was not taken: \(error)",
-                    hint: "machines would not accept it either; nothing has changed"
-                )
-            } catch let error as ServerFileError {
-                throw Problem(
-                    .conflict,
-                    .conflict,
-                    "the root document was not taken: \(error)",
-                    hint: "make keys with POST .../keys and name them in the document"
-                )
-            }
+            let root = try await services.takeRoot(body, in: organization, by: person.name)
+            return JSONAnswer(value: .object([JSONMember("version", .number("\(root.version)"))]), status: .created)
         }
     }
 }
@@ -70,6 +54,34 @@ extension Services {
         )
         try await store.record(activity, in: organization, at: now())
         return key
+    }
+
+    /// Takes the next root document, by which keys sign from then on.
+    ///
+    /// - Parameters:
+    ///   - bytes: the signed document.
+    ///   - organization: whose it is.
+    ///   - actor: who brings it.
+    /// - Returns: the document.
+    /// - Throws: ``Problem`` if machines would not accept it, or the server has not the keys that it names; what SQLite says.
+    func takeRoot(_ bytes: [UInt8], in organization: String, by actor: String) async throws -> RootDocument {
+        do {
+            return try await publisher.accept(root: bytes, in: organization, by: actor)
+        } catch let error as Rejection {
+            throw Problem(
+                .unprocessableContent,
+                .faulty,
+                "the root document was not taken: \(error)",
+                hint: "machines would not accept it either; nothing has changed"
+            )
+        } catch let error as ServerFileError {
+            throw Problem(
+                .conflict,
+                .conflict,
+                "the root document was not taken: \(error)",
+                hint: "make the keys first, and name them in the document"
+            )
+        }
     }
 }
 

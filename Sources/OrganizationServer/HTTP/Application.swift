@@ -97,9 +97,9 @@ func makeServer(_ services: Services, tls: TLSConfiguration? = nil) throws -> HT
     if let tls { _ = try NIOSSLContext(configuration: tls) }
     return HTTPServerBuilder { responder in
         let http = HTTP1Channel(responder: responder, configuration: configuration)
-        let documents = DocumentChannel(base: http, services: services)
-        guard let tls else { return documents }
-        return try TLSChannel(documents, tlsConfiguration: tls)
+        let channel = MachineChannel(base: http, services: services)
+        guard let tls else { return channel }
+        return try TLSChannel(channel, tlsConfiguration: tls)
     }
 }
 
