@@ -55,11 +55,11 @@ struct MachineConversations: Sendable {
             configuration.trustRoots = .file(certificate)
             return try NIOSSLContext(configuration: configuration)
         }
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for index in 0..<count {
                 if index >= Self.atOnce { try await group.next() }
                 group.addTask {
+                    let loop = MultiThreadedEventLoopGroup.singleton.next()
                     let answered = loop.makePromise(of: Void.self)
                     do {
                         try await connect(index, loop, tls, answered, make)
