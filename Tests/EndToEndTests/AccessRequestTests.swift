@@ -8,14 +8,11 @@ extension EndToEnd {
     /// Asking for a registry: a machine with a real engine, and its organization's real server.
     @Suite(.serialized)
     struct AccessRequestTests {
-        private static let password = "correct horse battery"
-
         /// A machine of the organization, a registry that is not allowed there, and who may allow it.
         private struct Setting: Sendable {
             let engine: PrivateEngine
             let registry: PrivateRegistry
-            let server: RunningProgram
-            let url: String
+            let server: LoopbackOrganization
             let token: String
 
             func ram(_ words: [String]) async throws -> EndedProgram { try await engine.docker(["ram"] + words) }
@@ -25,7 +22,8 @@ extension EndToEnd {
                     [try Programs.path("docker-ram"), "admin", "request"] + words,
                     environment: engine.environment.merging(
                         [
-                            "DOCKER_RAM_SERVER": url, "DOCKER_RAM_ORGANIZATION": "acme", "DOCKER_RAM_TOKEN": token,
+                            "DOCKER_RAM_SERVER": server.url, "DOCKER_RAM_ORGANIZATION": "acme",
+                            "DOCKER_RAM_TOKEN": token,
                         ]
                     ) { $1 }
                 )
@@ -50,60 +48,23 @@ extension EndToEnd {
                         withIntermediateDirectories: true
                     )
                 }
-                let program = try Programs.path("docker-ram-server")
-                let made = try await runProgram(
-                    [
-                        program, "init", "--data", data, "--organization", "acme", "--owner", "alice",
-                        "--password-stdin", "--public-url", "http://127.0.0.1:8443", "--contact",
-                        "platform@acme.test", "--root-key", "\(directory)/root.key",
-                    ],
-                    input: "\(password)\n"
-                ).expecting(0)
-                let fingerprint = try #require(made.output.firstMatch(of: #/sha256:[0-9a-f]{64}/#)?.output)
-                let server = try RunningProgram([program, "serve", "--data", data, "--listen", "127.0.0.1:0"])
-                do {
-                    try await waitUntil("the server listens") { port(in: server.errors) != nil }
-                    let url = "http://127.0.0.1:\(try #require(port(in: server.errors)))"
-                    let token = try await token(at: url)
+                let fingerprint = try await LoopbackOrganization.make(data)
+                try await LoopbackOrganization.serve(data) { server in
+                    let token = try await server.accessToken(["policy:read", "policy:write", "activity:read"])
                     try await PrivateRegistry.with(in: "\(directory)/r") { registry in
                         try await PrivateEngine.with(in: "\(directory)/e", policy: nil) { engine in
                             try await engine.docker([
-                                "ram", "enroll", url, "--organization", "acme", "--fingerprint", String(fingerprint),
+                                "ram", "enroll", server.url, "--organization", "acme", "--fingerprint", fingerprint,
                             ]).expecting(0)
                             try await waitUntil("the organization's policy is in force") {
                                 try await engine.docker(["ram", "status", "--format", "json"])
                                     .output.contains(#""policyVersion": 1"#)
                             }
-                            try await body(
-                                Setting(engine: engine, registry: registry, server: server, url: url, token: token)
-                            )
+                            try await body(Setting(engine: engine, registry: registry, server: server, token: token))
                         }
                     }
-                } catch {
-                    try await server.stop()
-                    throw UnexpectedEnd(description: "\(error)\nthe server said:\n\(server.errors.suffix(4000))")
                 }
-                try await server.stop()
             }
-        }
-
-        private static func port(in log: String) -> Int? {
-            log.split(separator: "\n").first { $0.contains("listening") }
-                .flatMap { $0.firstMatch(of: #/127\.0\.0\.1:(\d+)\b/#)?.1 }.flatMap { Int($0) }
-        }
-
-        /// An access token of the owner's that may answer requests.
-        private static func token(at url: String) async throws -> String {
-            let session = try await runProgram([
-                "curl", "-sS", "\(url)/v1/token", "-d", "grant_type=password&username=alice&organization=acme",
-                "--data-urlencode", "password=\(password)",
-            ]).expecting(0).output
-            let access = try #require(session.firstMatch(of: #/rama_[0-9A-Za-z_]+/#)?.output)
-            let answer = try await runProgram([
-                "curl", "-sS", "\(url)/v1/organizations/acme/tokens", "-H", "Authorization: Bearer \(access)",
-                "--json", #"{"name":"tests","scopes":["policy:read","policy:write","activity:read"],"days":1}"#,
-            ]).expecting(0).output
-            return String(try #require(answer.firstMatch(of: #/ramp_[0-9A-Za-z_]+/#)?.output))
         }
 
         @Test("what a refusal says to type asks for the registry, and the answer is in force until its end")

@@ -8,7 +8,7 @@ extension EndToEnd {
     /// `docker ram admin` and docker-ram-server, with a real keyring.
     @Suite(.serialized)
     struct AdminTests {
-        private static let password = "correct horse battery"
+        private static let password = LoopbackOrganization.password
 
         /// A server that runs, and the keyring of somebody who administers it.
         private struct Setting: Sendable {
@@ -83,25 +83,17 @@ extension EndToEnd {
                 let again = try await runProgram(trust).expecting(1)
                 #expect(again.errors.contains("no root document waits for a signature"), "\(again)")
 
-                let server = try RunningProgram([program, "serve", "--data", data, "--listen", "127.0.0.1:0"])
-                do {
-                    try await waitUntil("the server listens") {
-                        if let status = server.status {
-                            throw UnexpectedEnd(description: "ended with \(status): \(server.errors)")
-                        }
-                        return port(in: server.errors) != nil
-                    }
-                    let url = "http://127.0.0.1:\(try #require(port(in: server.errors)))"
+                try await LoopbackOrganization.serve(data) { server in
                     try await PrivateKeyring.with(in: directory) { keyring in
                         let setting = Setting(
                             directory: directory,
-                            url: url,
+                            url: server.url,
                             keyring: keyring,
                             rootKey: "\(keys)/root.key"
                         )
                         try await setting.admin(
                             "login",
-                            url,
+                            server.url,
                             "--username",
                             "alice",
                             "--password-stdin",
@@ -109,17 +101,8 @@ extension EndToEnd {
                         ).expecting(0)
                         try await body(setting)
                     }
-                } catch {
-                    try await server.stop()
-                    throw error
                 }
-                try await server.stop()
             }
-        }
-
-        private static func port(in log: String) -> Int? {
-            log.split(separator: "\n").first { $0.contains("listening") }
-                .flatMap { $0.firstMatch(of: #/127\.0\.0\.1:(\d+)\b/#)?.1 }.flatMap { Int($0) }
         }
 
         @Test("a policy is changed, and nobody's change is lost")

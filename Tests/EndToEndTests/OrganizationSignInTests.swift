@@ -7,50 +7,27 @@ extension EndToEnd {
     /// A machine of an organization with the organization's real server, and people who sign in as Docker's users do.
     @Suite(.serialized)
     struct OrganizationSignInTests {
-        private static let password = "correct horse battery"
+        private static let password = LoopbackOrganization.password
 
-        /// Runs an engine whose machine belongs to an organization that demands a sign-in; gets the server as Docker names
-        /// it.
-        private static func with(_ body: (PrivateEngine, String) async throws -> Void) async throws {
+        /// Runs an engine whose machine belongs to an organization that demands a sign-in.
+        private static func with(_ body: (PrivateEngine, LoopbackOrganization) async throws -> Void) async throws {
             try await withTemporaryDirectory { (directory: String) async throws in
                 let (data, root) = ("\(directory)/data", "\(directory)/e")
                 try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
-                let program = try Programs.path("docker-ram-server")
-                let made = try await runProgram(
-                    [
-                        program, "init", "--data", data, "--organization", "acme", "--owner", "alice",
-                        "--password-stdin",
-                        "--public-url", "http://127.0.0.1:8443", "--contact", "platform@acme.test", "--root-key",
-                        "\(directory)/root.key",
-                    ],
-                    input: "\(password)\n"
-                ).expecting(0)
-                let fingerprint = try #require(made.output.firstMatch(of: #/sha256:[0-9a-f]{64}/#)?.output)
-                let server = try RunningProgram([program, "serve", "--data", data, "--listen", "127.0.0.1:0"])
-                do {
-                    try await waitUntil("the server listens") { port(in: server.errors) != nil }
-                    let address = "127.0.0.1:\(try #require(port(in: server.errors)))"
+                let fingerprint = try await LoopbackOrganization.make(data)
+                try await LoopbackOrganization.serve(data) { server in
                     try await PrivateEngine.with(in: root, policy: nil) { engine in
                         try await engine.docker([
-                            "ram", "enroll", "http://\(address)", "--organization", "acme", "--fingerprint",
-                            String(fingerprint), "--require-sign-in",
+                            "ram", "enroll", server.url, "--organization", "acme", "--fingerprint", fingerprint,
+                            "--require-sign-in",
                         ]).expecting(0)
                         try #"{"credsStore":"ram"}"#
                             .write(toFile: "\(engine.config)/config.json", atomically: true, encoding: .utf8)
                         try await becomes(engine, "sign-in-required")
-                        try await body(engine, address)
+                        try await body(engine, server)
                     }
-                } catch {
-                    try await server.stop()
-                    throw UnexpectedEnd(description: "\(error)\nthe server said:\n\(server.errors.suffix(4000))")
                 }
-                try await server.stop()
             }
-        }
-
-        private static func port(in log: String) -> Int? {
-            log.split(separator: "\n").first { $0.contains("listening") }
-                .flatMap { $0.firstMatch(of: #/127\.0\.0\.1:(\d+)\b/#)?.1 }.flatMap { Int($0) }
         }
 
         private static func becomes(_ engine: PrivateEngine, _ state: String) async throws {
@@ -68,7 +45,7 @@ extension EndToEnd {
                 #expect(refused.errors.contains("docker ram login"), "\(refused)")
                 try await engine.docker(client, ["ps"]).expecting(0)
 
-                let login = ["login", server, "--username", "alice", "--password-stdin"]
+                let login = ["login", server.authority, "--username", "alice", "--password-stdin"]
                 let wrong = try await engine.docker(client, login, input: "wrong horse battery\n")
                 #expect(wrong.status != 0, "\(wrong)")
                 try await Self.becomes(engine, "sign-in-required")
@@ -82,7 +59,7 @@ extension EndToEnd {
                 let disallowed = try await engine.docker(client, ["pull", "127.0.0.1:1/acme/x"])
                 #expect(PrivateDocker.isRefusal(disallowed.errors, of: "127.0.0.1:1"), "\(disallowed)")
 
-                try await engine.docker(client, ["logout", server]).expecting(0)
+                try await engine.docker(client, ["logout", server.authority]).expecting(0)
                 try await Self.becomes(engine, "sign-in-required")
                 let config = try String(contentsOfFile: "\(engine.config)/config.json", encoding: .utf8)
                 #expect(!config.contains(Self.password))
@@ -92,23 +69,13 @@ extension EndToEnd {
         @Test("where enrollment tokens are asked for, a machine is registered with a good one")
         func enrollmentToken() async throws {
             try await Self.with { engine, server in
-                let v1 = "http://\(server)/v1"
-                let session = try await runProgram([
-                    "curl", "-sS", "\(v1)/token", "-d", "grant_type=password&username=alice&organization=acme",
-                    "--data-urlencode", "password=\(Self.password)",
-                ]).expecting(0).output
-                let access = try #require(session.firstMatch(of: #/rama_[0-9A-Za-z_]+/#)?.output)
-                let answer = try await runProgram([
-                    "curl", "-sS", "\(v1)/organizations/acme/tokens", "-H", "Authorization: Bearer \(access)",
-                    "--json", #"{"name":"tests","scopes":["machines:read","machines:write"],"days":1}"#,
-                ]).expecting(0).output
-                let token = String(try #require(answer.firstMatch(of: #/ramp_[0-9A-Za-z_]+/#)?.output))
+                let token = try await server.accessToken(["machines:read", "machines:write", "settings:write"])
                 func admin(_ words: [String]) async throws -> EndedProgram {
                     try await runProgram(
                         [try Programs.path("docker-ram"), "admin"] + words,
                         environment: engine.environment.merging(
                             [
-                                "DOCKER_RAM_SERVER": "http://\(server)", "DOCKER_RAM_ORGANIZATION": "acme",
+                                "DOCKER_RAM_SERVER": server.url, "DOCKER_RAM_ORGANIZATION": "acme",
                                 "DOCKER_RAM_TOKEN": token,
                             ]
                         ) { $1 }
@@ -120,8 +87,8 @@ extension EndToEnd {
                 }
                 try await waitUntil("the machine is registered") { try await devices().count == 1 }
                 try await runProgram([
-                    "curl", "-sSf", "-X", "PATCH", "\(v1)/organizations/acme/settings", "-H",
-                    "Authorization: Bearer \(access)", "--json", #"{"enrollment":"token"}"#,
+                    "curl", "-sSf", "-X", "PATCH", "\(server.url)/v1/organizations/acme/settings", "-H",
+                    "Authorization: Bearer \(token)", "--json", #"{"enrollment":"token"}"#,
                 ]).expecting(0)
                 try await admin(["device", "remove", try #require(try await devices().first)]).expecting(0)
                 try await waitUntil("status says what is missing") {
@@ -135,7 +102,7 @@ extension EndToEnd {
                         .firstMatch(of: #/sha256:[0-9a-f]{64}/#)?.output
                 )
                 let enroll = [
-                    "ram", "enroll", "http://\(server)", "--organization", "acme", "--fingerprint", String(fingerprint),
+                    "ram", "enroll", server.url, "--organization", "acme", "--fingerprint", String(fingerprint),
                     "--require-sign-in", "--enrollment-token-stdin",
                 ]
                 let wrong = "\(enrollmentToken.dropLast())\(enrollmentToken.last == "0" ? "1" : "0")\n"

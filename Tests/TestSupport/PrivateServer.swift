@@ -6,7 +6,7 @@ import Synchronization
 /// Its certificate comes from an authority of its own that nothing in that network trusts by itself.
 public final class PrivateServer: Sendable {
     /// The password of its owner, alice.
-    public static let password = "correct horse battery"
+    public static let password = LoopbackOrganization.password
 
     /// Its address.
     public static let url = "https://\(PrivateNetwork.Host.server.name):8443"
@@ -57,17 +57,8 @@ public final class PrivateServer: Sendable {
             openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out tls.crt
             """
         try await runProgram(["sh", "-euc", script, "sh", directory]).expecting(0)
-        let made = try await runProgram(
-            [
-                try Programs.path("docker-ram-server"), "init", "--data", "\(directory)/data", "--organization", "acme",
-                "--owner", "alice", "--password-stdin", "--public-url", url, "--contact", "platform@acme.test",
-            ],
-            input: "\(password)\n"
-        ).expecting(0)
-        guard let fingerprint = made.output.firstMatch(of: #/sha256:[0-9a-f]{64}/#)?.output else {
-            throw UnexpectedEnd(description: "no fingerprint is said: \(made)")
-        }
-        let server = PrivateServer(directory: directory, network: network, fingerprint: String(fingerprint))
+        let fingerprint = try await LoopbackOrganization.make("\(directory)/data", publicURL: url)
+        let server = PrivateServer(directory: directory, network: network, fingerprint: fingerprint)
         do {
             try await server.start()
             let result = try await body(server)
@@ -112,7 +103,9 @@ public final class PrivateServer: Sendable {
     /// - Parameter arguments: what curl gets.
     /// - Returns: what it printed.
     /// - Throws: ``UnexpectedEnd`` if it does not end with 0.
-    public func curl(_ arguments: String...) async throws -> String {
+    public func curl(_ arguments: String...) async throws -> String { try await curl(arguments) }
+
+    private func curl(_ arguments: [String]) async throws -> String {
         try await network.run(["curl", "-sS", "--cacert", certificateAuthority] + arguments).expecting(0).output
     }
 
@@ -122,28 +115,6 @@ public final class PrivateServer: Sendable {
     /// - Returns: its secret.
     /// - Throws: ``UnexpectedEnd`` if there is none.
     public func accessToken(_ scopes: [String]) async throws -> String {
-        func secret(_ prefix: String, in answer: String) throws -> String {
-            let words = answer.split { !($0.isLetter || $0.isNumber || $0 == "_") }
-            guard let word = words.first(where: { $0.hasPrefix("\(prefix)_") }) else {
-                throw UnexpectedEnd(description: "no token: \(answer)")
-            }
-            return String(word)
-        }
-        let session = try await curl(
-            "\(Self.url)/v1/token",
-            "-d",
-            "grant_type=password&username=alice&organization=acme",
-            "--data-urlencode",
-            "password=\(Self.password)"
-        )
-        let list = scopes.map { "\"\($0)\"" }.joined(separator: ",")
-        let answer = try await curl(
-            "\(Self.url)/v1/organizations/acme/tokens",
-            "-H",
-            "Authorization: Bearer \(try secret("rama", in: session))",
-            "--json",
-            #"{"name":"tests","scopes":[\#(list)],"days":1}"#
-        )
-        return try secret("ramp", in: answer)
+        try await LoopbackOrganization.accessToken(scopes, at: Self.url) { try await curl($0) }
     }
 }

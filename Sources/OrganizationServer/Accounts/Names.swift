@@ -37,3 +37,14 @@ enum Names {
             }
     }
 }
+
+/// Names that are made, not chosen.
+enum RandomName {
+    private static let digits = Array("abcdefghijklmnopqrstuvwxyz0123456789")
+
+    /// A name of 26 small letters and digits, of which there are more than 2^128.
+    static func make() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return String((0..<26).map { _ in digits.randomElement(using: &generator) ?? "0" })
+    }
+}

@@ -49,3 +49,13 @@ enum Permission: String, Codable, Sendable, CaseIterable {
     /// The figures of the whole server, which name nobody.
     case readMetrics = "metrics:read"
 }
+
+extension Permission {
+    /// The scopes that a text names, with a space between them.
+    ///
+    /// - Parameter text: the text.
+    /// - Returns: those of them that there are.
+    static func set(_ text: String) -> Set<Permission> {
+        Set(text.split(separator: " ").compactMap { Permission(rawValue: String($0)) })
+    }
+}

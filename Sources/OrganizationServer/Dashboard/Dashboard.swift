@@ -8,6 +8,7 @@ extension Router<ServerContext> {
     ///
     /// They go by the session in a cookie, as nothing else does, and heed no bearer token. Each page works without script.
     func addDashboardRoutes(_ services: Services) {
+        DashboardFiles.prepare()
         let dashboard = Dashboard(services: services)
         addSignInPages(dashboard)
         addRegistryAccessPages(dashboard)

@@ -69,6 +69,9 @@ enum DashboardFiles {
         }
     }()
 
+    /// Reads the templates, which takes longer than a page: better now than while somebody waits for the first.
+    static func prepare() { _ = templates }
+
     /// A page.
     ///
     /// - Parameters:
