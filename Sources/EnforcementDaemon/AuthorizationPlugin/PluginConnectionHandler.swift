@@ -9,6 +9,8 @@ final class PluginConnectionHandler: ChannelInboundHandler {
 
     private var connection = PluginConnection()
     private var timer: Scheduled<Void>?
+    /// When that runs out.
+    private var deadline = NIODeadline.distantFuture
     private let plugin: AuthorizationPlugin
     private let limits: PluginLimits
 
@@ -69,7 +71,8 @@ final class PluginConnectionHandler: ChannelInboundHandler {
     private func start(_ timer: PluginConnection.Timer, _ context: ChannelHandlerContext) {
         self.timer?.cancel()
         let handler = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        self.timer = context.eventLoop.scheduleTask(in: timer == .rest ? limits.rest : limits.call) {
+        deadline = .now() + (timer == .rest ? limits.rest : limits.call)
+        self.timer = context.eventLoop.scheduleTask(deadline: deadline) {
             let (handler, context) = handler.value
             handler.perform(handler.connection.timerExpired(), context)
         }
@@ -82,9 +85,8 @@ final class PluginConnectionHandler: ChannelInboundHandler {
             return answer(plugin.decide(call), context)
         }
         let handler = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        let plugin = plugin
         // When the call's own timer has run out nobody waits for the decision, and those behind it do.
-        let deadline = NIODeadline.now() + limits.call
+        let (plugin, deadline) = (plugin, deadline)
         NIOThreadPool.singleton.runIfActive(eventLoop: context.eventLoop) {
             NIODeadline.now() < deadline ? plugin.decide(call) : nil
         }.whenSuccess { decision in
