@@ -46,8 +46,14 @@ public struct PrivateKeyring: Sendable {
             )
             service = keyring
             try await waitUntil("the keyring is there") {
-                try await runProgram(["secret-tool", "search", "none", "such"], environment: variables).status == 0
-                    || keyring.output.contains("GNOME_KEYRING_CONTROL")
+                // Whoever asks for secrets before makes the bus start a keyring of its own, which nobody unlocks.
+                try await runProgram(
+                    [
+                        "dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus",
+                        "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.secrets",
+                    ],
+                    environment: variables
+                ).output.contains("boolean true")
             }
             try await waitUntil("the keyring has an open collection") {
                 // The daemon answers before it has read or made one.
