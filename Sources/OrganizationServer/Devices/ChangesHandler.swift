@@ -21,12 +21,12 @@ final class ChangesHandler: ChannelDuplexHandler {
     private var reading: ChangesPoll?
     /// The question that is being answered.
     private var poll: ChangesPoll?
-    /// The question that was answered last, and what was read for that.
-    private var last: (question: ChangesQuestion, look: ChangesPoll.Look)?
     /// What came behind it; answers keep the order of their requests.
     private var behind: [HTTPRequestPart] = []
     /// How many requests the router has not answered yet.
     private var unanswered = 0
+    /// The question that was answered last, and what was read for that.
+    private var last: (question: ChangesQuestion, look: ChangesPoll.Look)?
 
     /// How many parts of requests may come behind a question.
     private static let longestQueue = 32
