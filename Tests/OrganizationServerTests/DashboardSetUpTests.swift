@@ -282,6 +282,8 @@ struct DashboardSetUpTests {
             let file = "\(setting.data.path)/root-1-to-sign.json"
             #expect(waiting.text.contains("waits for your signature") && waiting.text.contains(file), "\(waiting)")
             #expect(waiting.text.contains(key.verificationKey.id.fingerprint))
+            let keys = try await browser.get("/organizations/acme/settings/signing-keys").text
+            #expect(keys.contains("waits for your signature") && !keys.contains("Change a key"), "\(keys)")
             #expect(!FileManager.default.fileExists(atPath: "\(setting.data.path)/acme-root.key"))
             // Where there is no policy yet the pages say what is missing.
             let access = try await browser.get(TestBrowser.access)

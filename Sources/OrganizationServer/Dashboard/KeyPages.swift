@@ -33,6 +33,7 @@ struct KeyPages: Sendable {
         content.merge(try await EnrollmentContent.content(of: visit.organization, services)) { _, new in new }
         if let root, let newest {
             content["rootVersion"] = root.version
+            content["next"] = "root-\(root.version + 1).json"
             content["rootExpires"] = root.expires.description
             content["isEnding"] = root.expires - services.now() < Self.soonSeconds
             let envelope = try Envelope(json: Array(newest.freshness.bytes.readableBytesView), as: .freshness)
@@ -59,7 +60,6 @@ struct KeyPages: Sendable {
         }
         content["kinds"] = kinds
         content["hasUnnamed"] = unnamed
-        content["next"] = "root-\((root?.version ?? 1) + 1).json"
         content.merge(more) { _, new in new }
         return .page(
             Dashboard.Page(template: "keys", title: "Settings: signing keys", content: content, status: status)

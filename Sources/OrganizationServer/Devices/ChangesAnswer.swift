@@ -6,7 +6,8 @@ import NIOCore
 struct ChangesAnswer: ResponseGenerator {
     /// Names how far everything has come; the device asks with it the next time.
     let cursor: String
-    private let text: String
+    private let state: String
+    private let news: String?
 
     /// What is to be told.
     ///
@@ -17,17 +18,29 @@ struct ChangesAnswer: ResponseGenerator {
     init(_ changes: DeviceChanges, _ newest: ServedDocuments.Newest?, after: String?) {
         let sequence = "\(newest?.sequence ?? 0)"
         let ticket = "\(changes.teams)-\(changes.session.rawValue)"
-        cursor = "\(sequence)-\(ticket)-\(changes.requests)"
+        let cursor = "\(sequence)-\(ticket)-\(changes.requests)"
         let knowsDocuments = after?.split(separator: "-").first.map { $0.utf8.elementsEqual(sequence.utf8) } ?? false
-        let news = knowsDocuments ? nil : newest?.news
-        // Not by way of a JSON value: thousands of devices are told the same long texts at once.
-        text =
-            "{\"cursor\":\"\(cursor)\",\"session\":\"\(changes.session.rawValue)\",\"ticket\":\"\(ticket)\","
-            + "\"requests\":\(changes.requests)\(news.map { ",\($0)" } ?? "")}\n"
+        self.init(
+            cursor: cursor,
+            state: "\"cursor\":\"\(cursor)\",\"session\":\"\(changes.session.rawValue)\",\"ticket\":\"\(ticket)\","
+                + "\"requests\":\(changes.requests)",
+            news: knowsDocuments ? nil : newest?.news
+        )
     }
 
+    private init(cursor: String, state: String, news: String?) {
+        self.cursor = cursor
+        self.state = state
+        self.news = news
+    }
+
+    /// What a device is told that knows all this.
+    var unchanged: ChangesAnswer { ChangesAnswer(cursor: cursor, state: state, news: nil) }
+
     /// The answer as it is sent.
-    var body: ByteBuffer { ByteBuffer(string: text) }
+    ///
+    /// It is not made by way of a JSON value: thousands of devices are told the same long texts at once.
+    var body: ByteBuffer { ByteBuffer(string: "{\(state)\(news.map { ",\($0)" } ?? "")}\n") }
 
     /// The field that the answer has besides those that all have.
     static let contentType = "application/json"

@@ -117,8 +117,7 @@ final class ChangesPoll: Sendable {
 
         private func answer(_ key: Key) -> Answer {
             let answer = ChangesAnswer(key.changes, newest, after: key.after)
-            let unchanged = ChangesAnswer(key.changes, newest, after: answer.cursor)
-            return Answer(body: answer.body, look: Look(unchanged: unchanged, count: count, time: time))
+            return Answer(body: answer.body, look: Look(unchanged: answer.unchanged, count: count, time: time))
         }
 
         /// Sends the answers.

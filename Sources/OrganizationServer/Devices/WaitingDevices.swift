@@ -84,13 +84,8 @@ actor WaitingDevices {
                 lastSeen.note(question.device, in: question.organization, at: now())
                 let newest = try await served.newest(of: question.organization)
                 let answer = ChangesAnswer(changes, newest, after: question.after)
-                let isNew = answer.cursor != question.after
-                let look = ChangesPoll.Look(
-                    unchanged: isNew ? ChangesAnswer(changes, newest, after: answer.cursor) : answer,
-                    count: count,
-                    time: time
-                )
-                if isNew || poll.end <= .now { return poll.answer(answer, look) }
+                let look = ChangesPoll.Look(unchanged: answer.unchanged, count: count, time: time)
+                if answer.cursor != question.after || poll.end <= .now { return poll.answer(answer, look) }
                 if await hold(poll, look) { return }
             }
         } catch {

@@ -4,7 +4,6 @@
 const formats = {
   today: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
   earlier: new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }),
-  whole: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" }),
 };
 function showTimes(root) {
   const now = new Date().toDateString();
@@ -12,7 +11,7 @@ function showTimes(root) {
     const date = new Date(time.dateTime);
     if (Number.isNaN(date.getTime())) continue;
     const today = date.toDateString() === now;
-    time.title = formats.whole.format(date);
+    time.title = time.textContent;
     time.textContent = today ? `Today, ${formats.today.format(date)}` : formats.earlier.format(date);
   }
 }
