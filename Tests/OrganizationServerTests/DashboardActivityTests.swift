@@ -73,7 +73,7 @@ struct DashboardActivityTests {
             #expect(try await news("&kind=settings").status == 204)
             (change, refusal) = (try known(answer.text, "change"), try known(answer.text, "refusal"))
             #expect(try await news().status == 204)
-            for number in 0..<51 { try await server.report(Self.device, "r\(number).test") }
+            for number in 0...Paging.size { try await server.report(Self.device, "r\(number).test") }
             #expect(try await news().text.contains("data-more"))
             // A page further back knows nothing of news.
             #expect(!(try await alice.get("\(Self.activity)?change=3").text.contains("data-address")))

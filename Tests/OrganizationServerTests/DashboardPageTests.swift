@@ -169,7 +169,7 @@ struct DashboardPageTests {
                 let page = try await alice.get(next)
                 #expect(page.status == 200)
                 let names = page.text.matches(of: #/<code>((?:registry|team)-[0-9]+)/#).map { String($0.1) }
-                #expect(names.count <= 50)
+                #expect(names.count <= Paging.size)
                 seen += names
                 let link = page.text.firstMatch(of: #/href="([^"]+)" rel="next"/#)
                 address = link.map { String($0.1).replacing("&amp;", with: "&") }
@@ -234,14 +234,18 @@ struct DashboardPageTests {
             )
             let alice = try await server.browser("alice")
             let page = try await alice.get("/organizations/acme/devices")
-            #expect(page.text.ranges(of: "<tr><td><a href=\"/organizations/acme/devices/").count == 50)
+            let row = "<tr><td><a href=\"/organizations/acme/devices/"
+            #expect(page.text.ranges(of: row).count == Paging.size)
             for state in ["Up to date", "Outdated", "Not enforcing", "Silent", "Never reported"] {
                 #expect(page.text.contains(">\(state)</span>"), "\(state)")
             }
             let next = try #require(page.text.firstMatch(of: #/href="([^"]+)" rel="next"/#)?.1)
             let second = try await alice.get(String(next))
-            #expect(second.text.ranges(of: "<tr><td><a href=\"/organizations/acme/devices/").count == 10)
-            #expect(!second.text.contains("rel=\"next\""))
+            #expect(second.text.ranges(of: row).count == Paging.size)
+            let afterSecond = try #require(second.text.firstMatch(of: #/href="([^"]+)" rel="next"/#)?.1)
+            let third = try await alice.get(String(afterSecond))
+            #expect(third.text.ranges(of: row).count == 60 - 2 * Paging.size)
+            #expect(!third.text.contains("rel=\"next\""))
             let overview = try await alice.get("/organizations/acme")
             #expect(overview.text.contains("<strong>1</strong><span class=\"faint\">Silent</span>"))
             #expect(overview.text.contains("<strong>1</strong><span class=\"faint\">Up to date</span>"))

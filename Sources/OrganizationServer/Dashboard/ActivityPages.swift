@@ -20,8 +20,6 @@ struct ActivityPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    static let pageSize = 50
-
     /// What is wanted.
     private struct Filter {
         /// `nil`: everything.
@@ -72,7 +70,7 @@ struct ActivityPages: Sendable {
                 name: registry,
                 from: from,
                 to: to,
-                limit: ActivityPages.pageSize + 1
+                limit: Paging.size + 1
             )
         }
 
@@ -85,7 +83,7 @@ struct ActivityPages: Sendable {
                 user: person,
                 from: from,
                 to: to,
-                limit: ActivityPages.pageSize + 1
+                limit: Paging.size + 1
             )
         }
     }
@@ -108,7 +106,7 @@ struct ActivityPages: Sendable {
         changes?.before = change
         refusals?.before = refusal
         let lines = try await lines(visit, changes, refusals)
-        let shown = lines.prefix(Self.pageSize)
+        let shown = lines.prefix(Paging.size)
         let address = visit.address("activity")
         var content: [String: Any] = filter.faults
         content["lines"] = shown.map(\.content)
@@ -156,7 +154,7 @@ struct ActivityPages: Sendable {
         let lines = try await lines(visit, changes, refusals)
         guard !lines.isEmpty else { return .answer(Response(status: .noContent)) }
         let content: [String: Any] = [
-            "lines": lines.prefix(Self.pageSize).map(\.content), "isMore": lines.count > Self.pageSize,
+            "lines": lines.prefix(Paging.size).map(\.content), "isMore": lines.count > Paging.size,
             "change": lines.compactMap(\.change).max() ?? change ?? 0,
             "refusal": lines.compactMap(\.refusal).max() ?? refusal ?? 0,
         ]

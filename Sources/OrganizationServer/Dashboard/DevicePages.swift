@@ -19,15 +19,13 @@ struct DevicePages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    static let pageSize = 50
-
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let measure = try await services.deviceMeasure(of: visit.organization)
         let standing = Self.standing(visit)
         let devices = try await services.devices(
             of: visit.organization,
             after: visit.request.queryValue("after"),
-            atMost: Self.pageSize,
+            atMost: Paging.size,
             standing
         )
         let sessions = try await services.store.sessionStates(of: devices.map(\.id), in: visit.organization)
@@ -46,7 +44,7 @@ struct DevicePages: Sendable {
         let filter = [(name: "state", value: standing?.rawValue ?? "")]
         content["first"] = Dashboard.address(address, filter)
         content["export"] = Dashboard.address(visit.address("devices-export"), filter)
-        if devices.count == Self.pageSize, let last = devices.last {
+        if devices.count == Paging.size, let last = devices.last {
             content["next"] = Dashboard.address(address, filter + [("after", last.id)])
         }
         return .page(Dashboard.Page(template: "devices", title: "Devices", content: content))

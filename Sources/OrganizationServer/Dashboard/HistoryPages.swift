@@ -19,8 +19,6 @@ struct HistoryPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    private static let pageSize = 50
-
     private func staged(_ visit: Dashboard.Visit) async throws -> StagedPolicy {
         try await dashboard.staged.staged(of: visit.organization, withDraft: visit.may(.editPolicy))
     }
@@ -30,7 +28,7 @@ struct HistoryPages: Sendable {
         let versions = try await services.store.policyVersions(
             of: visit.organization,
             before: visit.request.queryNumber("before"),
-            atMost: Self.pageSize
+            atMost: Paging.size
         )
         let base = visit.address("registry-access/history")
         var content = RegistryAccessPages.head(staged, visit, "history")
@@ -48,7 +46,7 @@ struct HistoryPages: Sendable {
             row["comment"] = version.comment.isEmpty ? nil : version.comment
             return row
         }
-        if versions.count == Self.pageSize, let last = versions.last, last.version > 1 {
+        if versions.count == Paging.size, let last = versions.last, last.version > 1 {
             content["older"] = "\(base)?before=\(last.version)"
         }
         return .page(Dashboard.Page(template: "history", title: "Registry Access history", content: content))

@@ -17,8 +17,6 @@ struct MemberPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    static let pageSize = 50
-
     // MARK: - The list
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
@@ -27,7 +25,7 @@ struct MemberPages: Sendable {
         let filter = MemberFilter(text: query.lowercased(), role: role)
         let count = try await services.store.memberCount(of: visit.organization)
         let found = try await services.store.memberCount(of: visit.organization, filter)
-        let paging = Paging(count: found, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
+        let paging = Paging(count: found, page: try visit.request.queryNumber("page") ?? 1)
         let shown = try await services.store.members(of: visit.organization, filter, paging.range)
         let places = try await services.store.places(
             of: shown.map(\.name),

@@ -24,9 +24,6 @@ extension Router<ServerContext> {
 struct RegistryAccessPages: Sendable {
     let dashboard: Dashboard
 
-    /// So many registries are shown on a page.
-    static let pageSize = 50
-
     /// What is prepared, for those who may see that; what is in force for everybody else.
     private func staged(_ visit: Dashboard.Visit) async throws -> StagedPolicy {
         try await dashboard.staged.staged(of: visit.organization, withDraft: visit.may(.editPolicy))
@@ -41,7 +38,7 @@ struct RegistryAccessPages: Sendable {
         let rules = staged.policy.rules
         var found = staged.search.rules(holding: query)
         if show != .all { found = found.filter { show.holds(rules[$0], staged) } }
-        let paging = Paging(count: found.count, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
+        let paging = Paging(count: found.count, page: try visit.request.queryNumber("page") ?? 1)
         let address = visit.address("registry-access")
         var content = Self.head(staged, visit, "registries")
         content["rows"] = found[paging.range].map { row(rules[$0], at: $0, staged) }
@@ -281,40 +278,5 @@ struct RegistryAccessPages: Sendable {
         content["suggestions"] = RegistryForm.suggestions
         let title = name == nil ? "Add a registry" : "Edit \(form.address)"
         return .page(Dashboard.Page(template: "registry", title: title, content: content, status: status))
-    }
-}
-
-/// A part of a long list.
-struct Paging {
-    let count: Int
-    let size: Int
-    let page: Int
-
-    init(count: Int, size: Int, page: Int) {
-        self.count = count
-        self.size = size
-        self.page = min(max(1, page), max(1, (count + size - 1) / size))
-    }
-
-    var pages: Int { max(1, (count + size - 1) / size) }
-
-    /// The elements of the page.
-    var range: Range<Int> { min((page - 1) * size, count)..<min(page * size, count) }
-
-    /// What the template names.
-    func content(_ address: (Int) -> String) -> [String: Any] {
-        var content: [String: Any] = [
-            "isLong": pages > 1, "page": page, "pages": pages, "from": range.lowerBound + 1, "to": range.upperBound,
-            "count": Dashboard.count(count, "", "").dropLast(),
-        ]
-        if page > 1 {
-            content["previous"] = address(page - 1)
-            content["first"] = address(1)
-        }
-        if page < pages {
-            content["next"] = address(page + 1)
-            content["last"] = address(pages)
-        }
-        return content
     }
 }

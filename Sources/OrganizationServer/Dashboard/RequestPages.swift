@@ -20,7 +20,6 @@ struct RequestPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    private static let pageSize = 50
     private static let days: Int64 = 30
 
     // MARK: - The list
@@ -53,7 +52,7 @@ struct RequestPages: Sendable {
             ) : []
         let others = try await services.store.requests(
             of: visit.organization,
-            RequestFilter(isClosed: true, user: user, before: before, limit: Self.pageSize)
+            RequestFilter(isClosed: true, user: user, before: before, limit: Paging.size)
         )
         let demand =
             mayReadAll
@@ -71,7 +70,7 @@ struct RequestPages: Sendable {
             "registry": typed["registry"] ?? "", "reason": typed["reason"] ?? "", "isPush": typed["action"] == "push",
             "asks": !mayReadAll || !(typed["registry"] ?? "").isEmpty || !more.isEmpty,
         ]
-        if others.count == Self.pageSize, let last = others.last {
+        if others.count == Paging.size, let last = others.last {
             content["next"] = "\(address)?before=\(last.number)"
         }
         content.merge(more) { _, new in new }

@@ -48,8 +48,6 @@ struct SessionPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    static let pageSize = 50
-
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let query = visit.request.typedValue("q") ?? ""
         let text = query.lowercased()
@@ -61,7 +59,7 @@ struct SessionPages: Sendable {
             holding: text,
             at: now
         ).sessions
-        let paging = Paging(count: found, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
+        let paging = Paging(count: found, page: try visit.request.queryNumber("page") ?? 1)
         let address = visit.address("sessions")
         var content: [String: Any] = [
             "address": address, "query": query, "isFiltered": !query.isEmpty, "hasRows": found > 0, "showsUser": true,

@@ -34,8 +34,6 @@ struct TeamPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    static let pageSize = 50
-
     fileprivate func listPage(
         _ visit: Dashboard.Visit,
         _ more: [String: Any] = [:],
@@ -47,7 +45,7 @@ struct TeamPages: Sendable {
         if !seesMembers { teams = teams.filter { registries[$0] != nil } }
         let query = visit.request.typedValue("q") ?? ""
         let found = query.isEmpty ? teams : teams.filter { $0.contains(query.lowercased()) }
-        let paging = Paging(count: found.count, size: Self.pageSize, page: try visit.request.queryNumber("page") ?? 1)
+        let paging = Paging(count: found.count, page: try visit.request.queryNumber("page") ?? 1)
         let shown = Array(found[paging.range])
         let members =
             seesMembers ? try await services.store.memberCounts(ofTeams: shown, in: visit.organization) : [:]
@@ -57,7 +55,7 @@ struct TeamPages: Sendable {
             "seesMembers": seesMembers, "mayManage": visit.may(.manageMembers), "team": visit.fields["team"] ?? "",
             "count": Dashboard.count(teams.count, "team", "teams"),
             "found": Dashboard.count(found.count, "team", "teams"),
-            "showsSearch": teams.count > Self.pageSize || !query.isEmpty,
+            "showsSearch": teams.count > Paging.size || !query.isEmpty,
         ]
         content["rows"] = shown.map { team in
             [
@@ -117,7 +115,7 @@ struct TeamPages: Sendable {
             "hasRegistries": !rules.isEmpty, "everybody": visit.address("registry-access"),
             "registries": Dashboard.count(rules.count, "registry", "registries"),
         ]
-        let rulePaging = Paging(count: rules.count, size: Self.pageSize, page: try number("entries", visit))
+        let rulePaging = Paging(count: rules.count, page: try number("entries", visit))
         content["rules"] = rulePaging.range.map { index in
             var row = RegistryAccessPages.content(of: rules[index])
             row["rule"] = RuleName(rules[index], at: index).description
@@ -132,7 +130,7 @@ struct TeamPages: Sendable {
         if visit.may(.readMembers) {
             let counts = try await services.store.memberCounts(ofTeams: [team], in: visit.organization)
             let count = counts[team] ?? 0
-            let paging = Paging(count: count, size: Self.pageSize, page: try number("page", visit))
+            let paging = Paging(count: count, page: try number("page", visit))
             let shown = try await services.store.members(ofTeam: team, in: visit.organization, paging.range)
             content["seesMembers"] = true
             content["hasMembers"] = count > 0
