@@ -18,4 +18,12 @@ struct HelpTests {
             #expect(command.options.contains { "--\($0.name)" == word })
         }
     }
+
+    @Test
+    func `an option is listed behind its letter, as Docker does it`() {
+        let help = CommandTree.root.find(["admin", "policy", "apply"]).command.help()
+        for start in ["  -f, --file file ", "  -m, --message text ", "      --replace "] {
+            #expect(help.contains("\n\(start)"), "\(help)")
+        }
+    }
 }

@@ -47,7 +47,7 @@ struct AdminActivity: AdminCommand {
             columns: [
                 .init("TIME", "time"), .init("ACTOR", "actor"), .init("ACTION", "action"), .init("NAME", "name"),
                 .init("DETAILS") { line in
-                    (line.value(named: "data")?.members ?? [])
+                    (line.value(named: "data")?.members ?? []).filter { $0.value != .null }
                         .map { "\($0.name)=\($0.value.text ?? $0.value.text())" }.joined(separator: " ")
                 },
             ],

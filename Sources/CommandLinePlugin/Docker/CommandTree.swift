@@ -18,6 +18,8 @@ struct CommandTree: Sendable {
     /// An option or an operand.
     struct Parameter: Sendable {
         let name: String
+        /// The letter that stands for it, as `f` in `-f`.
+        let letter: String?
         let valueName: String
         let abstract: String
         let defaultValue: String?
@@ -116,8 +118,9 @@ struct CommandTree: Sendable {
     }
 
     private func optionLines(width: Int) -> String {
-        let rows = options.map { option in
-            (left: "      --\(option.name)\(option.isFlag ? "" : " \(option.valueName)")", option: option)
+        let rows = options.map { option -> (left: String, option: Parameter) in
+            let letter = option.letter.map { "-\($0), " } ?? "    "
+            return (left: "  \(letter)--\(option.name)\(option.isFlag ? "" : " \(option.valueName)")", option: option)
         }
         let column = (rows.map(\.left.count).max() ?? 0) + 3
         return rows.map { left, option in
@@ -138,6 +141,9 @@ struct CommandTree: Sendable {
 extension CommandTree.Parameter {
     init(_ json: JSONValue) {
         name = json.value(named: "preferredName")?.value(named: "name")?.text ?? ""
+        letter =
+            (json.value(named: "names")?.elements ?? [])
+            .first { $0.value(named: "kind")?.text == "short" }?.value(named: "name")?.text
         valueName = json.value(named: "valueName")?.text ?? ""
         abstract = json.value(named: "abstract")?.text ?? ""
         isFlag = json.value(named: "kind")?.text == "flag"

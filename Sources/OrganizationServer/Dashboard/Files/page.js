@@ -2,7 +2,7 @@
 "use strict";
 // Made once: a list has hundreds of times, and each of these takes longer to make than to use.
 const formats = {
-  today: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+  today: new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit", second: "2-digit" }),
   earlier: new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }),
 };
 function showTimes(root) {
