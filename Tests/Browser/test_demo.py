@@ -18,6 +18,8 @@ class Terminal:
         self.said = ""
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
+            # Who runs the tests in the background ignores Ctrl-C, and a shell that was started so cannot heed it any more.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execv(command[0], command)
         self.status = None
 
