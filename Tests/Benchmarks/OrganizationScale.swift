@@ -214,9 +214,7 @@ enum OrganizationScale {
         private func holdsPolicy(_ body: ByteBufferView) -> Bool {
             let policy = Self.policy
             return body.withUnsafeBytes { body in
-                (0..<max(0, body.count - policy.count)).contains { start in
-                    body[start] == policy[0] && body[start...].starts(with: policy)
-                }
+                body.indices.contains { body[$0] == policy[0] && body[$0...].starts(with: policy) }
             }
         }
 

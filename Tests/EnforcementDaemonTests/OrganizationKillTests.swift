@@ -115,9 +115,8 @@ struct OrganizationKillTests {
         #expect(reader.wrong == [] && reader.looks > 10 * Self.kills)
         // What a kill has left half written is gone. The last one may be writing, but not for long.
         #expect(
-            await eventually {
-                (try? Files.names(in: paths.organizationDirectory))?
-                    .allSatisfy { $0.hasSuffix(".json") || $0 == "reports" } ?? false
+            try await eventually {
+                try Files.names(in: paths.organizationDirectory).allSatisfy { $0.hasSuffix(".json") || $0 == "reports" }
             }
         )
         #expect(try Files.names(in: Files.directory(of: paths.organizationPolicy)).count < 10)
