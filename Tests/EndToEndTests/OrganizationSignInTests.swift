@@ -66,6 +66,27 @@ extension EndToEnd {
             }
         }
 
+        @Test("each session that an owner ends ends on the machine, not the first one alone")
+        func endedAgainAndAgain() async throws {
+            try await Self.with { engine, server in
+                let token = try await server.accessToken(["sessions:write"])
+                let login = ["ram", "login", "--username", "alice", "--password-stdin"]
+                // Told at once, not found by the poll after the next: that is longer than becomes waits.
+                for selection in ["user=alice", "user=alice", ""] {
+                    try await engine.docker(DockerClients.debian, login, input: "\(Self.password)\n").expecting(0)
+                    try await Self.becomes(engine, "enforce")
+                    try await runProgram([
+                        "curl", "-sSf", "-X", "DELETE", "\(server.url)/v1/organizations/acme/sessions?\(selection)",
+                        "-H",
+                        "Authorization: Bearer \(token)",
+                    ]).expecting(0)
+                    try await Self.becomes(engine, "sign-in-required")
+                    let refused = try await engine.docker(["pull", "127.0.0.1:1/acme/x"])
+                    #expect(refused.status != 0 && refused.errors.contains("docker ram login"), "\(refused)")
+                }
+            }
+        }
+
         @Test("where enrollment tokens are asked for, a machine is registered with a good one")
         func enrollmentToken() async throws {
             try await Self.with { engine, server in

@@ -33,15 +33,19 @@ struct SignInTests {
                 to: "/v1/organizations/acme/devices",
                 .json(#"{"device":"\#(Self.deviceID)","secret":"ramd_x"}"#, 201)
             )
+            web.reply(
+                to: "/v1/organizations/acme/devices/\(Self.deviceID)/changes",
+                .json(#"{"cursor":"c1","session":"active"}"#)
+            )
             web.reply(to: "/v1/token/revoke", .json("{}"))
             web.reply(to: "/v1/token") { request in
                 guard request.body.contains("device=\(Self.deviceID)&device_secret=ramd_x") else {
                     return .json(#"{"error":"invalid_client"}"#, 400)
                 }
                 guard
-                    ["password=right", "token=ramp_good", "device_code=ramc_approved"].contains(
-                        where: request.body.contains
-                    )
+                    [
+                        "password=right", "token=ramp_good", "device_code=ramc_approved", "refresh_token=ramr_x",
+                    ].contains(where: request.body.contains)
                 else { return .json(#"{"error":"\#(Self.refusal(of: request.body))"}"#, 400) }
                 let time = Instant.now()
                 guard let ticket = try? organization.ticket(device: Self.deviceID, signedIn: time, issued: time) else {
@@ -96,6 +100,23 @@ struct SignInTests {
             #expect(try await daemon.status().policy.state == .signInRequired)
             #expect(try OrganizationFiles(daemon.paths).session == nil)
             #expect(web.requests.contains { $0.path == "/v1/token/revoke" && $0.body == "token=ramr_x" })
+        }
+    }
+
+    @Test
+    func `what the server says of sessions is asked from the beginning after each sign-in`() async throws {
+        try await withMachine { daemon, web in
+            func polls(afterNothing: Bool) -> Int {
+                web.requests.count { $0.path.hasSuffix("/changes") && $0.target.contains("after=") != afterNothing }
+            }
+            for number in 1...2 {
+                // By now one waits that began before the sign-in.
+                let before = polls(afterNothing: false)
+                #expect(await eventually { polls(afterNothing: false) > before })
+                #expect(polls(afterNothing: true) == number)
+                _ = try await daemon.ask(#"{"request":"sign-in","user":"alice","password":"right"}"#)
+                #expect(await eventually { polls(afterNothing: true) == number + 1 })
+            }
         }
     }
 

@@ -54,6 +54,8 @@ actor OrganizationKeeper {
     /// Counts who has signed in, so that the end of the last session is not taken for that of this one.
     private var signIns = 0
     private var wantsTicket = false
+    /// What waits for a change, while that is under way.
+    private var poll: Task<Result<OrganizationClient.Changes, ServerFault>, Never>?
     /// When the server is asked for changes again after that has failed.
     private var changeRetries = RefreshSchedule()
     /// What registers this machine, while that is under way.
@@ -403,6 +405,9 @@ actor OrganizationKeeper {
     func signIn(_ session: OrganizationFiles.Session?, ticket: [UInt8], for device: String) throws(Rejection) {
         signIns += 1
         try state?.signIn(ticket: ticket, for: device, session: session, reading())
+        // What is shown of requests depends on who is signed in.
+        requestChanges = nil
+        poll?.cancel()
         publish()
     }
 
@@ -453,13 +458,18 @@ actor OrganizationKeeper {
     private func followChanges() async {
         var cursor: String?
         var ticket: String?
-        var known = generation
+        var (known, knownSignIns) = (generation, signIns)
         while !Task.isCancelled {
             if known != generation {
                 known = generation
                 cursor = nil
                 ticket = nil
                 changeRetries = RefreshSchedule()
+            }
+            if knownSignIns != signIns {
+                // What was told last may be the end of this very session, before it was known here.
+                knownSignIns = signIns
+                cursor = nil
             }
             guard let client, state?.documents != nil, changeRetries.isDue(at: reading().sinceBoot) else {
                 try? await Task.sleep(for: pace.tick)
@@ -468,11 +478,12 @@ actor OrganizationKeeper {
             let (generation, signIns) = (generation, signIns)
             do throws(ServerFault) {
                 let device = try await registeredDevice(client, generation)
-                let changes = try await client.changes(for: device, after: cursor, waiting: pace.waiting)
+                let answer = await changes(for: device, client, after: cursor)
                 guard generation == self.generation else { continue }
-                changeRetries = RefreshSchedule()
                 // Whoever has signed in meanwhile is not meant.
                 guard signIns == self.signIns else { continue }
+                let changes = try answer.get()
+                changeRetries = RefreshSchedule()
                 if changes.session == .ended { endSession() }
                 let isNew = changes.cursor != cursor
                 if isNew {
@@ -500,6 +511,29 @@ actor OrganizationKeeper {
                 logger.debug("changes cannot be followed", metadata: ["error": "\(error)"])
                 changeRetries.failed(at: reading().sinceBoot, using: &chance)
             }
+        }
+    }
+
+    /// Waits for what comes after a cursor, until there is something, the time is over, or somebody signs in.
+    private func changes(
+        for device: OrganizationClient.Device,
+        _ client: OrganizationClient,
+        after cursor: String?
+    ) async -> Result<OrganizationClient.Changes, ServerFault> {
+        let waiting = pace.waiting
+        let poll = Task { () -> Result<OrganizationClient.Changes, ServerFault> in
+            do throws(ServerFault) {
+                return .success(try await client.changes(for: device, after: cursor, waiting: waiting))
+            } catch {
+                return .failure(error)
+            }
+        }
+        self.poll = poll
+        defer { self.poll = nil }
+        return await withTaskCancellationHandler {
+            await poll.value
+        } onCancel: {
+            poll.cancel()
         }
     }
 

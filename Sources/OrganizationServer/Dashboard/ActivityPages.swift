@@ -54,10 +54,15 @@ struct ActivityPages: Sendable {
 
         var isEmpty: Bool { parameters.allSatisfy(\.value.isEmpty) }
 
-        var parameters: [(name: String, value: String)] {
+        /// Whether more than a kind is wanted: the fields for the rest are folded away otherwise.
+        var isNarrowed: Bool { narrowing.contains { !$0.value.isEmpty } }
+
+        var parameters: [(name: String, value: String)] { [("kind", kind?.rawValue ?? "")] + narrowing }
+
+        private var narrowing: [(name: String, value: String)] {
             [
-                ("kind", kind?.rawValue ?? ""), ("person", person ?? ""), ("device", device ?? ""),
-                ("registry", registry ?? ""), ("from", days["from"] ?? ""), ("to", days["to"] ?? ""),
+                ("person", person ?? ""), ("device", device ?? ""), ("registry", registry ?? ""),
+                ("from", days["from"] ?? ""), ("to", days["to"] ?? ""),
             ]
         }
 
@@ -112,6 +117,7 @@ struct ActivityPages: Sendable {
         content["lines"] = shown.map(\.content)
         content["hasLines"] = !shown.isEmpty
         content["isFiltered"] = !filter.isEmpty
+        content["isNarrowed"] = filter.isNarrowed
         for (name, value) in filter.parameters { content[name] = value }
         let kinds: [ActivityKind?] = [nil] + ActivityKind.allCases
         content["kinds"] = kinds.map { kind -> [String: Any] in

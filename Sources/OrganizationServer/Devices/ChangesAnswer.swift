@@ -17,7 +17,7 @@ struct ChangesAnswer: ResponseGenerator {
     ///   - after: the cursor that the device knows; it is told the documents unless it has them.
     init(_ changes: DeviceChanges, _ newest: ServedDocuments.Newest?, after: String?) {
         let sequence = "\(newest?.sequence ?? 0)"
-        let ticket = "\(changes.teams)-\(changes.session.rawValue)"
+        let ticket = "\(changes.teams)-\(changes.signIns)-\(changes.session.rawValue)"
         let cursor = "\(sequence)-\(ticket)-\(changes.requests)"
         let knowsDocuments = after?.split(separator: "-").first.map { $0.utf8.elementsEqual(sequence.utf8) } ?? false
         self.init(

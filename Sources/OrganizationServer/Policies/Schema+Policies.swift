@@ -173,5 +173,15 @@ extension Schema {
             WHERE point = 'credential-helper' AND user <> '' AND user NOT GLOB '*[^0-9]*';
             """
         ),
+        (
+            "sign-ins on a device are counted",
+            """
+            -- So that the end of one session is never taken for that of another.
+            ALTER TABLE device ADD COLUMN signIns INTEGER NOT NULL DEFAULT 0;
+            CREATE TRIGGER signInIsCounted AFTER INSERT ON session WHEN NEW.device IS NOT NULL
+            BEGIN UPDATE device SET signIns = signIns + 1
+                WHERE organization = NEW.organization AND id = NEW.device; END;
+            """
+        ),
     ]
 }
