@@ -77,8 +77,7 @@ extension EndToEnd {
                     try await Self.becomes(engine, "enforce")
                     try await runProgram([
                         "curl", "-sSf", "-X", "DELETE", "\(server.url)/v1/organizations/acme/sessions?\(selection)",
-                        "-H",
-                        "Authorization: Bearer \(token)",
+                        "-H", "Authorization: Bearer \(token)",
                     ]).expecting(0)
                     try await Self.becomes(engine, "sign-in-required")
                     let refused = try await engine.docker(["pull", "127.0.0.1:1/acme/x"])
