@@ -181,6 +181,7 @@ public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
             }
         }
         let digits = parts[0]
+        guard digits.first.map(ASCII.isDigit) ?? false else { throw .path }
         guard (1...3).contains(digits.count), digits.allSatisfy(ASCII.isDigit),
             digits.count == 1 || digits.first != ASCII.zero
         else { throw .badNetwork }
@@ -197,7 +198,7 @@ public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
             guard prefix <= 128, masked(high: high, low: low, prefix: prefix) == (high, low) else { throw .badNetwork }
             return AddressPattern(host: .ipv6Network(high: high, low: low, prefix: prefix), name: "", port: port)
         case .name:
-            throw .badNetwork
+            throw .path
         }
     }
 }
@@ -212,6 +213,8 @@ public enum InvalidAddressPattern: Error, Equatable, Sendable, CustomStringConve
     case wildcardBelowAddress
     /// A network whose prefix does not fit, or whose address has bits behind the prefix.
     case badNetwork
+    /// A slash behind something else than the address of a network, as in `https://ghcr.io` and `ghcr.io/acme`.
+    case path
 
     /// What is wrong, in words.
     public var description: String {
@@ -220,6 +223,7 @@ public enum InvalidAddressPattern: Error, Equatable, Sendable, CustomStringConve
         case .misplacedStar: "a star may stand only as \"*.\", \"**.\" in front, as \":*\" behind, or alone as \"**\""
         case .wildcardBelowAddress: "a star cannot stand before an IP address; write a network, like 10.1.0.0/16"
         case .badNetwork: "a network is written as its first address, a slash and the length of the prefix"
+        case .path: "a registry is written as its host alone, like ghcr.io: without \"https://\" and without a path"
         }
     }
 }

@@ -310,6 +310,16 @@ struct AdminTests {
             ("registry add ghcr.io", "there is a rule for \"ghcr.io\" already", 1),
             ("registry remove quay.io", "there is no rule for \"quay.io\"", 1),
             ("registry add ghcr..io", "\"ghcr..io\" is no address of a registry", 1),
+            (
+                "registry add https://quay.io",
+                "\"https://quay.io\" is no address of a registry: a registry is written", 1
+            ),
+            (
+                "registry add *.com",
+                "\"*.com\" is too broad: names below \"com\" are sold to anybody\ndocker ram: hint", 1
+            ),
+            ("policy plan", "name one policy file", 64),
+            ("policy apply one.json -f other.json", "name one policy file", 64),
             ("registry add quay.io --actions pull,fly", "--actions is a list of pull, push and login", 64),
             ("session end --all", "--all makes everybody sign in again, you too; if that is meant, add --yes", 64),
             ("session end", "say which sessions", 64),

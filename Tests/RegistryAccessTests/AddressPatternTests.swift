@@ -96,6 +96,18 @@ struct AddressPatternTests {
         #expect(throws: InvalidAddressPattern.self) { try AddressPattern(text) }
     }
 
+    @Test("An address of the web or of an image is told from a network that is written wrongly")
+    func path() {
+        for text in [
+            "https://ghcr.io", "http://10.0.0.1:5000", "ghcr.io/", "ghcr.io/acme", "ghcr.io/8", "/", "10.0.0.0/",
+        ] {
+            #expect(throws: InvalidAddressPattern.path) { try AddressPattern(text) }
+        }
+        for text in ["10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/08", "[::]/129"] {
+            #expect(throws: InvalidAddressPattern.badNetwork) { try AddressPattern(text) }
+        }
+    }
+
     @Test("Pattern and index agree on random addresses", arguments: 0..<10 as Range<UInt64>)
     func agreement(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)

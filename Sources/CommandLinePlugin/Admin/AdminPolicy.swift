@@ -51,15 +51,13 @@ struct AdminPolicyPlan: AdminCommand {
             """
     )
 
-    @Argument(help: "The policy file", completion: .file())
-    var file: String
-
+    @OptionGroup var file: PolicyFileOption
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let planned = try AccessPolicy(file: file)
-        try server.check(planned, file)
+        let planned = try file.read(in: context)
+        try server.check(planned, file.name)
         let newest = try server.policy()
         let change = ShownDifference(old: newest, new: planned.numbered(newest.version + 1))
         context.show(change, as: common.format)
@@ -72,7 +70,7 @@ struct AdminPolicyPlan: AdminCommand {
     }
 }
 
-/// `docker ram admin policy apply -f FILE`: makes a policy file the policy.
+/// `docker ram admin policy apply FILE`: makes a policy file the policy.
 struct AdminPolicyApply: AdminCommand {
     static let configuration = CommandConfiguration(
         commandName: "apply",
@@ -86,8 +84,7 @@ struct AdminPolicyApply: AdminCommand {
             """
     )
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The policy file", valueName: "file"), completion: .file())
-    var file: String
+    @OptionGroup var file: PolicyFileOption
 
     @Option(name: [.short, .long], help: ArgumentHelp("Why, for the history", valueName: "text"))
     var message: String?
@@ -102,8 +99,8 @@ struct AdminPolicyApply: AdminCommand {
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let policy = try AccessPolicy(file: file)
-        try server.check(policy, file)
+        let policy = try file.read(in: context)
+        try server.check(policy, file.name)
         let seen = replace ? try server.policy().version : policy.version
         let saved = try server.save(
             policy,
@@ -113,6 +110,25 @@ struct AdminPolicyApply: AdminCommand {
         )
         context.show(saved, as: common.format)
     }
+}
+
+/// The policy file that is meant, with or without `--file` before it.
+struct PolicyFileOption: ParsableArguments {
+    @Argument(help: ArgumentHelp("The policy file", valueName: "file"), completion: .file())
+    var argument: String?
+
+    @Option(name: [.short, .long], help: ArgumentHelp("The policy file", valueName: "file"), completion: .file())
+    var file: String?
+
+    func validate() throws {
+        guard (argument == nil) != (file == nil) else { throw ValidationError("name one policy file") }
+    }
+
+    /// As it was named.
+    var name: String { file ?? argument ?? "" }
+
+    /// Reads it.
+    func read(in context: CommandContext) throws -> AccessPolicy { try AccessPolicy(file: name, in: context) }
 }
 
 /// `docker ram admin policy diff [V1 [V2]]`.

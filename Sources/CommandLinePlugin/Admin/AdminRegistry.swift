@@ -83,7 +83,7 @@ struct AdminRegistryAdd: AdminCommand {
     }
 
     private func rule() throws -> RegistryRule {
-        RegistryRule(
+        let rule = RegistryRule(
             address: try AddressPattern(argument: address),
             nickname: nickname,
             isAllowed: !deny,
@@ -106,6 +106,10 @@ struct AdminRegistryAdd: AdminCommand {
             supportHosts: try (supportHosts?.listed ?? []).map { try AddressPattern(argument: $0) },
             isBroadAcknowledged: acknowledgeBroad
         )
+        if let broad = rule.unacknowledgedBroadPattern {
+            throw Failure(broad, hints: ["if that is meant: --acknowledge-broad"])
+        }
+        return rule
     }
 }
 

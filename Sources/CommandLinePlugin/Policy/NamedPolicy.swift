@@ -4,14 +4,18 @@ import RegistryAccess
 extension AccessPolicy {
     /// The policy in a file that somebody names.
     ///
-    /// - Parameter file: the file.
+    /// - Parameters:
+    ///   - file: the file.
+    ///   - context: where all its faults are listed if it is none.
     /// - Throws: ``Failure`` if it is none, and ``FileError``.
-    init(file: String) throws {
+    init(file: String, in context: CommandContext) throws {
         let bytes = try Files.read(file, atMost: AccessPolicy.longestDocument).bytes
         do throws(InvalidPolicy) {
             try self.init(json: bytes)
         } catch {
-            throw Failure("\"\(file)\" is not a policy: \(error)", hints: ["run: docker ram policy validate \(file)"])
+            let faults = error.all(in: bytes)
+            context.list(faults, in: file)
+            throw Failure("\"\(file)\" is not a policy: \(faults.countInWords)")
         }
     }
 

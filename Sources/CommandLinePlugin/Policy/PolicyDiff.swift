@@ -24,8 +24,8 @@ struct PolicyDiff: PluginCommand {
     }
 
     func run(in context: CommandContext) throws {
-        let new = try AccessPolicy(file: files[files.count - 1])
-        let old = try files.count == 2 ? AccessPolicy(file: files[0]) : AccessPolicy(inForceIn: context)
+        let new = try AccessPolicy(file: files[files.count - 1], in: context)
+        let old = try files.count == 2 ? AccessPolicy(file: files[0], in: context) : AccessPolicy(inForceIn: context)
         context.show(ShownDifference(old: old, new: new), as: common.format)
     }
 }

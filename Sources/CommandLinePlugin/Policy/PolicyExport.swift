@@ -21,7 +21,7 @@ struct PolicyExport: PluginCommand {
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
-        let policy = try file.map { try AccessPolicy(file: $0) } ?? AccessPolicy(inForceIn: context)
+        let policy = try file.map { try AccessPolicy(file: $0, in: context) } ?? AccessPolicy(inForceIn: context)
         let (document, losses) = DockerRegistryAccess.export(policy)
         context.output.line(TerminalText.escaped(json: document.text(indentation: "  ")))
         for loss in losses { context.note("note: \(loss)") }

@@ -58,8 +58,7 @@ private struct PolicyValidation: CommandResult {
             faults = []
         } catch {
             policy = nil
-            let all = PolicyFaults.all(in: bytes)
-            faults = all.isEmpty ? [error] : all
+            faults = error.all(in: bytes)
         }
     }
 

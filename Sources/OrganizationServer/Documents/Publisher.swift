@@ -197,13 +197,15 @@ struct Publisher: Sendable {
 
     /// The refusal of a change that builds on a version which is not the newest.
     private func changedMeanwhile(_ organization: String, _ expected: Int) async throws -> Problem {
+        let newest = try await store.policyVersions(of: organization, before: nil, atMost: 1).first
+        let words = newest.map { "version \($0.version), which \($0.author) has saved," } ?? "the newest version"
         var problem = Problem(
             .preconditionFailed,
             .changedMeanwhile,
             "version \(expected) of the policy is not the newest, so nothing was saved",
-            hint: "look at the newest version and make the change again"
+            hint: "look at \(words) and make the change again"
         )
-        if let newest = try await store.policyVersions(of: organization, before: nil, atMost: 1).first {
+        if let newest {
             problem.headers[.eTag] = "\"\(newest.version)\""
             problem.members = [JSONMember("current", newest.json(withDifference: false))]
         }
