@@ -1154,7 +1154,8 @@ demo_organization() {
             >"$demo_work/server.log" 2>&1 &
         pid=$!
         tries=0
-        while kill -0 $pid 2>/dev/null && ! curl -fsS -o /dev/null $server_url/readyz 2>/dev/null && [ $tries -lt 100 ]; do
+        # Its log says so, for at the port there may be another.
+        while kill -0 $pid 2>/dev/null && ! grep -q ' listening$' "$demo_work/server.log" && [ $tries -lt 100 ]; do
             sleep 0.1
             tries=$((tries + 1))
         done

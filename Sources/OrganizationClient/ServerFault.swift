@@ -109,7 +109,19 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
     }
 
     private static func words(untrusted error: any Error) -> String {
-        "the server's certificate or TLS is not accepted: \(firstLine(error))"
+        if let error = error as? NIOSSLExtraError, error == .failedToValidateHostname {
+            return "the server's certificate is for another host"
+        }
+        // BoringSSL says why behind this word, and then where in its source that is.
+        let line = firstLine(error)
+        let reason = line.firstRange(of: "OPENSSL_internal:").map { line[$0.upperBound...].prefix { $0 != " " } }
+        switch reason {
+        case "WRONG_VERSION_NUMBER", "HTTP_REQUEST": return "the server does not speak TLS on this port"
+        case "CERTIFICATE_VERIFY_FAILED":
+            return "the server's certificate is not accepted: no authority that this machine trusts has signed it, "
+                + "or it has ended"
+        default: return "the server's certificate or TLS is not accepted: \(reason.map(String.init) ?? line)"
+        }
     }
 
     private static func words(_ code: CInt) -> String { String(cString: strerror(code)).lowercased() }

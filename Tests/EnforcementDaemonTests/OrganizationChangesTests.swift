@@ -233,6 +233,18 @@ struct OrganizationChangesTests {
     }
 
     @Test
+    func `who was signed in on a machine that an owner has taken out is not any more, at once`() async throws {
+        try await withMachine(hasSession: true, requiresSignIn: true) { (daemon, web, devices) async throws in
+            #expect(try await Self.becomes(daemon) { $0.state == .enforce })
+            // It cannot register again, and nobody says anything of the session.
+            web.reply(to: "/v1/organizations/acme/devices", .json("{}", 503))
+            devices.state.withLock { $0.isKnown = false }
+            #expect(try await Self.becomes(daemon) { $0.state == .signInRequired })
+            #expect(try OrganizationFiles(daemon.paths).session == nil)
+        }
+    }
+
+    @Test
     func `the session is renewed with a token that is good once, and an owner ends it at once`() async throws {
         try await withMachine(hasSession: true, requiresSignIn: true) { (daemon, _, devices) async throws in
             #expect(try await Self.becomes(daemon) { $0.state == .enforce })

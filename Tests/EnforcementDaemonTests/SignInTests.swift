@@ -22,7 +22,13 @@ struct SignInTests {
     private static let deviceID = "d0000000000000000000000001"
 
     /// Runs a machine where sign-in is enforced, and a server that knows alice, her password and a token.
+    ///
+    /// - Parameters:
+    ///   - renewal: what the server does before it answers who asks for the next token.
+    ///   - body: what is done meanwhile.
+    /// - Throws: what the body throws.
     private func withMachine(
+        renewal: @escaping @Sendable () -> Void = {},
         _ body: @escaping @Sendable (RunningDaemon, OrganizationWeb) async throws -> Void
     ) async throws {
         let organization = SignedOrganization()
@@ -47,6 +53,7 @@ struct SignInTests {
                         "password=right", "token=ramp_good", "device_code=ramc_approved", "refresh_token=ramr_x",
                     ].contains(where: request.body.contains)
                 else { return .json(#"{"error":"\#(Self.refusal(of: request.body))"}"#, 400) }
+                if request.body.contains("refresh_token=") { renewal() }
                 let time = Instant.now()
                 guard let ticket = try? organization.ticket(device: Self.deviceID, signedIn: time, issued: time) else {
                     return .json("{}", 500)
@@ -117,6 +124,25 @@ struct SignInTests {
                 _ = try await daemon.ask(#"{"request":"sign-in","user":"alice","password":"right"}"#)
                 #expect(await eventually { polls(afterNothing: true) == number + 1 })
             }
+        }
+    }
+
+    @Test
+    func `who signs out while the next token is under way stays signed out`() async throws {
+        let gate = DispatchSemaphore(value: 0)
+        try await withMachine(renewal: { gate.wait() }) { daemon, web in
+            defer { for _ in 0..<100 { gate.signal() } }
+            func renewals() -> Int { web.requests.count { $0.body.contains("refresh_token=") } }
+            func polls() -> Int { web.requests.count { $0.path.hasSuffix("/changes") } }
+            _ = try await daemon.ask(#"{"request":"sign-in","user":"alice","password":"right"}"#)
+            #expect(await eventually { renewals() == 1 })
+            #expect(try await daemon.ask(#"{"request":"sign-out"}"#) == [#"{"signedOut":{"user":"alice"}}"#])
+            gate.signal()
+            // By then the answer has come and was heeded, or was not.
+            let before = polls()
+            #expect(await eventually { polls() > before + 10 })
+            #expect(try OrganizationFiles(daemon.paths).session == nil)
+            #expect(try await daemon.status().policy.state == .signInRequired)
         }
     }
 

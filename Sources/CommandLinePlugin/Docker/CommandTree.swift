@@ -95,9 +95,7 @@ struct CommandTree: Sendable {
     func help(width: Int = 80) -> String {
         var text = "Usage:  \(usage)\n\n\(abstract)\n"
         if !discussion.isEmpty {
-            let lines = discussion.split(separator: "\n", omittingEmptySubsequences: false)
-                .map { TerminalText.wrapped(String($0), width: width, indentation: 0) }
-            text += "\n\(lines.joined(separator: "\n"))\n"
+            text += "\n\(paragraphs(width: width).joined(separator: "\n\n"))\n"
         }
         if !options.isEmpty, subcommands.isEmpty { text += "\nOptions:\n" + optionLines(width: width) }
         let groups = subcommands.filter { !$0.subcommands.isEmpty }.sorted { $0.name < $1.name }
@@ -116,6 +114,17 @@ struct CommandTree: Sendable {
         }
         return text
     }
+
+    /// The discussion with lines of our own length; examples are a command on each line, and keep theirs.
+    private func paragraphs(width: Int) -> [String] {
+        discussion.split(separator: "\n\n").map { paragraph in
+            let lines = paragraph.hasPrefix("Example") ? paragraph.split(separator: "\n") : [paragraph]
+            return lines.map { TerminalText.wrapped(words(of: $0), width: width, indentation: 0) }
+                .joined(separator: "\n")
+        }
+    }
+
+    private func words(of text: Substring) -> [String] { text.split(whereSeparator: \.isWhitespace).map(String.init) }
 
     private func optionLines(width: Int) -> String {
         let rows = options.map { option -> (left: String, option: Parameter) in

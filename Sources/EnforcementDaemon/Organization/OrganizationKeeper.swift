@@ -431,7 +431,7 @@ actor OrganizationKeeper {
         let signIns = signIns
         do throws(ServerFault) {
             let answer = try await client.token(.refresh(session.refreshToken), for: device)
-            guard generation == self.generation, signIns == self.signIns else { return }
+            guard generation == self.generation, signIns == self.signIns, isKept(session) else { return }
             wantsTicket = false
             if let token = answer.refreshToken {
                 self.state?.keep(
@@ -441,7 +441,7 @@ actor OrganizationKeeper {
             guard let ticket = answer.ticket else { return }
             try? self.state?.signIn(ticket: ticket, for: device.id, session: nil, reading())
         } catch {
-            guard generation == self.generation, signIns == self.signIns else { return }
+            guard generation == self.generation, signIns == self.signIns, isKept(session) else { return }
             switch error.code {
             case "invalid_grant", "access_denied":
                 logger.notice("the server has ended the session")
@@ -450,6 +450,12 @@ actor OrganizationKeeper {
             default: throw .server(error)
             }
         }
+    }
+
+    /// Whether a session goes on, also for who has asked for its next token meanwhile: it may have been ended here.
+    private func isKept(_ session: OrganizationFiles.Session) -> Bool {
+        guard let kept = try? OrganizationFiles(paths).session else { return false }
+        return kept.refreshToken.text.utf8.elementsEqual(session.refreshToken.text.utf8)
     }
 
     // MARK: - Changes
@@ -476,8 +482,10 @@ actor OrganizationKeeper {
                 continue
             }
             let (generation, signIns) = (generation, signIns)
+            var asked: String?
             do throws(ServerFault) {
                 let device = try await registeredDevice(client, generation)
+                asked = device.id
                 let answer = await changes(for: device, client, after: cursor)
                 guard generation == self.generation else { continue }
                 // Whoever has signed in meanwhile is not meant.
@@ -503,9 +511,11 @@ actor OrganizationKeeper {
                 if !isNew { try? await Task.sleep(for: pace.tick) }
             } catch {
                 guard generation == self.generation else { continue }
-                if error.code == "device_unknown" {
+                if error.code == "device_unknown", let asked, asked == self.device?.id {
                     logger.notice("the server does not know this machine any more; it registers again")
-                    OrganizationFiles(paths).remove(.device)
+                    forgetDevice()
+                    // Who was signed in was so on that device.
+                    endSession()
                     cursor = nil
                 }
                 logger.debug("changes cannot be followed", metadata: ["error": "\(error)"])

@@ -49,7 +49,7 @@ struct Verify: AsyncParsableCommand {
                 }
                 print(
                     "\(organization): \(proved.end.lines) lines up to number \(proved.end.number), "
-                        + "\(proved.checkpoints) checkpoints, sha256:\(proved.end.hash)"
+                        + "\(proved.checkpoints) \(proved.checkpoints == 1 ? "checkpoint" : "checkpoints"), sha256:\(proved.end.hash)"
                 )
             }
             try await store.database.read(ActivityChain.checkEnd)

@@ -1,6 +1,8 @@
 import AsyncHTTPClient
+import Glibc
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import NIOSSL
 import RegistryAccess
 
@@ -99,6 +101,11 @@ struct ProviderConnection: Sendable {
         switch error {
         case let error as HTTPClientError where error == .connectTimeout: "it does not answer"
         case let error as HTTPClientError: error.shortDescription
+        // Where there is no address at all, nothing was attempted.
+        case let error as NIOConnectionError:
+            error.connectionErrors.last.map { words($0.error) } ?? "its name \"\(error.host)\" cannot be found"
+        case let error as IOError where error.errnoCode == ECONNREFUSED: "it refuses connections"
+        case let error as IOError: String(cString: strerror(error.errnoCode)).lowercased()
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: "its certificate or TLS is not accepted"
         default: String("\(error)".prefix { !$0.isNewline }.prefix(200))
         }
