@@ -48,6 +48,7 @@ struct SignInTests {
                 guard request.body.contains("device=\(Self.deviceID)&device_secret=ramd_x") else {
                     return .json(#"{"error":"invalid_client"}"#, 400)
                 }
+                if request.body.contains("username=hasty") { return .json(#"{"code":"too_many_requests"}"#, 429) }
                 guard
                     [
                         "password=right", "token=ramp_good", "device_code=ramc_approved", "refresh_token=ramr_x",
@@ -150,6 +151,7 @@ struct SignInTests {
         arguments: [
             (#"{"request":"sign-in","user":"alice","password":"wrong"}"#, "invalid_grant", "or the password is wrong"),
             (#"{"request":"sign-in","user":"stranger","password":"x"}"#, "not_a_member", #"not a member of \"acme\""#),
+            (#"{"request":"sign-in","user":"hasty","password":"x"}"#, "too_many_requests", "tried this too often"),
             (#"{"request":"sign-in","token":"ramp_bad"}"#, "invalid_grant", "the access token is unknown"),
             (#"{"request":"sign-out"}"#, "not_signed_in", "nobody is signed in"),
         ]

@@ -25,6 +25,21 @@ struct DocumentTests {
         }
     }
 
+    @Test(arguments: ["documents/freshness.json", "documents/policy/1.json", "policy", "devices"])
+    func `HEAD says what GET says, without the body`(path: String) async throws {
+        try await RunningServer.with { server in
+            let whole = try await server.ask(.get, path, by: "owner")
+            let head = try await server.ask(.head, path, by: "owner")
+            #expect(whole.status == .ok && head.status == .ok)
+            #expect(head.bytes.isEmpty)
+            for field in [HTTPField.Name.eTag, .contentType, .contentLength, .cacheControl] {
+                #expect(head.headers[field] == whole.headers[field], "\(field)")
+            }
+            let refused = try await server.ask(.head, "devices", by: "member")
+            #expect(refused.status == .forbidden && refused.bytes.isEmpty)
+        }
+    }
+
     @Test
     func `a machine follows through saves, renewals and every rotation of keys`() async throws {
         try await RunningServer.with { server in

@@ -182,6 +182,12 @@ struct SignInDesk: Sendable {
                 text: "you are not a member of \"\(organization)\", to which this machine belongs",
                 hint: "sign in with another account, or ask an owner of \"\(organization)\" to add you"
             )
+        case ("too_many_requests", _):
+            return ControlRefusal(
+                code: code,
+                text: "somebody has tried this too often",
+                hint: "try again in a minute; after ten wrong passwords in a row it takes a quarter of an hour"
+            )
         case (_, _) where fault.isRegistrationRefused:
             return ControlRefusal(
                 code: code,

@@ -105,7 +105,7 @@ func makeServer(_ services: Services, tls: TLSConfiguration? = nil) throws -> HT
 
 /// The routes of the server with everything that stands before them.
 func makeRouter(_ services: Services) -> Router<ServerContext> {
-    let router = Router(context: ServerContext.self)
+    let router = Router(context: ServerContext.self, options: .autoGenerateHeadEndpoints)
     router.add(middleware: Answers(services: services))
     router.get("healthz") { _, _ in "ok\n" }
     router.get("readyz") { _, context in try await readiness(services, context) }
