@@ -25,13 +25,12 @@ for (const element of document.querySelectorAll("*")) {
   const name = element.tagName.toLowerCase();
   const ours = {
     script: () => element.src.startsWith(location.origin + "/assets/page."),
-    img: () => element.src.startsWith(location.origin + "/assets/icon."),
     link: () => element.href.startsWith(location.origin + "/assets/"),
     a: () => element.href === "" || element.href.startsWith(location.origin + "/"),
     form: () => element.action.startsWith(location.origin + "/"),
-    svg: () => element.classList.contains("plot"),
+    svg: () => element.classList.contains("plot") || element.classList.contains("mark"),
     h1: () => document.querySelectorAll("h1").length === 1,
-    b: () => false, base: () => false, style: () => false, iframe: () => false, object: () => false,
+    b: () => false, base: () => false, img: () => false, style: () => false, iframe: () => false, object: () => false,
   }[name];
   if (ours && !ours()) strange.push(element.outerHTML.slice(0, 200));
   for (const attribute of element.attributes) {

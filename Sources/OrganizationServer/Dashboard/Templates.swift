@@ -23,6 +23,7 @@ enum DashboardFiles {
             ("layout", PackageResources.layout_mustache),
             ("link", PackageResources.link_mustache),
             ("machines-settings", PackageResources.machines_settings_mustache),
+            ("mark", PackageResources.mark_mustache),
             ("member", PackageResources.member_mustache),
             ("members", PackageResources.members_mustache),
             ("message", PackageResources.message_mustache),
