@@ -103,6 +103,7 @@ class Files(unittest.TestCase):
         self.assertEqual(changes[-1]["action"], "organization.created")
         refusals = [json.loads(line) for line in self.file("Refusals as JSON lines").splitlines()]
         self.assertEqual(len(refusals), 15)
+        self.browser.find("Person, registry, device, days").click()
         self.browser.fill("Registry or name", "quay.io").fill("Kind", "Refusals").press("Filter")
         self.browser.find("Export").click()
         self.assertFalse(self.browser.has("Changes as CSV"))
