@@ -53,3 +53,14 @@ package enum PolicyFaults {
         }
     }
 }
+
+extension InvalidPolicy {
+    /// This fault, which is the first that was found in a document, with all others.
+    ///
+    /// - Parameter bytes: the document.
+    /// - Returns: the faults in the order in which they stand.
+    package func all(in bytes: [UInt8]) -> [InvalidPolicy] {
+        let all = PolicyFaults.all(in: bytes)
+        return all.isEmpty ? [self] : all
+    }
+}

@@ -84,7 +84,7 @@ enum TerminalText {
     }
 
     static func wrapped(_ text: String, width: Int, indentation: Int) -> String {
-        wrapped(text.split(separator: " ").map(String.init), width: width, indentation: indentation)
+        wrapped(text.split(whereSeparator: \.isWhitespace).map(String.init), width: width, indentation: indentation)
     }
 
     /// Rows with their columns one below the other.

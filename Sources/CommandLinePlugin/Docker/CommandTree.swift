@@ -119,12 +119,10 @@ struct CommandTree: Sendable {
     private func paragraphs(width: Int) -> [String] {
         discussion.split(separator: "\n\n").map { paragraph in
             let lines = paragraph.hasPrefix("Example") ? paragraph.split(separator: "\n") : [paragraph]
-            return lines.map { TerminalText.wrapped(words(of: $0), width: width, indentation: 0) }
+            return lines.map { TerminalText.wrapped(String($0), width: width, indentation: 0) }
                 .joined(separator: "\n")
         }
     }
-
-    private func words(of text: Substring) -> [String] { text.split(whereSeparator: \.isWhitespace).map(String.init) }
 
     private func optionLines(width: Int) -> String {
         let rows = options.map { option -> (left: String, option: Parameter) in

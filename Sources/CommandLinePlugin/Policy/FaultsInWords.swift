@@ -13,17 +13,6 @@ extension CommandContext {
     }
 }
 
-extension InvalidPolicy {
-    /// This fault, which is the first that was found in a document, with all others.
-    ///
-    /// - Parameter bytes: the document.
-    /// - Returns: the faults in the order in which they stand.
-    func all(in bytes: [UInt8]) -> [InvalidPolicy] {
-        let all = PolicyFaults.all(in: bytes)
-        return all.isEmpty ? [self] : all
-    }
-}
-
 extension [InvalidPolicy] {
     /// For example `2 errors`.
     var countInWords: String { "\(count) \(count == 1 ? "error" : "errors")" }

@@ -390,9 +390,16 @@ actor OrganizationKeeper {
         return try await registeredDevice(client, generation)
     }
 
-    /// Forgets what the server does not know any more.
-    func forgetDevice() {
+    /// Forgets a device that the server does not know any more, unless the machine is registered as another by now.
+    ///
+    /// Whoever was signed in was so on that device, and is not any more.
+    ///
+    /// - Parameter device: the device.
+    func forget(_ device: OrganizationClient.Device) {
+        guard self.device?.id == device.id else { return }
+        logger.notice("the server does not know this machine any more; it registers again")
         OrganizationFiles(paths).remove(.device)
+        endSession()
     }
 
     /// Takes up who has signed in.
@@ -482,10 +489,10 @@ actor OrganizationKeeper {
                 continue
             }
             let (generation, signIns) = (generation, signIns)
-            var asked: String?
+            var asked: OrganizationClient.Device?
             do throws(ServerFault) {
                 let device = try await registeredDevice(client, generation)
-                asked = device.id
+                asked = device
                 let answer = await changes(for: device, client, after: cursor)
                 guard generation == self.generation else { continue }
                 // Whoever has signed in meanwhile is not meant.
@@ -511,11 +518,8 @@ actor OrganizationKeeper {
                 if !isNew { try? await Task.sleep(for: pace.tick) }
             } catch {
                 guard generation == self.generation else { continue }
-                if error.code == "device_unknown", let asked, asked == self.device?.id {
-                    logger.notice("the server does not know this machine any more; it registers again")
-                    forgetDevice()
-                    // Who was signed in was so on that device.
-                    endSession()
+                if error.code == "device_unknown", let asked {
+                    forget(asked)
                     cursor = nil
                 }
                 logger.debug("changes cannot be followed", metadata: ["error": "\(error)"])
@@ -601,7 +605,7 @@ actor OrganizationKeeper {
             request = try await client.ask(for: registry, to: action, because: reason, from: device)
         } catch {
             guard error.code == "device_unknown" else { throw error }
-            forgetDevice()
+            forget(device)
             device = try await registeredDevice(client, generation)
             request = try await client.ask(for: registry, to: action, because: reason, from: device)
         }
@@ -654,7 +658,7 @@ actor OrganizationKeeper {
                 return device
             } catch {
                 guard error.code == "device_unknown" else { throw error }
-                if self.device?.id == device.id { forgetDevice() }
+                forget(device)
             }
         }
         let device = try await registeredDevice(client, generation, showing: token)

@@ -112,7 +112,7 @@ struct SignInDesk: Sendable {
                 return try await server.token(grant, for: device)
             } catch {
                 guard error.code == "device_unknown" else { throw error }
-                await keeper.forgetDevice()
+                await keeper.forget(device)
                 device = try await keeper.registeredDevice()
                 return try await server.token(grant, for: device)
             }

@@ -47,9 +47,10 @@ struct Verify: AsyncParsableCommand {
                 let proved = try await named(organization) {
                     try await publisher.verifyActivity(of: organization, with: kept[organization] ?? [])
                 }
+                let signed = proved.checkpoints == 1 ? "1 checkpoint" : "\(proved.checkpoints) checkpoints"
                 print(
                     "\(organization): \(proved.end.lines) lines up to number \(proved.end.number), "
-                        + "\(proved.checkpoints) \(proved.checkpoints == 1 ? "checkpoint" : "checkpoints"), sha256:\(proved.end.hash)"
+                        + "\(signed), sha256:\(proved.end.hash)"
                 )
             }
             try await store.database.read(ActivityChain.checkEnd)

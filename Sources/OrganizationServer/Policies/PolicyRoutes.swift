@@ -301,8 +301,7 @@ private enum GivenPolicy: Sendable {
             do throws(InvalidPolicy) {
                 policy = try AccessPolicy(json: bytes)
             } catch {
-                let all: [InvalidPolicy] = PolicyFaults.all(in: bytes)
-                throw Problem.faults("a policy", all.isEmpty ? [error] : all)
+                throw Problem.faults("a policy", error.all(in: bytes))
             }
             guard policy.organization.utf8.elementsEqual(organization.utf8) else {
                 throw Problem(
