@@ -22,6 +22,10 @@ struct OrganizationChangesTests {
             var session = "none"
             var refreshTokens: [String] = []
             var refusal: String?
+            /// For which device a ticket is made, if not for the one that asks.
+            var ticketDevice: String?
+            /// How long an answer with a ticket is on its way, in seconds.
+            var delay = 0.0
             /// What a ticket says; a server that does not say it, if there is none.
             var ticket: String?
             /// Documents that come along, as members.
@@ -87,20 +91,28 @@ struct OrganizationChangesTests {
         }
 
         private func token(_ request: OrganizationWeb.Request) -> OrganizationWeb.Reply {
-            state.withLock { state in
-                state.refreshTokens.append(request.body)
-                if let refusal = state.refusal { return .json(#"{"error":"\#(refusal)"}"#, 400) }
-                let ticket = try? organization.ticket(
-                    device: state.device,
-                    signedIn: .now() + -3600,
-                    issued: .now()
-                )
-                let text = String(decoding: ticket ?? [], as: UTF8.self)
-                return .json(
-                    #"{"access_token":"rama_x","token_type":"Bearer","expires_in":900,"#
-                        + #""refresh_token":"ramr_next\#(state.refreshTokens.count)","user":"alice","ticket":\#(text)}"#
-                )
-            }
+            let (reply, delay) = state.withLock { (Self.token(request, &$0, organization), $0.delay) }
+            Thread.sleep(forTimeInterval: delay)
+            return reply
+        }
+
+        private static func token(
+            _ request: OrganizationWeb.Request,
+            _ state: inout State,
+            _ organization: SignedOrganization
+        ) -> OrganizationWeb.Reply {
+            state.refreshTokens.append(request.body)
+            if let refusal = state.refusal { return .json(#"{"error":"\#(refusal)"}"#, 400) }
+            let ticket = try? organization.ticket(
+                device: state.ticketDevice ?? state.device,
+                signedIn: .now() + -3600,
+                issued: .now()
+            )
+            let text = String(decoding: ticket ?? [], as: UTF8.self)
+            return .json(
+                #"{"access_token":"rama_x","token_type":"Bearer","expires_in":900,"#
+                    + #""refresh_token":"ramr_next\#(state.refreshTokens.count)","user":"alice","ticket":\#(text)}"#
+            )
         }
     }
 
@@ -300,6 +312,50 @@ struct OrganizationChangesTests {
             devices.state.withLock { $0.refusal = nil }
             daemon.orders.yield(.reload)
             #expect(try await Self.becomes(daemon) { $0.problem == nil && $0.state == .enforce })
+        }
+    }
+
+    @Test
+    func `whoever has to have another ticket while one is on its way gets another`() async throws {
+        try await withMachine(hasSession: true, ticket: "t1") { (daemon, _, devices) async throws in
+            func renewals() -> Int { devices.state.withLock { $0.refreshTokens.count } }
+            func change(_ number: Int) {
+                devices.state.withLock { ($0.cursor, $0.ticket) = ("c\(number)", "t\(number)") }
+            }
+            #expect(await eventually { renewals() > 0 })
+            devices.state.withLock { $0.delay = 1.5 }
+            let before = renewals()
+            change(2)
+            #expect(await eventually { renewals() == before + 1 })
+            change(3)
+            #expect(await eventually { renewals() == before + 2 })
+        }
+    }
+
+    @Test
+    func `a ticket that is refused is said, and asked for again`() async throws {
+        try await withMachine(hasSession: true, ticket: "t1") { (daemon, _, devices) async throws in
+            #expect(await eventually { devices.state.withLock { !$0.refreshTokens.isEmpty } })
+            devices.state.withLock { ($0.cursor, $0.ticket, $0.ticketDevice) = ("c2", "t2", "d1111111111") }
+            #expect(try await Self.becomes(daemon) { $0.problem?.contains("for another device") == true })
+            let before = devices.state.withLock { $0.refreshTokens.count }
+            devices.state.withLock { $0.ticketDevice = nil }
+            daemon.orders.yield(.reload)
+            #expect(try await Self.becomes(daemon) { $0.problem == nil })
+            #expect(devices.state.withLock { $0.refreshTokens.count } > before)
+        }
+    }
+
+    @Test
+    func `where documents come from is away, people stay signed in all the same`() async throws {
+        try await withMachine(hasSession: true, ticket: "t1") { (daemon, web, devices) async throws in
+            #expect(await eventually { devices.state.withLock { !$0.refreshTokens.isEmpty } })
+            web.reply(to: "/documents/freshness.json", .json("{}", 503))
+            let before = devices.state.withLock { $0.refreshTokens.count }
+            devices.state.withLock { ($0.cursor, $0.ticket) = ("c2", "t2") }
+            #expect(await eventually { devices.state.withLock { $0.refreshTokens.count } > before })
+            #expect(try await Self.becomes(daemon) { $0.problem?.contains("503") == true })
+            #expect(try await daemon.status().policy.policyVersion == 3)
         }
     }
 }

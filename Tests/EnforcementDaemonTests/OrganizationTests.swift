@@ -267,6 +267,26 @@ struct OrganizationTests {
     }
 
     @Test
+    func `a copy that has the new keys and the old policy still is asked until it has the new one`() async throws {
+        try await withMachine { daemon, web, organization in
+            // With a name, by which it is not sent again.
+            #expect(try await Self.becomes(daemon) { $0.policyVersion != nil })
+            var newer = organization
+            for kind in [DocumentKind.policy, .freshness, .ticket] { newer.keys[kind] = [.generate()] }
+            let root = try newer.root(2, expires: .now() + 365 * SignedOrganization.day)
+            web.publish("root/2.json", root)
+            for _ in 0..<3 {
+                let asked = web.requests.count { $0.path == "/documents/freshness.json" }
+                daemon.orders.yield(.reload)
+                #expect(await eventually { web.requests.count { $0.path == "/documents/freshness.json" } > asked })
+                #expect(try await Self.becomes(daemon) { $0.problem?.contains("0 of the 1 signatures") == true })
+            }
+            try web.publish(newer, version: 4, sequence: 1)
+            #expect(try await Self.reaches(daemon, 4))
+        }
+    }
+
+    @Test
     func `a machine that is enrolled late finds its key in an older root document`() async throws {
         let organization = SignedOrganization()
         var newer = organization

@@ -58,6 +58,8 @@ actor OrganizationKeeper {
     private var poll: Task<Result<OrganizationClient.Changes, ServerFault>, Never>?
     /// When the server is asked for changes again after that has failed.
     private var changeRetries = RefreshSchedule()
+    /// This machine as the server knows it, if that cannot be written to disk.
+    private var unkeptDevice: OrganizationClient.Device?
     /// What registers this machine, while that is under way.
     private var registration: Task<Result<OrganizationClient.Device, ServerFault>, Never>?
     /// What was asked of the organization here, the newest first, as the server said last.
@@ -114,6 +116,8 @@ actor OrganizationKeeper {
         timeKeptAt = time.sinceBoot
         requests = []
         requestChanges = nil
+        wantsTicket = false
+        unkeptDevice = nil
         state = enrollment.flatMap { OrganizationState(resuming: $0, packs: packs, paths, time) }
         client = enrollment.map { enrollment in
             OrganizationClient(
@@ -218,8 +222,7 @@ actor OrganizationKeeper {
 
     /// Why nothing newer came.
     private enum RefreshFault: Error, CustomStringConvertible {
-        case server(ServerFault)
-        case rejection(Rejection)
+        case fetch(DocumentFetch.Fault)
         /// What came cannot be kept.
         case keeping(String)
         /// The machine belongs to somebody else now.
@@ -227,8 +230,7 @@ actor OrganizationKeeper {
 
         var description: String {
             switch self {
-            case .server(let fault): "\(fault)"
-            case .rejection(let rejection): "\(rejection)"
+            case .fetch(let fault): "\(fault)"
             case .keeping(let words): "what the server says cannot be kept, so it is not in force: \(words)"
             case .overtaken: "the enrollment has changed"
             }
@@ -239,13 +241,24 @@ actor OrganizationKeeper {
     private func refreshNow() async {
         let (generation, wishes) = (generation, wishes)
         do throws(RefreshFault) {
-            try await update(generation)
+            var fault: RefreshFault?
+            do throws(RefreshFault) {
+                try await update(generation)
+            } catch {
+                fault = error
+            }
             guard generation == self.generation else { return }
             // What is accepted does not wait until who is signed in has been asked about.
-            state?.fault = nil
+            if fault == nil { state?.fault = nil }
             publish()
-            try await renewTicket(generation)
+            // Documents may come from elsewhere: where they fail, people stay signed in all the same.
+            do throws(RefreshFault) {
+                try await renewTicket(generation)
+            } catch {
+                fault = fault ?? error
+            }
             guard generation == self.generation else { return }
+            if let fault { throw fault }
             let seconds = state?.documents?.freshness?.refreshSeconds ?? 900
             schedule.succeeded(at: reading().sinceBoot, refreshSeconds: seconds, using: &chance)
         } catch {
@@ -262,109 +275,37 @@ actor OrganizationKeeper {
         publish()
     }
 
-    /// Fetches what is needed by what is found, and accepts all of it in one go.
-    ///
-    /// What is needed is found out with a copy: nothing else has to wait for the network.
+    /// Fetches what there is, and accepts all of it in one go.
     private func update(_ generation: Int) async throws(RefreshFault) {
-        guard let state else { throw .overtaken }
-        var update = OrganizationState.Update()
-        var scratch: TrustedDocuments
-        if let documents = state.documents {
-            scratch = documents
-        } else {
-            let (root, documents) = try await firstRoot(state, generation)
-            guard generation == self.generation else { throw .overtaken }
-            update.roots = [root]
-            scratch = documents
-        }
-        while update.roots.count < TrustedDocuments.mostRoots,
-            let root = try await fetchIfThere(.root(scratch.root.version + 1), generation)
-        {
-            do throws(Rejection) {
-                try scratch.accept(roots: [root], at: Instant(seconds: 0))
-            } catch {
-                throw .rejection(error)
-            }
-            update.roots.append(root)
-        }
-        let tag = update.roots.isEmpty ? freshnessTag : nil
-        var fault: RefreshFault?
-        var newTag: String?
-        do throws(RefreshFault) {
-            let freshness = try await fetch(.freshness, unless: tag, generation)
-            update.freshness = freshness?.bytes
-            newTag = freshness?.tag
-            let least = state.least(reading())
-            if let freshness, case .policyNeeded(let version) = scratch.rejection(of: freshness.bytes, at: least) {
-                update.policy = try await fetch(.policy(version), generation)?.bytes
-            }
+        guard let client, let state else { throw .overtaken }
+        let sequence = state.documents?.freshness?.sequence
+        let fetch = DocumentFetch(client: client, state: state, freshnessTag: freshnessTag, reading: pace.reading)
+        let fetched: DocumentFetch.Fetched
+        do throws(DocumentFetch.Fault) {
+            fetched = try await fetch.run()
         } catch {
-            fault = error
-        }
-        if case .overtaken = fault { throw .overtaken }
-        if fault != nil { update.freshness = nil }
-        if !update.roots.isEmpty || update.freshness != nil {
-            let isKept: Bool?
-            do throws(Rejection) {
-                isKept = try self.state?.accept(update, reading())
-            } catch {
-                throw .rejection(error)
-            }
-            guard isKept == true else { throw .keeping(self.state?.keepingFault ?? "") }
-            if newTag != nil { freshnessTag = newTag }
-        }
-        if let fault { throw fault }
-    }
-
-    /// The root document with which trust in the organization begins.
-    private func firstRoot(
-        _ state: OrganizationState,
-        _ generation: Int
-    ) async throws(RefreshFault) -> ([UInt8], TrustedDocuments) {
-        guard let client else { throw .overtaken }
-        do throws(OrganizationClient.FirstRootFault) {
-            return try await client.firstRoot(pinned: state.pinned)
-        } catch {
-            guard generation == self.generation else { throw .overtaken }
-            switch error {
-            case .server(let fault): throw .server(fault)
-            case .rejection(let rejection): throw .rejection(rejection)
-            }
-        }
-    }
-
-    private func fetchIfThere(
-        _ name: OrganizationClient.DocumentName,
-        _ generation: Int
-    ) async throws(RefreshFault) -> [UInt8]? {
-        do throws(RefreshFault) {
-            return try await fetch(name, generation)?.bytes
-        } catch {
-            if case .server(.notFound) = error { return nil }
-            throw error
-        }
-    }
-
-    private func fetch(
-        _ name: OrganizationClient.DocumentName,
-        unless tag: String? = nil,
-        _ generation: Int
-    ) async throws(RefreshFault) -> OrganizationClient.FetchedDocument? {
-        guard let client else { throw .overtaken }
-        let document: OrganizationClient.FetchedDocument?
-        do throws(ServerFault) {
-            document = try await client.fetch(name, unless: tag)
-        } catch {
-            throw generation == self.generation ? .server(error) : .overtaken
+            throw generation == self.generation ? .fetch(error) : .overtaken
         }
         guard generation == self.generation else { throw .overtaken }
-        return document
+        if !fetched.update.isEmpty {
+            let isKept: Bool?
+            do throws(Rejection) {
+                isKept = try self.state?.accept(fetched.update, reading())
+            } catch {
+                // A change has brought something newer while this was on its way.
+                if case .older = error, sequence != self.state?.documents?.freshness?.sequence { return }
+                throw .fetch(.rejection(error))
+            }
+            guard isKept == true else { throw .keeping(self.state?.keepingFault ?? "") }
+            if let tag = fetched.freshnessTag { freshnessTag = tag }
+        }
+        if let fault = fetched.fault { throw .fetch(fault) }
     }
 
     // MARK: - Sign-in
 
     /// This machine as the server knows it, once it does.
-    var device: OrganizationClient.Device? { try? OrganizationFiles(paths).device }
+    var device: OrganizationClient.Device? { unkeptDevice ?? (try? OrganizationFiles(paths).device) }
 
     /// The server, for who wants to sign in.
     var server: OrganizationClient? { client }
@@ -398,6 +339,7 @@ actor OrganizationKeeper {
     func forget(_ device: OrganizationClient.Device) {
         guard self.device?.id == device.id else { return }
         logger.notice("the server does not know this machine any more; it registers again")
+        unkeptDevice = nil
         OrganizationFiles(paths).remove(.device)
         endSession()
     }
@@ -428,25 +370,34 @@ actor OrganizationKeeper {
 
     /// Has the ticket made anew if something has changed or half of its time is over.
     private func renewTicket(_ generation: Int) async throws(RefreshFault) {
-        guard let client, let state, let session = try? OrganizationFiles(paths).session, let device else { return }
+        guard let client, let state, state.documents != nil, let device,
+            let session = try? OrganizationFiles(paths).session
+        else { return }
         let now = state.now(reading())
-        if let ticket = state.documents?.signedIn(at: now), !wantsTicket,
+        let isWanted = wantsTicket
+        if let ticket = state.documents?.signedIn(at: now), !isWanted,
             now - ticket.issued < (ticket.expires - ticket.issued) / 2
         {
             return
         }
         let signIns = signIns
+        // Before it is asked for: who wants another meanwhile is not served by this one.
+        wantsTicket = false
+        var rejection: Rejection?
         do throws(ServerFault) {
             let answer = try await client.token(.refresh(session.refreshToken), for: device)
             guard generation == self.generation, signIns == self.signIns, isKept(session) else { return }
-            wantsTicket = false
             if let token = answer.refreshToken {
                 self.state?.keep(
                     OrganizationFiles.Session(user: answer.user, refreshToken: token, localUser: session.localUser)
                 )
             }
             guard let ticket = answer.ticket else { return }
-            try? self.state?.signIn(ticket: ticket, for: device.id, session: nil, reading())
+            do throws(Rejection) {
+                try self.state?.signIn(ticket: ticket, for: device.id, session: nil, reading())
+            } catch {
+                rejection = error
+            }
         } catch {
             guard generation == self.generation, signIns == self.signIns, isKept(session) else { return }
             switch error.code {
@@ -454,9 +405,14 @@ actor OrganizationKeeper {
                 logger.notice("the server has ended the session")
                 self.state?.endSession()
             case "not_a_member": self.state?.endSession(ofStranger: session.user)
-            default: throw .server(error)
+            default:
+                if isWanted { wantsTicket = true }
+                throw .fetch(.server(error))
             }
         }
+        guard let rejection else { return }
+        if isWanted { wantsTicket = true }
+        throw .fetch(.rejection(rejection))
     }
 
     /// Whether a session goes on, also for who has asked for its next token meanwhile: it may have been ended here.
@@ -677,12 +633,46 @@ actor OrganizationKeeper {
             if self.registration == registration { self.registration = nil }
         }
         guard generation == self.generation else { throw .unreachable("the enrollment has changed") }
-        if let device { return device }
+        if let device = try keptDevice() { return device }
         let registration = Task { await registerNow(client, generation, token) }
         self.registration = registration
-        let result = await registration.value
+        let result = await withTaskCancellationHandler {
+            await registration.value
+        } onCancel: {
+            registration.cancel()
+        }
         if self.registration == registration { self.registration = nil }
         return try result.get()
+    }
+
+    /// This machine as the server knows it; what could not be written to disk is tried again.
+    ///
+    /// - Throws: `ServerFault` if that cannot be read, which does not mean that there is none.
+    private func keptDevice() throws(ServerFault) -> OrganizationClient.Device? {
+        if let unkeptDevice {
+            keep(unkeptDevice)
+            return unkeptDevice
+        }
+        do {
+            return try OrganizationFiles(paths).device
+        } catch let error as FileError {
+            throw .unreachable("this machine's name at the server cannot be read: \(error)")
+        } catch {
+            return nil
+        }
+    }
+
+    /// Keeps by what the server knows this machine; until that can be written, it is remembered.
+    private func keep(_ device: OrganizationClient.Device) {
+        do throws(FileError) {
+            try OrganizationFiles(paths).write(device)
+            unkeptDevice = nil
+        } catch {
+            if unkeptDevice == nil {
+                logger.error("this machine's name at the server cannot be kept", metadata: ["error": "\(error)"])
+            }
+            unkeptDevice = device
+        }
     }
 
     private func registerNow(
@@ -701,28 +691,11 @@ actor OrganizationKeeper {
         }
         guard generation == self.generation else { return .failure(.unreachable("the enrollment has changed")) }
         state?.registrationFault = nil
-        do throws(FileError) {
-            try OrganizationFiles(paths).write(device)
-        } catch {
-            logger.error("this machine's name at the server cannot be kept", metadata: ["error": "\(error)"])
-        }
+        keep(device)
         return .success(device)
     }
 
     private static let unregistered =
         "the server does not register this machine, so changes arrive late and nobody can sign in; it wants an enrollment "
         + "token (sudo docker ram enroll ... --enrollment-token-stdin), or has as many machines as it takes"
-}
-
-extension TrustedDocuments {
-    /// Why a freshness document would not be accepted without its policy.
-    fileprivate func rejection(of freshness: [UInt8], at now: Instant) -> Rejection? {
-        var copy = self
-        do throws(Rejection) {
-            try copy.accept(freshness: freshness, policy: nil, at: now)
-            return nil
-        } catch {
-            return error
-        }
-    }
 }

@@ -114,6 +114,9 @@ struct OrganizationState: Sendable {
         var freshness: [UInt8]?
         /// The policy, if the freshness document names one that is not ours.
         var policy: [UInt8]?
+
+        /// Whether there is nothing to accept.
+        var isEmpty: Bool { roots.isEmpty && freshness == nil }
     }
 
     /// By what time to find out whether a freshness document needs its policy; whether it holds is found out later.
