@@ -45,6 +45,15 @@ public struct Enrollment: Hashable, Sendable {
     /// the documents.
     public var servers: [ServerURL] { [server, documents].compactMap(\.self) }
 
+    /// Where a browser asks the organization for a registry, or shows what was asked for.
+    ///
+    /// - Parameter registry: fills in the form.
+    /// - Returns: the address of the page.
+    public func requestPage(for registry: RegistryAddress? = nil) -> String {
+        let query = registry.map { "?registry=\(PercentEncoding.encode($0.description))" } ?? ""
+        return "\(server)/organizations/\(organization)/requests\(query)"
+    }
+
     // MARK: - The files
 
     /// What is at the place of the enrollment.

@@ -10,6 +10,8 @@ import RegistryAccess
 public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
     /// It cannot be reached, or the exchange broke off.
     case unreachable(String)
+    /// Nobody vouches that it is the server, or TLS is not what it should be.
+    case untrusted(String)
     /// It took too long.
     case tooSlow(Duration)
     /// It sent more than is read.
@@ -28,7 +30,7 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
     /// What is wrong, lower-case.
     public var description: String {
         switch self {
-        case .unreachable(let words): words
+        case .unreachable(let words), .untrusted(let words): words
         case .tooSlow(let time): "the server took longer than \(time.components.seconds) seconds"
         case .tooLong(let limit): "the server sent more than \(limit) bytes"
         case .redirect: "the server sends elsewhere, and nobody follows"
@@ -83,44 +85,51 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
         case let error as HTTPClientError where error == .remoteConnectionClosed: self = .cutOff
         case let error as HTTPParserError where error == .invalidEOFState: self = .cutOff
         case is HTTPParserError: self = .unreachable("the server does not speak HTTP as it should")
-        case let error as NIOConnectionError: self = .unreachable(Self.words(error, of: place))
+        case let error as NIOConnectionError: self.init(error, of: place)
         case let error as IOError where error.errnoCode == ECONNREFUSED:
             self = .unreachable("\(place) refuses connections")
         case let error as IOError: self = .unreachable("the exchange broke off: \(Self.words(error.errnoCode))")
         case is CancellationError: self = .unreachable("the exchange was ended")
         case let error as HTTPClientError: self = .unreachable("the exchange failed: \(error.shortDescription)")
         case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError:
-            self = .unreachable(Self.words(untrusted: error))
+            self.init(tls: error)
         default: self = .unreachable("\(place) cannot be reached: \(Self.firstLine(error))")
         }
     }
 
-    private static func words(_ error: NIOConnectionError, of place: String) -> String {
+    private init(_ error: NIOConnectionError, of place: String) {
         // Where there is no address at all, nothing was attempted.
         guard let last = error.connectionErrors.last?.error else {
-            return "the name \"\(error.host)\" cannot be found"
+            self = .unreachable("the name \"\(error.host)\" cannot be found")
+            return
         }
         switch last {
-        case let error as IOError where error.errnoCode == ECONNREFUSED: return "\(place) refuses connections"
-        case let error as IOError: return "\(place) cannot be reached: \(words(error.errnoCode))"
-        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: return words(untrusted: last)
-        default: return "\(place) does not answer"
+        case let error as IOError where error.errnoCode == ECONNREFUSED:
+            self = .unreachable("\(place) refuses connections")
+        case let error as IOError: self = .unreachable("\(place) cannot be reached: \(Self.words(error.errnoCode))")
+        case is NIOSSLError, is NIOSSLExtraError, is BoringSSLError: self.init(tls: last)
+        default: self = .unreachable("\(place) does not answer")
         }
     }
 
-    private static func words(untrusted error: any Error) -> String {
+    private init(tls error: any Error) {
         if let error = error as? NIOSSLExtraError, error == .failedToValidateHostname {
-            return "the server's certificate is for another host"
+            self = .untrusted("the server's certificate is for another host")
+            return
         }
         // BoringSSL says why behind this word, and then where in its source that is.
-        let line = firstLine(error)
+        let line = Self.firstLine(error)
         let reason = line.firstRange(of: "OPENSSL_internal:").map { line[$0.upperBound...].prefix { $0 != " " } }
         switch reason {
-        case "WRONG_VERSION_NUMBER", "HTTP_REQUEST": return "the server does not speak TLS on this port"
+        case "WRONG_VERSION_NUMBER", "HTTP_REQUEST":
+            self = .unreachable("the server does not speak TLS on this port")
         case "CERTIFICATE_VERIFY_FAILED":
-            return "the server's certificate is not accepted: no authority that this machine trusts has signed it, "
-                + "or it has ended"
-        default: return "the server's certificate or TLS is not accepted: \(reason.map(String.init) ?? line)"
+            self = .untrusted(
+                "the server's certificate is not accepted: no authority that this machine trusts has signed it, "
+                    + "or it has ended"
+            )
+        default:
+            self = .untrusted("the server's certificate or TLS is not accepted: \(reason.map(String.init) ?? line)")
         }
     }
 

@@ -1,3 +1,4 @@
+import LocalInstallation
 import RegistryAccess
 import Testing
 
@@ -11,8 +12,12 @@ struct HookTests {
         ]).text()
     }
 
-    private func template(_ error: String, after command: String = "pull") throws -> [String]? {
-        guard let answer = Hook.answer(to: request(error, after: command)) else { return nil }
+    private func template(
+        _ error: String,
+        after command: String = "pull",
+        of enrollment: Enrollment? = nil
+    ) throws -> [String]? {
+        guard let answer = Hook.answer(to: request(error, after: command), of: enrollment) else { return nil }
         let json = try StrictJSON.parse(Array(answer.utf8))
         #expect(json.value(named: "Type") == .number("0"))
         return json.value(named: "Template")?.text?.split(separator: "\n").map(String.init)
@@ -40,6 +45,24 @@ struct HookTests {
     func `the contact is named`() throws {
         let lines = try #require(try template("\(Self.sentence) Ask platform@acme.test for access."))
         #expect(lines.contains("Ask platform@acme.test for access."))
+    }
+
+    @Test
+    func `where an organization's server takes requests, the page for that is named`() throws {
+        let enrollment = Enrollment(
+            server: try ServerURL("https://ram.acme.test"),
+            organization: "acme",
+            fingerprint: "sha256:" + String(repeating: "0", count: 64)
+        )
+        let sentence =
+            "Your organization has disallowed this registry: registry.acme.test:5000 (acme, policy 42, 7f3a9c). "
+        let asking = sentence + "Ask for access: docker ram request registry.acme.test:5000"
+        let lines = try #require(try template(asking, of: enrollment))
+        let page = "https://ram.acme.test/organizations/acme/requests?registry=registry.acme.test%3A5000"
+        #expect(lines.contains("Ask for access: docker ram request registry.acme.test:5000"))
+        #expect(lines.contains("Or ask in a browser: \(page)"))
+        let other = try #require(try template(sentence, of: enrollment))
+        #expect(!other.contains { $0.contains("browser") })
     }
 
     @Test
@@ -104,7 +127,7 @@ struct HookTests {
 
     @Test(arguments: ["", "x", "{}", "[]", "{\"CommandError\":1}", "{\"RootCmd\":\"pull\""])
     func `nothing is said to what is no request`(request: String) {
-        #expect(Hook.answer(to: request) == nil)
+        #expect(Hook.answer(to: request, of: nil) == nil)
     }
 
     @Test

@@ -79,7 +79,7 @@ struct OrganizationClientTests {
                 ("https://localhost:\(port)", "\(directory)/server.key", "certificate"),
             ] {
                 let result = try await fetch(url, authority: authority)
-                guard case .failure(.unreachable(let words)) = result else {
+                guard case .failure(.untrusted(let words)) = result else {
                     Issue.record("\(url) with \(authority ?? "the system's authorities"): \(result)")
                     continue
                 }
@@ -92,7 +92,7 @@ struct OrganizationClientTests {
     func `a certificate that has ended is not accepted, which is said`() async throws {
         try await withServer("expired.crt") { directory, port in
             let result = try await fetch("https://localhost:\(port)", authority: "\(directory)/ca.crt")
-            guard case .failure(.unreachable(let words)) = result else {
+            guard case .failure(.untrusted(let words)) = result else {
                 Issue.record("\(result)")
                 return
             }

@@ -272,16 +272,16 @@ extension Failure {
     /// Says why a server did not answer.
     init(_ fault: ServerFault, at server: ServerURL) {
         switch fault {
-        case .unreachable(let words) where words.contains("certificate"):
-            self.init(
-                "\"\(server)\": \(words)",
-                hints: ["if it comes from your organization's own authority: --certificate-authority FILE"]
-            )
+        case .untrusted: self.init("\"\(server)\": \(fault)", hints: [Self.authorityHint])
         case .unreachable, .tooSlow:
             self.init("\"\(server)\": \(fault)", hints: ["see whether \(server)/healthz answers"])
         default: self.init("\"\(server)\": \(fault)")
         }
     }
+
+    /// What helps where nobody that this machine knows vouches for a server.
+    static let authorityHint =
+        "if its certificate comes from your organization's own authority: --certificate-authority FILE"
 }
 
 /// Waits in a command for what goes on beside it.

@@ -1,3 +1,4 @@
+import LocalInstallation
 import RegistryAccess
 
 /// What Docker shows under "What's next:" after a command that we refused.
@@ -7,12 +8,14 @@ import RegistryAccess
 enum Hook {
     /// The answer to a request.
     ///
-    /// - Parameter request: `{"RootCmd":"pull","Flags":{},"CommandError":"..."}`.
+    /// - Parameters:
+    ///   - request: `{"RootCmd":"pull","Flags":{},"CommandError":"..."}`.
+    ///   - enrollment: the organization that this machine belongs to, if to one.
     /// - Returns: a JSON document, or `nil` if the command did not end with a refusal of ours.
-    static func answer(to request: String) -> String? {
+    static func answer(to request: String, of enrollment: Enrollment?) -> String? {
         guard let json = try? StrictJSON.parse(Array(request.utf8)),
             let error = json.value(named: "CommandError")?.text,
-            let lines = advice(on: error, after: json.value(named: "RootCmd")?.text ?? "")
+            let lines = advice(on: error, after: json.value(named: "RootCmd")?.text ?? "", of: enrollment)
         else { return nil }
         return JSONValue.object([
             JSONMember("Type", .number("0")),
@@ -20,10 +23,15 @@ enum Hook {
         ]).text()
     }
 
-    private static func advice(on error: String, after command: String) -> [String]? {
+    private static func advice(on error: String, after command: String, of enrollment: Enrollment?) -> [String]? {
         if let refusal = RefusedRegistry(foundIn: error) {
             var lines = ["\(refusal.registry) is not allowed here\(refusal.origin.map { " (\($0))" } ?? "")."]
-            if let command = refusal.requestCommand { lines.append("Ask for access: \(command)") }
+            if let command = refusal.requestCommand {
+                lines.append("Ask for access: \(command)")
+                if let enrollment {
+                    lines.append("Or ask in a browser: \(enrollment.requestPage(for: refusal.registry))")
+                }
+            }
             if let contact = refusal.contact { lines.append("Ask \(contact) for access.") }
             if takesImageFirst(command) { lines.append("See the rules for it: docker ram check --explain {{arg . 0}}") }
             if isBuild(command) {

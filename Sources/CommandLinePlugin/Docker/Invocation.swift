@@ -37,7 +37,10 @@ struct Invocation {
             context.output.write(PluginMetadata.text)
             return ExitStatus.success
         case "docker-cli-plugin-hooks":
-            if let answer = Hook.answer(to: arguments.dropFirst().first ?? "") { context.output.line(answer) }
+            let enrollment = Enrollment.read(context.paths).enrollment
+            if let answer = Hook.answer(to: arguments.dropFirst().first ?? "", of: enrollment) {
+                context.output.line(answer)
+            }
             return ExitStatus.success
         case "__complete", "__completeNoDesc":
             var words = arguments.dropFirst()

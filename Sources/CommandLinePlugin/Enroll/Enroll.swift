@@ -224,6 +224,8 @@ struct Enroll: PluginCommand {
                 "there is no root document of \"\(enrollment.organization)\" at \(place); nothing was changed",
                 hints: ["see whether the organization and the address are right"]
             )
+        case .server(.untrusted(let words)):
+            return Failure("\(place): \(words); nothing was changed", hints: [Failure.authorityHint])
         case .server(let fault):
             return Failure(
                 "\(place): \(fault); nothing was changed",

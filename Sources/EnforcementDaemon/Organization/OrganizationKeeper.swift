@@ -311,7 +311,10 @@ actor OrganizationKeeper {
     var server: OrganizationClient? { client }
 
     /// The organization that the machine belongs to.
-    var organization: String? { state?.enrollment.organization }
+    var organization: String? { enrollment?.organization }
+
+    /// By what it belongs to it.
+    var enrollment: Enrollment? { state?.enrollment }
 
     /// To whom the machine belongs, and by what it tells the server something, once it is registered there.
     var reportTarget: RefusalReporter.Target? {

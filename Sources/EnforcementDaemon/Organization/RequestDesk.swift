@@ -41,7 +41,7 @@ struct RequestDesk: Sendable {
             return Self.refused(
                 "forbidden",
                 "\(session.user) was signed in by another user of this machine, in whose name this would be asked",
-                hint: await page(organization, registry)
+                hint: await page(registry)
             )
         }
         do throws(ServerFault) {
@@ -72,7 +72,7 @@ struct RequestDesk: Sendable {
             return Self.refused(
                 "forbidden",
                 "\(session.user) was signed in by another user of this machine, in whose name this would be done",
-                hint: await page(organization)
+                hint: await page()
             )
         }
         do throws(ServerFault) {
@@ -90,11 +90,11 @@ struct RequestDesk: Sendable {
                 )
             case (_, "conflict"?):
                 Self.refused("conflict", "request \(number) has its answer already", hint: "see: docker ram request")
-            case (.unreachable, _), (.tooSlow, _):
+            case (.unreachable, _), (.untrusted, _), (.tooSlow, _):
                 Self.refused(
                     "unreachable",
                     "the request was not taken back: \(error)",
-                    hint: "try it again when the server can be reached, or there: \(await page(organization))"
+                    hint: "try it again when the server can be reached, or there: \(await page())"
                 )
             default: Self.refused(error.code ?? "unreachable", "\(error)", hint: "run: docker ram status")
             }
@@ -120,21 +120,20 @@ struct RequestDesk: Sendable {
                 "the server of \(organization) takes no requests; its version may be older than this one",
                 hint: contact.map { "ask \($0)" } ?? "ask whoever administers this machine"
             )
-        case (.unreachable, _), (.tooSlow, _):
+        case (.unreachable, _), (.untrusted, _), (.tooSlow, _):
             Self.refused(
                 "unreachable",
                 "the request was not sent, and is not kept: \(fault)",
-                hint: "ask again when the server can be reached, or there: \(await page(organization, registry))"
+                hint: "ask again when the server can be reached, or there: \(await page(registry))"
             )
         default: Self.refused(fault.code ?? "unreachable", "\(fault)", hint: "run: docker ram status")
         }
     }
 
     /// Where a browser asks for the same.
-    private func page(_ organization: String, _ registry: RegistryAddress? = nil) async -> String {
-        guard let server = await keeper.server?.server else { return "run: docker ram status" }
-        let query = registry.map { "?registry=\(PercentEncoding.encode($0.description))" } ?? ""
-        return "\(server)/organizations/\(organization)/requests\(query)"
+    private func page(_ registry: RegistryAddress? = nil) async -> String {
+        guard let enrollment = await keeper.enrollment else { return "run: docker ram status" }
+        return enrollment.requestPage(for: registry)
     }
 
     private var contact: String? { policy.snapshot.inForce.policy?.contact }

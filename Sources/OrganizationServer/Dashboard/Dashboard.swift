@@ -193,7 +193,11 @@ struct Dashboard: Sendable {
 
     /// Sends somebody to sign in, and then back.
     func signIn(for request: Request) -> Response {
-        see("/sign-in?to=\(PercentEncoding.encode(returnAddress(of: request)))")
+        // A form is not kept across a sign-in: it would be done later, by whoever that is.
+        let message =
+            request.method == .post
+            ? "Your session had ended, so nothing was done. Sign in, and do it again." : nil
+        return see("/sign-in?to=\(PercentEncoding.encode(returnAddress(of: request)))", message: message)
     }
 
     /// The page that a form came from, or that was asked for.
