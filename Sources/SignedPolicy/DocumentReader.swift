@@ -2,16 +2,17 @@ import RegistryAccess
 
 /// Reads the values that documents consist of; what is out of bounds is a fault with its place.
 enum DocumentReader {
-    /// Reads a whole document.
+    /// Reads a whole document; only the optional keys may be missing.
     static func read(
         _ payload: [UInt8],
         _ known: [String],
+        optional: [String] = [],
         _ member: (_ key: String, inout JSONScanner) throws(InvalidJSON) -> Void
     ) throws(Rejection) {
         do throws(InvalidJSON) {
             var scanner = JSONScanner(payload, limits: StrictJSON.Limits(bytes: DocumentKind.policy.longest, depth: 10))
             var found: Set<String> = []
-            try scanner.object(of: known) { (key, scanner) throws(InvalidJSON) in
+            try scanner.object(of: known + optional) { (key, scanner) throws(InvalidJSON) in
                 found.insert(key)
                 try member(key, &scanner)
             }

@@ -32,6 +32,8 @@ public struct TrustedClock: Hashable, Sendable {
     /// The latest time that is known to have been.
     public private(set) var latest: Instant
     private var anchor: Reading?
+    /// Where the count begins in a boot in which no document has been accepted yet: at the latest time that was known then.
+    private var resumed: Reading?
     /// The wall clock is not believed beyond this: a clock that was once far ahead must not end every policy for ever.
     private var ceiling: Instant
 
@@ -49,28 +51,55 @@ public struct TrustedClock: Hashable, Sendable {
         var times: [String: Instant] = [:]
         var boot = ""
         var sinceBoot = 0
-        try DocumentReader.read(json, ["latest", "ceiling", "boot", "sinceBoot", "atThatTime"]) {
-            (key, scanner) throws(InvalidJSON) in
+        var resumed: Reading?
+        // What was kept by a version that counted in one boot only has no "resumed".
+        let known = ["latest", "ceiling", "boot", "sinceBoot", "atThatTime"]
+        try DocumentReader.read(json, known, optional: ["resumed"]) { (key, scanner) throws(InvalidJSON) in
             switch key {
             case "boot": boot = try scanner.string()
             case "sinceBoot": sinceBoot = try DocumentReader.number(&scanner, in: 0...(1 << 53))
+            case "resumed": resumed = try Self.reading(&scanner)
             default: times[key] = try DocumentReader.instant(&scanner)
             }
         }
         latest = times["latest"] ?? Instant(seconds: 0)
         ceiling = times["ceiling"] ?? latest
         anchor = Reading(wall: times["atThatTime"] ?? latest, boot: boot, sinceBoot: Int64(sinceBoot))
+        self.resumed = resumed
+    }
+
+    private static func reading(_ scanner: inout JSONScanner) throws(InvalidJSON) -> Reading? {
+        var time: Instant?
+        var boot: String?
+        var sinceBoot: Int?
+        try scanner.object(of: ["time", "boot", "sinceBoot"]) { (key, scanner) throws(InvalidJSON) in
+            switch key {
+            case "boot": boot = try scanner.string()
+            case "sinceBoot": sinceBoot = try DocumentReader.number(&scanner, in: 0...(1 << 53))
+            default: time = try DocumentReader.instant(&scanner)
+            }
+        }
+        guard let time, let boot, let sinceBoot else { return nil }
+        return Reading(wall: time, boot: boot, sinceBoot: Int64(sinceBoot))
     }
 
     /// The clock for keeping.
     public var json: String {
-        JSONValue.object([
+        var members = [
             JSONMember("latest", .string(latest.description)),
             JSONMember("ceiling", .string(ceiling.description)),
             JSONMember("boot", .string(anchor?.boot ?? "")),
             JSONMember("sinceBoot", .number("\(anchor?.sinceBoot ?? 0)")),
             JSONMember("atThatTime", .string((anchor?.wall ?? latest).description)),
-        ]).text()
+        ]
+        if let resumed {
+            let reading = JSONValue.object([
+                JSONMember("time", .string(resumed.wall.description)), JSONMember("boot", .string(resumed.boot)),
+                JSONMember("sinceBoot", .number("\(resumed.sinceBoot)")),
+            ])
+            members.append(JSONMember("resumed", reading))
+        }
+        return JSONValue.object(members).text()
     }
 
     /// Learns from an accepted document when it was made, at least.
@@ -83,8 +112,19 @@ public struct TrustedClock: Hashable, Sendable {
     public mutating func learn(_ issued: Instant, isNews: Bool = false, _ reading: Reading) {
         ceiling = max(ceiling, issued + FreshnessDocument.lifetimes.upperBound)
         let known = max(issued, counted(reading) ?? issued, believed(reading))
-        latest = isNews ? known : max(latest, known)
+        latest = isNews ? known : max(latest, known, countedOn(reading) ?? known)
         anchor = Reading(wall: latest, boot: reading.boot, sinceBoot: reading.sinceBoot)
+        resumed = nil
+    }
+
+    /// Counts on from the latest time that is known, if that is from another boot; to be called after a restart.
+    ///
+    /// The wall clock is not believed for that: at the start of a machine it may be ahead for some seconds.
+    ///
+    /// - Parameter reading: what the system says.
+    public mutating func resume(_ reading: Reading) {
+        guard anchor != nil, counted(reading) == nil, countedOn(reading) == nil else { return }
+        resumed = Reading(wall: latest, boot: reading.boot, sinceBoot: reading.sinceBoot)
     }
 
     /// Keeps what has passed, for the time after a restart; to be called now and then.
@@ -92,13 +132,23 @@ public struct TrustedClock: Hashable, Sendable {
     /// - Parameter reading: what the system says.
     public mutating func advance(_ reading: Reading) {
         let known = max(believed(reading), counted(reading) ?? believed(reading))
-        latest = max(latest, min(known, ceiling))
+        latest = max(latest, min(known, ceiling), countedOn(reading) ?? latest)
+        guard anchor != nil, counted(reading) == nil else { return }
+        // What the wall clock says now is counted on, too, should it be set back later.
+        resumed = Reading(wall: latest, boot: reading.boot, sinceBoot: reading.sinceBoot)
     }
 
     /// What the machine has counted since a document was accepted; `nil` if that was in another boot.
-    private func counted(_ reading: Reading) -> Instant? {
-        guard let anchor, anchor.boot == reading.boot, reading.sinceBoot >= anchor.sinceBoot else { return nil }
-        return anchor.wall + (reading.sinceBoot - anchor.sinceBoot)
+    private func counted(_ reading: Reading) -> Instant? { anchor.flatMap { Self.count(from: $0, to: reading) } }
+
+    /// What the machine has counted on in this boot from what was known before; no longer than any document holds.
+    private func countedOn(_ reading: Reading) -> Instant? {
+        resumed.flatMap { Self.count(from: $0, to: reading) }.map { min($0, ceiling) }
+    }
+
+    private static func count(from start: Reading, to reading: Reading) -> Instant? {
+        guard start.boot == reading.boot, reading.sinceBoot >= start.sinceBoot else { return nil }
+        return start.wall + (reading.sinceBoot - start.sinceBoot)
     }
 
     /// As much of the wall clock as is kept: one that has jumped ahead since a document was accepted will be put right.
@@ -112,7 +162,7 @@ public struct TrustedClock: Hashable, Sendable {
     /// - Parameter reading: what the system says.
     /// - Returns: the time.
     public func now(_ reading: Reading) -> Instant {
-        max(least(reading), latest)
+        max(least(reading), latest, countedOn(reading) ?? latest)
     }
 
     /// The time without what only the wall clock has said, which may have been ahead: by this a document is looked at that is

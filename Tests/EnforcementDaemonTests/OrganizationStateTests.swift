@@ -89,6 +89,46 @@ struct OrganizationStateTests {
         }
     }
 
+    @Test("A clock that is set back before a boot makes the policy hold no longer, however often docker-ramd is killed")
+    func clockAcrossBoots() throws {
+        try withPaths { paths in
+            let enrollment = try Self.enrollment(requiresSignIn: true)
+            var state = try Self.started(paths, enrollment)
+            try OrganizationFiles(paths).write(.init(id: "d1", secret: .init("ramd_x")))
+            try state.signIn(ticket: Self.own.ticket(lifetime: 7200), for: "d1", session: nil, Self.reading())
+            state.keepTime(Self.reading(3600))
+            func back(_ seconds: Int64) -> TrustedClock.Reading {
+                let wall = Self.start + (seconds - 30 * 86_400)
+                return TrustedClock.Reading(wall: wall, boot: "b2", sinceBoot: 5 + seconds)
+            }
+            // Nobody keeps the time in between.
+            for seconds: Int64 in [0, 40, 80] {
+                state = try #require(
+                    OrganizationState(resuming: enrollment, packs: .embedded, paths, back(seconds))
+                )
+                #expect(state.now(back(seconds)) == Self.start + 3600 + seconds)
+                #expect(state.isClockSetBack(back(seconds)) && state.keepingFault == nil)
+            }
+            #expect(state.summary(back(3599)).state == .enforced)
+            #expect(state.summary(back(3600)).state == .signInRequired)
+            #expect(state.summary(back(82_799)).state == .signInRequired)
+            #expect(state.summary(back(82_800)).state == .expired)
+        }
+    }
+
+    @Test("A clock that is ahead while docker-ramd starts, and put right at once, is not believed")
+    func clockAheadAtBoot() throws {
+        try withPaths { paths in
+            _ = try Self.started(paths)
+            let ahead = TrustedClock.Reading(wall: Self.start + 86_400 * 3, boot: "b2", sinceBoot: 5)
+            let state = try #require(
+                OrganizationState(resuming: Self.enrollment(), packs: .embedded, paths, ahead)
+            )
+            let right = TrustedClock.Reading(wall: Self.start + 600, boot: "b2", sinceBoot: 9)
+            #expect(state.summary(right).state == .enforced && !state.isClockSetBack(right))
+        }
+    }
+
     @Test("What is not accepted changes nothing, on disk neither")
     func rejected() throws {
         try withPaths { paths in

@@ -107,4 +107,61 @@ struct TrustedClockTests {
         #expect(clock.now(behind) == start)
         #expect(clock.now(reading(-5 * day + 60, sinceBoot: 70)) == start + 60)
     }
+
+    @Test
+    func `a clock that is set back across a reboot does not stop the time`() throws {
+        var clock = TrustedClock()
+        clock.learn(start, reading(0, sinceBoot: 100))
+        clock.advance(reading(3600, sinceBoot: 3700))
+        let back = -30 * day
+        func later(_ seconds: Int64, boot: String = "b") -> TrustedClock.Reading {
+            reading(back + seconds, boot: boot, sinceBoot: 7 + seconds)
+        }
+        clock.advance(later(0))
+        #expect(clock.now(later(0)) == start + 3600)
+        #expect(clock.now(later(day)) == start + 3600 + day)
+        #expect(clock.isSetBack(later(day)))
+        clock.advance(later(3600))
+        clock.advance(later(7200))
+        // The program is started again, and so is the machine.
+        let kept = try TrustedClock(json: Array(clock.json.utf8))
+        #expect(kept == clock)
+        #expect(kept.now(later(9000)) == start + 3600 + 9000)
+        var third = kept
+        third.advance(later(0, boot: "c"))
+        #expect(third.now(later(60, boot: "c")) == start + 3600 + 7200 + 60)
+        // No longer than what may be signed.
+        #expect(third.now(later(29 * day, boot: "c")) == start + 7 * day)
+        // A document that is not newer takes nothing back, one that is says what time it is.
+        var same = kept
+        same.learn(start, later(9000))
+        #expect(same.now(later(9060)) == start + 3600 + 9060)
+        var newer = kept
+        newer.learn(start + 300, isNews: true, later(9000))
+        #expect(newer.now(later(9060)) == start + 360)
+    }
+
+    @Test
+    func `a clock that is set back while the machine runs on from a reboot does not stop the time`() {
+        var clock = TrustedClock()
+        clock.learn(start, reading(0, sinceBoot: 100))
+        // Switched off over night, and well at first.
+        clock.advance(reading(12 * 3600, boot: "b", sinceBoot: 20))
+        let back = reading(-30 * day, boot: "b", sinceBoot: 20 + 600)
+        #expect(clock.now(back) == start + 12 * 3600 + 600)
+        #expect(clock.least(back) == start)
+    }
+
+    @Test
+    func `what was kept before the count went on across boots is read`() throws {
+        let old =
+            #"{"latest":"2026-11-25T14:45:10Z","ceiling":"2026-12-02T13:45:10Z","boot":"a","sinceBoot":100,"#
+            + #""atThatTime":"2026-11-25T13:45:10Z"}"#
+        var clock = try TrustedClock(json: Array(old.utf8))
+        #expect(clock.json == old)
+        #expect(clock.latest == start + 3600)
+        let back = reading(-30 * day, boot: "b", sinceBoot: 5)
+        clock.advance(back)
+        #expect(clock.now(reading(-30 * day, boot: "b", sinceBoot: 65)) == start + 3660)
+    }
 }

@@ -49,7 +49,13 @@ struct OrganizationState: Sendable {
         do {
             try files.prepare()
             files.removeHalves()
-            if let bytes = try files.read(.clock) { clock = try TrustedClock(json: bytes) }
+            if let bytes = try files.read(.clock) {
+                let kept = try TrustedClock(json: bytes)
+                clock = kept
+                clock.resume(reading)
+                // Now, so that whoever is killed again and again does not begin to count anew each time.
+                if clock != kept { try files.write(clock.json, .clock) }
+            }
         } catch {
             keepingFault = "\(error)"
         }
