@@ -51,13 +51,22 @@ public struct TrustedDocuments: Sendable {
         self.root = root
         self.marks = HighWaterMarks()
         note(root, envelope)
-        for next in roots.dropFirst() { try step(to: next) }
+        if root.version >= marks.rootVersion { adopt(marks) }
+        for next in roots.dropFirst() {
+            try step(to: next)
+            // Not at the end: what comes behind the marks retires what they are made of, like when it was accepted.
+            if self.root.version == marks.rootVersion { adopt(marks) }
+        }
         guard self.marks.rootVersion >= marks.rootVersion else {
             throw .older(newest: marks.rootVersion, found: self.marks.rootVersion)
         }
         if self.marks.rootVersion == marks.rootVersion, self.marks.rootDigest != marks.rootDigest {
             throw .equivocation(marks.rootVersion)
         }
+    }
+
+    /// Takes over how far we had come, but for the root document.
+    private mutating func adopt(_ marks: HighWaterMarks) {
         let (version, digest) = (self.marks.rootVersion, self.marks.rootDigest)
         self.marks = marks
         self.marks.rootVersion = version

@@ -297,6 +297,40 @@ struct OrganizationStateTests {
         }
     }
 
+    @Test("Whoever is killed before the marks are kept recovers from numbers that were set too high all the same")
+    func rootsCut() throws {
+        try withPaths { paths in
+            var state = try Self.started(paths)
+            try OrganizationFiles(paths).write(.init(id: "d1", secret: .init("ramd_x")))
+            // Whoever had the keys of freshness and of tickets has set their numbers as high as they like.
+            let highest = try Self.own.freshness(1 << 50, of: 1 << 50)
+            try state.accept(.init(freshness: highest, policy: Self.own.policy(1 << 50)), Self.reading())
+            try state.signIn(
+                ticket: Self.own.ticket(issued: Self.start + 300),
+                for: "d1",
+                session: nil,
+                Self.reading()
+            )
+            var newer = Self.own
+            newer.keys[.freshness] = [.generate()]
+            newer.keys[.ticket] = [.generate()]
+            let marks = try Files.read("\(paths.organizationDirectory)/marks.json", atMost: 1 << 16).bytes
+            try state.accept(.init(roots: [newer.root(2)]), Self.reading())
+            try Files.replace("\(paths.organizationDirectory)/marks.json", with: marks, mode: 0o600)
+            var resumed = try Self.resumed(paths)
+            #expect(resumed.documents?.root.version == 2)
+            #expect(resumed.documents?.marks == state.documents?.marks)
+            let news = try newer.freshness(1, of: 3, rootVersion: 2)
+            try resumed.accept(.init(freshness: news, policy: newer.policy(3)), Self.reading())
+            try resumed.signIn(ticket: newer.ticket(), for: "d1", session: nil, Self.reading())
+            resumed.fault = nil
+            for state in [resumed, try Self.resumed(paths)] {
+                #expect(state.summary(Self.reading()).state == .enforced)
+                #expect(state.documents?.ticket?.subject == "alice")
+            }
+        }
+    }
+
     @Test(
         "What cannot be kept does not come into force, or something older would after a restart; and that is said",
         .enabled(if: geteuid() == 0, "it takes a file in the place of the directory")

@@ -428,6 +428,37 @@ struct TrustedDocumentsTests {
         }
     }
 
+    @Test
+    func `root documents behind the marks retire what the marks are made of, and those before do not`() throws {
+        // The keys change with version 3.
+        var newer = Self.own
+        newer.keys[.freshness] = [.generate()]
+        newer.keys[.ticket] = [.generate()]
+        let roots = [try Self.own.root(), try Self.own.root(2), try newer.root(3), try newer.root(4)]
+        var machine = try Self.own.machine()
+        func restarted(_ count: Int, _ marks: HighWaterMarks) throws -> TrustedDocuments {
+            let roots = Array(roots[..<count])
+            return try TrustedDocuments(organization: "acme", pinned: Self.own.pinned, roots: roots, marks: marks)
+        }
+        for marked in 1...2 {
+            let marks = machine.marks
+            #expect(try restarted(marked, marks).marks == marks)
+            #expect(try restarted(2, marks).marks.sequence == 5)
+            for count in 3...4 {
+                let again = try restarted(count, marks).marks
+                #expect(again.rootVersion == count && again.sequence == 0 && again.policyVersion == 0)
+                #expect(again.freshnessIssued == Instant(seconds: 0) && again.ticketIssued == Instant(seconds: 0))
+            }
+            if marked == 1 { try machine.accept(roots: [roots[1]], at: Self.start) }
+        }
+        try machine.accept(roots: [roots[2]], at: Self.start)
+        try machine.accept(freshness: newer.freshness(2, of: 3, rootVersion: 3), policy: nil, at: Self.start)
+        #expect(try restarted(3, machine.marks).marks == machine.marks)
+        #expect(try restarted(4, machine.marks).marks.sequence == 2)
+        // A machine that begins anew keeps its own.
+        #expect(try restarted(4, HighWaterMarks()).marks.sequence == 0)
+    }
+
     @Test(arguments: ["", "{}", "[]", #"{"rootVersion":-1}"#])
     func `marks that cannot be read are none`(_ text: String) {
         #expect(throws: Rejection.self) { try HighWaterMarks(json: Array(text.utf8)) }

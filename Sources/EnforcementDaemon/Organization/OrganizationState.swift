@@ -88,6 +88,8 @@ struct OrganizationState: Sendable {
             default: throw error
             }
         }
+        // They are less than what is kept if somebody was killed behind root documents with new keys.
+        marks = resumed.marks
         documents = resumed
         if let freshness = try files.read(.freshness) {
             var last: Rejection?
@@ -101,11 +103,13 @@ struct OrganizationState: Sendable {
                 }
             }
             if let last { throw last }
+            marks = resumed.marks
             documents = resumed
         }
         if let ticket = try files.read(.ticket), let device = try files.device {
             // One that has ended meanwhile is no fault.
             try? resumed.accept(ticket: ticket, for: device.id, at: clock.now(reading))
+            marks = resumed.marks
             documents = resumed
         }
     }
