@@ -110,6 +110,7 @@ struct AdminTests {
             ),
             ("token revoke abc", ["DELETE tokens/abc"], ""),
             ("device list", ["GET devices?limit=200"], ""),
+            ("device list --name build- --user mia", ["GET devices?name=build-&user=mia&limit=200"], ""),
             ("device remove d1", ["DELETE devices/d1"], ""),
             ("device tokens list", ["GET enrollment-tokens"], ""),
             ("device tokens create laptops --days 3", ["POST enrollment-tokens"], #"{"name":"laptops","days":3}"#),

@@ -141,6 +141,108 @@ struct DashboardActivityTests {
         }
     }
 
+    @Test
+    func `a machine is shown by its name, as long as it is there with the way to its page, and afterwards too`()
+        async throws
+    {
+        try await AccountsServer.withPolicy { server in
+            let made = try await server.send(.post, "/v1/organizations/acme/devices", body: #"{"name":"build-01"}"#)
+            let id = try #require(made["device"])
+            try await server.report(id, "quay.io")
+            try await server.report(Self.device, "ghcr.io")
+            let alice = try await server.browser("alice")
+            let page = try await alice.get(Self.activity).text
+            let link = "<a href=\"/organizations/acme/devices/\(id)\" title=\"\(id)\">build-01</a>"
+            #expect(page.contains("\(link) registered"))
+            #expect(page.contains("<td>\(link)</td>"))
+            #expect(!page.contains("device_name") && !page.contains(">\(id)"))
+            // One that nobody knows has its id.
+            #expect(page.contains("<td><code>\(Self.device)</code></td>"))
+            #expect(try await alice.post("/organizations/acme/devices/\(id)/remove").status == 303)
+            let after = try await alice.get(Self.activity).text
+            let name = "<strong title=\"\(id)\">build-01</strong>"
+            #expect(after.contains("<strong>alice</strong> took out the device \(name)"))
+            #expect(after.contains("<td>\(name)</td>") && after.contains("\(name) registered"))
+            #expect(!after.contains("devices/\(id)"))
+            // Another organization has nothing to do with it.
+            let names = try await server.services.store.deviceNames(of: [id], in: "other")
+            #expect(names.isEmpty)
+        }
+    }
+
+    @Test
+    func `the filter of a machine takes its name, and shows what it refused and what was done with it`() async throws {
+        try await AccountsServer.withPolicy { server in
+            var ids: [String: String] = [:]
+            for name in ["Build-01", "build-02", "laptop"] {
+                let made = try await server.send(
+                    .post,
+                    "/v1/organizations/acme/devices",
+                    body: #"{"name":"\#(name)"}"#
+                )
+                ids[name] = try #require(made["device"])
+            }
+            for (name, id) in ids { try await server.report(id, "\(name.lowercased()).test") }
+            let laptop = try #require(ids["laptop"])
+            _ = try await server.services.store.beginSession(
+                of: SignedInPerson(user: "mia"),
+                in: "acme",
+                on: laptop,
+                from: "192.0.2.1",
+                at: server.clock.now
+            )
+            let alice = try await server.browser("alice")
+            let path = "/organizations/acme/devices/\(laptop)"
+            #expect(try await alice.post("\(path)/end-session").status == 303)
+            func rows(_ query: String) async throws -> [String] {
+                let page = try await alice.get("\(Self.activity)?\(query)")
+                #expect(page.status == 200)
+                return page.text.matches(of: #/<tr><td><time.*?<\/tr>/#).map { String($0.0) }
+            }
+            func found(_ device: String, _ words: [String], _ more: String = "") async throws {
+                let rows = try await rows("device=\(device)\(more)")
+                #expect(rows.count == words.count, "\(device): \(rows)")
+                for word in words { #expect(rows.contains { $0.contains(word) }, "\(device) \(word): \(rows)") }
+            }
+            let all = ["laptop.test", "registered", "</strong> signed in<", "ended sessions"]
+            for name in ["laptop", "LAPTOP", "lap", laptop] { try await found(name, all) }
+            try await found("laptop", ["laptop.test"], "&kind=refusals")
+            try await found("laptop", ["registered"], "&kind=devices")
+            try await found("laptop", [], "&person=nobody")
+            // The whole name is meant before others that begin so.
+            try await found("build-", ["build-01.test", "build-02.test", "registered", "registered"])
+            try await found("build-01", ["build-01.test", "registered"])
+            try await found("nothing", [])
+            #expect(try await alice.post("\(path)/remove").status == 303)
+            try await found("laptop", all + ["took out the device"])
+            let file = try await alice.get("\(Self.activity)/export?device=laptop&list=changes&format=csv")
+            #expect(file.text.split(separator: "\r\n").count == 5, "\(file)")
+        }
+    }
+
+    @Test(arguments: [
+        ("person=ali", "alice", "person=alice"), ("person=Ali", "alice", "person=alice"),
+        ("registry=gh", "ghcr.io", "registry=ghcr.io"), ("registry=back", "backend", "registry=backend"),
+        ("registry=gh&kind=refusals", "ghcr.io", "kind=refusals&amp;registry=ghcr.io"),
+    ])
+    func `where nothing is found, the page says that whole names are, and which there are`(
+        query: String,
+        name: String,
+        address: String
+    ) async throws {
+        try await AccountsServer.withPolicy { server in
+            _ = try await server.makeDevice(Self.device)
+            for _ in 0..<3 { try await server.report(Self.device, "ghcr.io") }
+            try await server.services.store.makeTeam("backend", in: "acme", by: "alice", at: server.clock.now)
+            let audrey = try await server.browser("audrey")
+            let page = try await audrey.get("\(Self.activity)?\(query)").text
+            #expect(page.contains("Nothing is like this") && page.contains("by their whole names"))
+            #expect(page.contains("<a href=\"\(Self.activity)?\(address)\"><code>\(name)</code></a>"), "\(page)")
+            #expect(try await !audrey.get("\(Self.activity)?person=zzz").text.contains("Did you mean"))
+            #expect(try await audrey.get("\(Self.activity)?\(query.replacing("=", with: "=zz"))").status == 200)
+        }
+    }
+
     @Test(arguments: [
         ("current", "Up to date"), ("not-enforcing", "Not enforcing"), ("behind", "Outdated"), ("silent", "Silent"),
         ("new", "Never reported"), ("signed-out", "Signed out"),
@@ -207,6 +309,9 @@ struct DashboardActivityTests {
             #expect(lines.count == count + 1)
             #expect(lines.first?.hasPrefix("id,name,state,policyVersion,") == true)
             #expect(lines.dropFirst().allSatisfy { $0.contains(state == "signed-out" ? ",ended," : title) })
+            let overview = try await audrey.get("/organizations/acme").text
+            let tile = "devices?state=signed-out\"><strong>60</strong><span class=\"faint\">Signed out<"
+            #expect(overview.contains(tile))
             let whole = try await audrey.get("/organizations/acme/devices-export")
             #expect(whole.text.split(separator: "\r\n").count == 361)
         }

@@ -171,6 +171,9 @@ struct DashboardPageTests {
                 let names = page.text.matches(of: #/<code>((?:registry|team)-[0-9]+)/#).map { String($0.1) }
                 #expect(names.count <= Paging.size)
                 seen += names
+                // Back to the newest leads a link from each page but the first.
+                let newest = "href=\"/organizations/acme/activity\">Newest</a>"
+                #expect(page.text.contains(newest) == (next != "/organizations/acme/activity"), "\(next)")
                 let link = page.text.firstMatch(of: #/href="([^"]+)" rel="next"/#)
                 address = link.map { String($0.1).replacing("&amp;", with: "&") }
             }

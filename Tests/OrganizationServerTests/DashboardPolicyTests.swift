@@ -96,7 +96,9 @@ struct DashboardPolicyTests {
             #expect(activity.text.contains("added the registry <code>ghcr.io</code>"))
             #expect(activity.text.contains("for the web team"))
             let history = try await alice.get("\(TestBrowser.access)/history")
-            #expect(history.text.contains("for the web team"))
+            #expect(history.text.contains("for the web team") && !history.text.contains(">Newest</a>"))
+            let older = try await alice.get("\(TestBrowser.access)/history?before=2")
+            #expect(older.text.contains("href=\"\(TestBrowser.access)/history\">Newest</a>"))
         }
     }
 

@@ -74,6 +74,14 @@ struct DashboardRequestTests {
         }
     }
 
+    @Test(arguments: [
+        (1_798_156_800, "the end of 24 December 2026 (UTC)"), (1_798_156_799, "24 December 2026, 23:59 UTC"),
+        (1_767_225_600, "the end of 31 December 2025 (UTC)"), (1_767_243_900, "1 January 2026, 05:05 UTC"),
+    ])
+    func `an end is said so that it reads well`(seconds: Int64, words: String) {
+        #expect(Dashboard.end(Instant(seconds: seconds)) == words)
+    }
+
     @Test
     func `owners see how many are open and how much they are wanted, and allow until a day`() async throws {
         try await Self.with { server in
@@ -109,7 +117,10 @@ struct DashboardRequestTests {
                 #expect(warned.status == 422 && warned.text.contains("Look at this before"))
                 #expect(try await Self.inForce(server).version == 1)
                 fields["seen"] = seen
-                #expect(try await owner.post("\(Self.page)/1/allow", fields).status == 303)
+                let allowed = try await owner.post("\(Self.page)/1/allow", fields)
+                #expect(allowed.status == 303)
+                let message = TestBrowser.message(allowed)
+                #expect(message.hasPrefix("ghcr.io is allowed until the end of 26 November 2026 (UTC): version 2."))
             }
             let inForce = try await Self.inForce(server)
             #expect(inForce.version == 2)

@@ -123,7 +123,7 @@ struct DeviceLimitTests {
             #expect(try await server.count("device") == 6)
             server.clock.advance(1)
             #expect(try await register(server).status == 201)
-            let left = try await store.devices(of: "acme", after: nil, atMost: 100).map(\.id)
+            let left = try await store.devices(of: "acme", after: nil, atMost: 100, at: start).map(\.id)
                 .filter { $0.hasPrefix("device") }
             #expect(left == (2...5).map { "device000000000000000000\($0)" })
             let line = try #require(try await actions(server, "device.forget").first)

@@ -45,7 +45,7 @@ struct DeviceTests {
             let id = try #require(try answer.text("device"))
             #expect(id.utf8.count == 26)
             #expect(OpaqueToken(try #require(try answer.text("secret")))?.kind == .device)
-            let devices = try await server.store.devices(of: "acme", after: nil, atMost: 9)
+            let devices = try await server.store.devices(of: "acme", after: nil, atMost: 9, at: server.time.now)
             #expect(devices.map(\.name) == ["alice's laptop"])
             // The secret is nowhere to be read.
             let dump = try await server.store.database.read { database in
@@ -90,7 +90,7 @@ struct DeviceTests {
             let isLetIn = enrollment == .good || (enrollment == .none && setting == "open")
             #expect(answer.status == (isLetIn ? .created : .forbidden), "\(answer.text)")
             if !isLetIn { #expect(answer.code == "enrollment_refused") }
-            let count = try await server.store.devices(of: "acme", after: nil, atMost: 9).count
+            let count = try await server.store.devices(of: "acme", after: nil, atMost: 9, at: server.time.now).count
             #expect(count == (isLetIn ? 1 : 0))
         }
     }

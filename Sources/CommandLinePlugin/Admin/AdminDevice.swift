@@ -7,15 +7,25 @@ struct AdminDeviceList: AdminCommand {
     static let configuration = CommandConfiguration(
         commandName: "list",
         abstract: "List the machines of the organization",
-        discussion: "Example: docker ram admin device list"
+        discussion: """
+            They come in the order of their names.
+
+            Example: docker ram admin device list --name build-
+            """
     )
+
+    @Option(help: ArgumentHelp("Only those that have this in their name", valueName: "text"))
+    var name: String?
+
+    @Option(help: ArgumentHelp("Only those where such a member is signed in", valueName: "text"))
+    var user: String?
 
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
         let list = AdminList(
-            elements: try server.list("devices", page: "after", limit: nil),
+            elements: try server.list("devices", query: [("name", name), ("user", user)], page: "after", limit: nil),
             columns: [
                 .init("DEVICE", "device"), .init("NAME", "name"), .init("STATE", "state"), .init("SESSION", "session"),
                 .init("POLICY") { $0.value(named: "status")?.shown("policyVersion") ?? "-" },

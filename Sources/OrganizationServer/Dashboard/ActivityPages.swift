@@ -25,7 +25,10 @@ struct ActivityPages: Sendable {
         /// `nil`: everything.
         let kind: ActivityKind?
         let person: String?
+        /// The name of a device, its beginning, or an id.
         let device: String?
+        /// The devices that this means; ``ActivityPages/filter(_:)`` looks them up.
+        var devices: [String]?
         let registry: String?
         /// The days as they were typed.
         let days: [String: String]
@@ -66,13 +69,14 @@ struct ActivityPages: Sendable {
             ]
         }
 
-        /// The changes that are wanted; `nil`: none, for what a machine refused is no change.
+        /// The changes that are wanted; `nil`: none.
         var changes: ActivityFilter? {
-            guard device == nil, kind != .refusals else { return nil }
+            guard kind != .refusals else { return nil }
             return ActivityFilter(
                 actions: kind?.actions,
                 actor: person,
                 name: registry,
+                devices: devices,
                 from: from,
                 to: to,
                 limit: Paging.size + 1
@@ -83,7 +87,7 @@ struct ActivityPages: Sendable {
         var refusals: RefusalFilter? {
             guard kind == nil || kind == .refusals else { return nil }
             return RefusalFilter(
-                device: device,
+                devices: devices,
                 registry: registry,
                 user: person,
                 from: from,
@@ -91,6 +95,15 @@ struct ActivityPages: Sendable {
                 limit: Paging.size + 1
             )
         }
+    }
+
+    /// What a request asks for, with the devices that it means.
+    private func filter(_ visit: Dashboard.Visit) async throws -> Filter {
+        var filter = Filter(visit.request)
+        if let device = filter.device {
+            filter.devices = try await services.store.devices(called: device, in: visit.organization)
+        }
+        return filter
     }
 
     /// A line of the list.
@@ -105,7 +118,7 @@ struct ActivityPages: Sendable {
     // MARK: - The list
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        let filter = Filter(visit.request)
+        let filter = try await filter(visit)
         let (change, refusal) = (try visit.request.queryNumber("change"), try visit.request.queryNumber("refusal"))
         var (changes, refusals) = (filter.changes, filter.refusals)
         changes?.before = change
@@ -129,6 +142,12 @@ struct ActivityPages: Sendable {
         content["address"] = address
         content["here"] = Dashboard.address(address, filter.parameters)
         content["exports"] = Self.exports(filter, address)
+        if change != nil || refusal != nil { content["newest"] = Dashboard.address(address, filter.parameters) }
+        if shown.isEmpty {
+            let suggestions = try await suggestions(for: filter, visit)
+            content["suggestions"] = suggestions
+            content["hasSuggestions"] = !suggestions.isEmpty
+        }
         if change == nil, refusal == nil {
             content["news"] = [
                 "address": Dashboard.address("\(address)/news", filter.parameters),
@@ -152,7 +171,7 @@ struct ActivityPages: Sendable {
     ///
     /// The page says which change and which refusal it knows; where there is nothing new, there is no content.
     fileprivate func news(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        let filter = Filter(visit.request)
+        let filter = try await filter(visit)
         let (change, refusal) = (try visit.request.queryNumber("change"), try visit.request.queryNumber("refusal"))
         var (changes, refusals) = (filter.changes, filter.refusals)
         changes?.after = change ?? 0
@@ -178,13 +197,13 @@ struct ActivityPages: Sendable {
     private func lines(_ visit: Dashboard.Visit, _ changes: ActivityFilter?, _ refusals: RefusalFilter?) async throws
         -> [Line]
     {
-        var lines: [Line] = []
-        if let changes {
-            lines += try await services.store.activity(of: visit.organization, changes).map(Self.line)
-        }
-        if let refusals {
-            lines += try await services.store.refusals(of: visit.organization, refusals).map { Self.line($0, visit) }
-        }
+        let store = services.store
+        var (activities, kept): ([KeptActivity], [KeptRefusal]) = ([], [])
+        if let changes { activities = try await store.activity(of: visit.organization, changes) }
+        if let refusals { kept = try await store.refusals(of: visit.organization, refusals) }
+        let ids = Set(activities.flatMap(\.possibleDevices) + kept.map(\.device))
+        let names = DeviceNames(names: try await store.deviceNames(of: ids, in: visit.organization), visit: visit)
+        let lines = activities.map { Self.line($0, names) } + kept.map { Self.line($0, names) }
         return lines.enumerated().sorted { first, second in
             // Of one second, what came first stays so.
             first.element.time != second.element.time
@@ -192,7 +211,21 @@ struct ActivityPages: Sendable {
         }.map(\.element)
     }
 
-    private static func line(_ activity: KeptActivity) -> Line {
+    /// The devices that lines name, as templates name them.
+    private struct DeviceNames {
+        let names: [String: Store.DeviceName]
+        let visit: Dashboard.Visit
+
+        /// A device; `nil` if there was none of this id.
+        func content(of id: String) -> [String: Any]? {
+            guard let device = names[id] else { return nil }
+            var content: [String: Any] = ["deviceID": id, "deviceName": device.name]
+            content["deviceAddress"] = device.isThere ? visit.address("devices/\(id)") : nil
+            return content
+        }
+    }
+
+    private static func line(_ activity: KeptActivity, _ names: DeviceNames) -> Line {
         // Who signs in does so for themselves, who takes an invitation up joins, and a machine registers itself.
         let isOwn = activity.name == activity.actor || activity.actor == "device:\(activity.name)"
         let own = [
@@ -204,18 +237,20 @@ struct ActivityPages: Sendable {
             "words": isOwn ? own[activity.action] ?? words : words, "isChange": true,
         ]
         content["name"] = activity.name.isEmpty || isOwn ? nil : activity.name
-        content["details"] = details(activity.data)
+        content["actorDevice"] = activity.actingDevice.flatMap(names.content(of:))
+        content["nameDevice"] = isOwn ? nil : names.content(of: activity.name)
+        content["details"] = details(activity.data, names)
         return Line(time: activity.time, change: activity.number, refusal: nil, content: content)
     }
 
-    private static func line(_ kept: KeptRefusal, _ visit: Dashboard.Visit) -> Line {
+    private static func line(_ kept: KeptRefusal, _ names: DeviceNames) -> Line {
         let refusal = kept.refusal
         var content: [String: Any] = [
             "time": kept.received.description, "isRefusal": true,
             "isRecorded": refusal.verdict != Verdict.Outcome.deny.rawValue, "device": kept.device,
-            "deviceAddress": visit.address("devices/\(kept.device)"), "id": refusal.id, "point": refusal.point,
-            "action": refusal.action ?? "request",
+            "id": refusal.id, "point": refusal.point, "action": refusal.action ?? "request",
         ]
+        content["whereDevice"] = names.content(of: kept.device)
         content["registry"] = refusal.registry
         content["user"] = refusal.user
         content["rule"] = refusal.rule
@@ -223,9 +258,12 @@ struct ActivityPages: Sendable {
     }
 
     /// The members of an activity's data that say something to people.
-    private static func details(_ data: JSONValue) -> String? {
+    private static func details(_ data: JSONValue, _ names: DeviceNames) -> String? {
         let words = (data.members ?? []).compactMap { member -> String? in
             switch member.value {
+            // The line itself has it.
+            case .string where member.name == "device_name": nil
+            case .string(let id) where member.name == "device": "device \(names.names[id]?.name ?? id)"
             case .string(let text): text.isEmpty ? nil : "\(member.name) \(text)"
             case .number(let text): "\(member.name) \(text)"
             case .bool(let value): "\(member.name): \(value ? "yes" : "no")"
@@ -233,6 +271,29 @@ struct ActivityPages: Sendable {
             }
         }
         return words.isEmpty ? nil : words.joined(separator: ", ")
+    }
+
+    /// Names that begin with what was typed, with the way to them: a filter goes by whole names.
+    private func suggestions(for filter: Filter, _ visit: Dashboard.Visit) async throws -> [[String: Any]] {
+        let fields: [(field: String, typed: String?, lists: [Store.NameList])] = [
+            ("person", filter.person, [.actors]), ("registry", filter.registry, [.registries, .names]),
+        ]
+        var suggestions: [[String: Any]] = []
+        for (field, typed, lists) in fields {
+            guard let typed else { continue }
+            var names: Set<String> = []
+            for list in lists {
+                names.formUnion(
+                    try await services.store.names(in: list, of: visit.organization, beginningWith: typed.lowercased())
+                )
+            }
+            names.subtract([typed])
+            suggestions += names.sorted().prefix(Store.NameList.most).map { name in
+                let parameters = filter.parameters.map { $0.name == field ? (field, name) : $0 }
+                return ["name": name, "address": Dashboard.address(visit.address("activity"), parameters)]
+            }
+        }
+        return suggestions
     }
 
     // MARK: - Files
@@ -255,7 +316,7 @@ struct ActivityPages: Sendable {
     }
 
     fileprivate func export(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        let filter = Filter(visit.request)
+        let filter = try await filter(visit)
         if let fault = filter.faults.values.first { throw Problem(.badRequest, .badRequest, fault) }
         let format = try ActivityFormat(of: visit.request)
         guard format != .json else { throw Problem(.badRequest, .badRequest, "there are files in CSV and JSON lines") }

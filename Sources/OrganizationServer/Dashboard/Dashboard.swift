@@ -390,6 +390,25 @@ struct Dashboard: Sendable {
         return "\(digits)\(grouped) \(number == 1 ? one : many)"
     }
 
+    /// When something ends, for a text in which no time of the reader's zone can stand.
+    ///
+    /// - Parameter end: the time; at midnight it is the end of the day before.
+    /// - Returns: the words, which say that they are of UTC.
+    static func end(_ end: Instant) -> String {
+        let isMidnight = end.seconds % 86_400 == 0
+        // 2026-12-24T13:45:10Z
+        let text = (isMidnight ? end + -86_400 : end).description
+        let parts = text.prefix(10).split(separator: "-")
+        let months = [
+            "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+            "November", "December",
+        ]
+        guard parts.count == 3, let month = Int(parts[1]), months.indices.contains(month - 1), let day = Int(parts[2])
+        else { return text }
+        let date = "\(day) \(months[month - 1]) \(parts[0])"
+        return isMidnight ? "the end of \(date) (UTC)" : "\(date), \(text.dropFirst(11).prefix(5)) UTC"
+    }
+
     /// An address with those parameters that say something.
     static func address(_ path: String, _ parameters: [(name: String, value: String)]) -> String {
         let pairs = parameters.filter { !$0.value.isEmpty && !($0.name == "page" && $0.value == "1") }

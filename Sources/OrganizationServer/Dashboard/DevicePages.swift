@@ -21,13 +21,9 @@ struct DevicePages: Sendable {
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let measure = try await services.deviceMeasure(of: visit.organization)
-        let standing = Self.standing(visit)
-        let devices = try await services.devices(
-            of: visit.organization,
-            after: visit.request.queryValue("after"),
-            atMost: Paging.size,
-            standing
-        )
+        let filter = Self.filter(visit)
+        let place = try visit.request.devicePlace()
+        let devices = try await services.devices(of: visit.organization, after: place, atMost: Paging.size, filter)
         let sessions = try await services.store.sessionStates(of: devices.map(\.id), in: visit.organization)
         let rows = devices.map { row($0, measure, sessions[$0.id] ?? .none, visit) }
         let address = visit.address("devices")
@@ -35,29 +31,35 @@ struct DevicePages: Sendable {
             "rows": rows, "hasRows": !rows.isEmpty, "address": address, "newest": measure.newest,
             "server": services.settings.publicAddress.description,
         ]
-        content["isPart"] = try visit.request.queryValue("after") != nil
-        content["isFiltered"] = standing != nil
-        content["hasList"] = !rows.isEmpty || standing != nil
+        content["isPart"] = place != nil
+        content["isFiltered"] = filter != DeviceFilter()
+        content["hasList"] = !rows.isEmpty || filter != DeviceFilter()
+        content["query"] = filter.text ?? ""
+        content["searched"] = filter.text
         content["standings"] = Device.Standing.allCases.map { other in
-            ["value": other.rawValue, "title": Self.title(of: other), "isCurrent": other == standing] as [String: Any]
+            ["value": other.rawValue, "title": Self.title(of: other), "isCurrent": other == filter.standing]
+                as [String: Any]
         }
-        let filter = [(name: "state", value: standing?.rawValue ?? "")]
-        content["first"] = Dashboard.address(address, filter)
-        content["export"] = Dashboard.address(visit.address("devices-export"), filter)
+        let parameters = [(name: "q", value: filter.text ?? ""), ("state", filter.standing?.rawValue ?? "")]
+        content["first"] = Dashboard.address(address, parameters)
+        content["export"] = Dashboard.address(visit.address("devices-export"), parameters)
         if devices.count == Paging.size, let last = devices.last {
-            content["next"] = Dashboard.address(address, filter + [("after", last.id)])
+            content["next"] = Dashboard.address(address, parameters + [("after", last.place.description)])
         }
         return .page(Dashboard.Page(template: "devices", title: "Devices", content: content))
     }
 
-    private static func standing(_ visit: Dashboard.Visit) -> Device.Standing? {
-        visit.request.typedValue("state").flatMap(Device.Standing.init)
+    private static func filter(_ visit: Dashboard.Visit) -> DeviceFilter {
+        DeviceFilter(
+            standing: visit.request.typedValue("state").flatMap(Device.Standing.init),
+            text: visit.request.typedValue("q")
+        )
     }
 
     /// The list as a table.
     fileprivate func export(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let measure = try await services.deviceMeasure(of: visit.organization)
-        let standing = Self.standing(visit)
+        let filter = Self.filter(visit)
         let head = ActivityFormat.line([
             "id", "name", "state", "policyVersion", "engineVersion", "productVersion", "enforcementPoints", "findings",
             "session", "lastSeen", "created",
@@ -66,13 +68,13 @@ struct DevicePages: Sendable {
             "devices-\(visit.organization).csv",
             "text/csv; charset=utf-8",
             head: head,
-            from: ""
-        ) { after in
+            from: Device.Place.beginning
+        ) { place in
             let limit = 500
-            let devices = try await services.devices(of: visit.organization, after: after, atMost: limit, standing)
+            let devices = try await services.devices(of: visit.organization, after: place, atMost: limit, filter)
             let sessions = try await services.store.sessionStates(of: devices.map(\.id), in: visit.organization)
             let text = devices.map { line($0, measure, sessions[$0.id] ?? .none) }.joined()
-            return (text, devices.count == limit ? devices.last?.id : nil)
+            return (text, devices.count == limit ? devices.last?.place : nil)
         }
         return .answer(response)
     }

@@ -25,9 +25,10 @@ struct HistoryPages: Sendable {
 
     fileprivate func list(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let staged = try await staged(visit)
+        let before = try visit.request.queryNumber("before")
         let versions = try await services.store.policyVersions(
             of: visit.organization,
-            before: visit.request.queryNumber("before"),
+            before: before,
             atMost: Paging.size
         )
         let base = visit.address("registry-access/history")
@@ -46,6 +47,7 @@ struct HistoryPages: Sendable {
             row["comment"] = version.comment.isEmpty ? nil : version.comment
             return row
         }
+        content["newestAddress"] = before == nil ? nil : base
         if versions.count == Paging.size, let last = versions.last, last.version > 1 {
             content["older"] = "\(base)?before=\(last.version)"
         }

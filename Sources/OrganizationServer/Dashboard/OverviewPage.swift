@@ -36,6 +36,8 @@ struct OverviewPage: Sendable {
         let tiles: [(Device.Standing, Int)] = [
             (.current, max(0, (counts[.current] ?? 0) - idle)), (.notEnforcing, idle),
             (.behind, counts[.behind] ?? 0), (.silent, counts[.silent] ?? 0), (.new, counts[.new] ?? 0),
+            // Whatever else they are.
+            (.signedOut, try await services.deviceCount(.signedOut, of: visit.organization)),
         ]
         content["tiles"] = tiles.map { standing, count -> [String: Any] in
             [

@@ -284,7 +284,7 @@ struct RequestPages: Sendable {
     private static func message(_ answered: AnsweredRequest) -> String {
         let registry = answered.request.registry
         guard let saved = answered.saved else { return "\(registry) was allowed already. Who asked is told so." }
-        let end = answered.request.until.map { " until \($0)" } ?? ""
+        let end = answered.request.until.map { " until \(Dashboard.end($0))" } ?? ""
         return "\(registry) is allowed\(end): version \(saved.document.version). Connected machines have it in seconds."
     }
 

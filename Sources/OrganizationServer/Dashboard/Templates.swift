@@ -13,6 +13,7 @@ enum DashboardFiles {
             ("activity-news", PackageResources.activity_news_mustache),
             ("confirmation", PackageResources.confirmation_mustache),
             ("device", PackageResources.device_mustache),
+            ("device-name", PackageResources.device_name_mustache),
             ("devices", PackageResources.devices_mustache),
             ("difference", PackageResources.difference_mustache),
             ("enrollment", PackageResources.enrollment_mustache),

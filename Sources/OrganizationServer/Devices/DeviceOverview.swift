@@ -99,26 +99,22 @@ extension Services {
         )
     }
 
-    /// The devices of an organization in the order of their ids.
+    /// The devices of an organization in the order of their names.
     ///
     /// - Parameters:
     ///   - organization: whose.
-    ///   - id: only those after this one; `nil` begins at the beginning.
+    ///   - place: only those behind this one; `nil` begins at the beginning.
     ///   - limit: how many at most.
-    ///   - standing: only those of this standing; `nil`: all.
+    ///   - filter: which of them.
     /// - Returns: the devices.
     /// - Throws: what SQLite says.
-    func devices(of organization: String, after id: String?, atMost limit: Int, _ standing: Device.Standing? = nil)
+    func devices(of organization: String, after place: Device.Place?, atMost limit: Int, _ filter: DeviceFilter)
         async throws -> [Device]
     {
         // As for the counts: where nothing can be written, it is told apart by what is a minute old.
-        if standing != nil { try? await lastSeen.write(to: store) }
-        return try await store.devices(
-            of: organization,
-            after: id,
-            atMost: limit,
-            standing.map { ($0, at: now()) }
-        ).map { heard($0, in: organization) }
+        if filter.standing != nil { try? await lastSeen.write(to: store) }
+        return try await store.devices(of: organization, after: place, atMost: limit, filter, at: now())
+            .map { heard($0, in: organization) }
     }
 
     /// One device of an organization.

@@ -144,7 +144,13 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
     let (_, organization) = try context.authorize(.readMachines)
     let limit = try request.limit(most: 200)
     let measure = try await services.deviceMeasure(of: organization)
-    let devices = try await services.devices(of: organization, after: request.queryValue("after"), atMost: limit)
+    let filter = DeviceFilter(name: try request.queryValue("name"), user: try request.queryValue("user"))
+    let devices = try await services.devices(
+        of: organization,
+        after: request.devicePlace(),
+        atMost: limit,
+        filter
+    )
     let sessions = try await services.store.sessionStates(of: devices.map(\.id), in: organization)
     var list: [JSONValue] = []
     for device in devices {
@@ -164,7 +170,7 @@ private func list(_ request: Request, _ context: ServerContext, _ services: Serv
             ])
         )
     }
-    let next = devices.count == limit ? devices.last?.id : nil
+    let next = devices.count == limit ? devices.last?.place.description : nil
     return JSONAnswer(value: .object([JSONMember("devices", .array(list)), JSONMember("next", .text(next))]))
 }
 

@@ -58,6 +58,67 @@ struct Device: Sendable {
     }
 }
 
+extension Device {
+    /// Where a list of devices goes on: behind one, which may be gone by then.
+    struct Place: Hashable, Sendable, LosslessStringConvertible {
+        let name: String
+        let id: String
+
+        /// Before every device.
+        static let beginning = Place(name: "", id: "")
+
+        init(name: String, id: String) {
+            self.name = name
+            self.id = id
+        }
+
+        /// Reads a place as ``description`` writes it.
+        init?(_ text: String) {
+            // A name may hold anything, an id is letters and digits.
+            guard let colon = text.firstIndex(of: ":") else { return nil }
+            self.init(name: String(text[text.index(after: colon)...]), id: String(text[..<colon]))
+        }
+
+        var description: String { "\(id):\(name)" }
+    }
+
+    /// Where a list goes on behind it.
+    var place: Place { Place(name: name, id: id) }
+}
+
+/// Which devices of an organization are wanted; texts in whichever case.
+struct DeviceFilter: Hashable, Sendable {
+    /// Only those of this standing.
+    var standing: Device.Standing?
+    /// Only those that have this in their name.
+    var name: String?
+    /// Only those where somebody is signed in who has this in their name.
+    var user: String?
+    /// Only those that have this in either.
+    var text: String?
+
+    /// Who is signed in on a device, in SQL; empty if nobody is.
+    fileprivate static let user = """
+        coalesce((SELECT iif(ended IS NULL, user, '') FROM session
+            WHERE session.organization = device.organization AND session.device = device.id
+            ORDER BY number DESC LIMIT 1), '')
+        """
+}
+
+extension Request {
+    /// Where a list of devices goes on, as `after` says.
+    ///
+    /// - Returns: the place; `nil` if it is not there.
+    /// - Throws: ``Problem``.
+    func devicePlace() throws(Problem) -> Device.Place? {
+        guard let text = try queryValue("after") else { return nil }
+        guard let place = Device.Place(text) else {
+            throw Problem(.badRequest, .badRequest, "\"after\" must be the \"next\" of an answer")
+        }
+        return place
+    }
+}
+
 extension Store {
     /// Which device shows a secret.
     ///
@@ -274,31 +335,52 @@ extension Store {
         }
     }
 
-    /// The devices of an organization in the order of their ids, as the database has them.
+    /// The devices of an organization in the order of their names, as the database has them.
     ///
     /// - Parameters:
     ///   - organization: whose.
-    ///   - id: only those after this one; `nil` begins at the beginning.
+    ///   - place: only those behind this one; `nil` begins at the beginning.
     ///   - limit: how many at most.
-    ///   - standing: only those of this standing at this time; `nil`: all.
+    ///   - filter: which of them.
+    ///   - now: the time, by which devices have a standing.
     /// - Returns: the devices.
     /// - Throws: what SQLite says.
     func devices(
         of organization: String,
-        after id: String?,
+        after place: Device.Place?,
         atMost limit: Int,
-        _ standing: (Device.Standing, at: Instant)? = nil
+        _ filter: DeviceFilter = DeviceFilter(),
+        at now: Instant
     ) async throws -> [Device] {
-        var arguments: StatementArguments = ["organization": organization, "id": id ?? "", "limit": limit]
-        if let standing { arguments += ["now": standing.at.seconds] }
-        return try await database.read { [arguments] database in
+        let place = place ?? .beginning
+        var arguments: StatementArguments = [
+            "organization": organization, "name": place.name, "id": place.id, "limit": limit,
+        ]
+        var conditions: [String] = []
+        if let standing = filter.standing {
+            // Not each condition goes by the time.
+            conditions.append(":now > 0 AND \(standing.condition)")
+            arguments += ["now": now.seconds]
+        }
+        let isNamed = "instr(swiftLowercaseString(device.name), :text) > 0"
+        let isUsed = "instr(\(DeviceFilter.user), :text) > 0"
+        for (condition, parameter, text) in [
+            (isNamed, "wantedName", filter.name), (isUsed, "wantedUser", filter.user),
+            ("(\(isNamed) OR \(isUsed))", "wantedText", filter.text),
+        ] {
+            guard let text else { continue }
+            conditions.append(condition.replacing(":text", with: ":\(parameter)"))
+            arguments += [parameter: text.lowercased()]
+        }
+        return try await database.read { [arguments, conditions] database in
             try Row.fetchAll(
                 database,
                 sql: """
-                    \(Device.select) \(standing == nil ? "" : Device.measured)
-                    WHERE device.organization = :organization AND device.id > :id
-                        \(standing.map { "AND :now > 0 AND \($0.0.condition)" } ?? "")
-                    ORDER BY device.id LIMIT :limit
+                    \(Device.select) \(filter.standing == nil ? "" : Device.measured)
+                    WHERE device.organization = :organization AND device.name COLLATE NOCASE >= :name
+                        AND (device.name COLLATE NOCASE > :name OR device.id > :id)
+                        \(conditions.map { "AND \($0)" }.joined(separator: " "))
+                    ORDER BY device.name COLLATE NOCASE, device.id LIMIT :limit
                     """,
                 arguments: arguments
             ).map(Device.init)

@@ -183,5 +183,15 @@ extension Schema {
                 WHERE organization = NEW.organization AND id = NEW.device; END;
             """
         ),
+        (
+            "devices by their names, and what was done by whom, to what and where",
+            """
+            CREATE INDEX deviceByName ON device (organization, name COLLATE NOCASE, id);
+            CREATE INDEX activityByActor ON activity (organization, actor, number);
+            CREATE INDEX activityByName ON activity (organization, name, number);
+            CREATE INDEX activityOnDevice ON activity (organization, json_extract(data, '$.device'), number)
+                WHERE json_extract(data, '$.device') IS NOT NULL;
+            """
+        ),
     ]
 }

@@ -211,6 +211,8 @@ struct KeptRefusal: Sendable {
 /// Which refusals are wanted.
 struct RefusalFilter: Sendable {
     var device: String?
+    /// Only those of one of these devices.
+    var devices: [String]?
     var registry: String?
     var action: String?
     var verdict: String?
@@ -292,6 +294,10 @@ extension Store {
     func refusals(of organization: String, _ filter: RefusalFilter) async throws -> [KeptRefusal] {
         var conditions = ["organization = ?"]
         var arguments: StatementArguments = [organization]
+        if let devices = filter.devices {
+            conditions.append("device IN (SELECT value FROM json_each(?))")
+            arguments += [JSONValue.texts(devices).text()]
+        }
         let texts = [
             ("device", filter.device), ("registry", filter.registry), ("action", filter.action),
             ("verdict", filter.verdict), ("user", filter.user),

@@ -51,6 +51,8 @@ struct ActivityFilter: Sendable {
     var actions: [String]?
     var actor: String?
     var name: String?
+    /// Only what concerns one of these devices: what it did itself, what was done to it, and what was done there.
+    var devices: [String]?
     /// At this time or later.
     var from: Instant?
     /// Before this time.
@@ -158,6 +160,20 @@ extension Store {
             guard let text else { continue }
             conditions.append("\(column) = ?")
             arguments += [text]
+        }
+        if let devices = filter.devices {
+            // Each of the three has an index of its own, and lines that concern a device are few among all.
+            let ids = JSONValue.texts(devices).text()
+            let concerned = "SELECT number FROM activity WHERE organization = ? AND"
+            conditions.append(
+                """
+                number IN (\(concerned) name IN (SELECT value FROM json_each(?))
+                    UNION \(concerned) actor IN (SELECT 'device:' || value FROM json_each(?))
+                    UNION \(concerned) json_extract(data, '$.device') IS NOT NULL
+                        AND json_extract(data, '$.device') IN (SELECT value FROM json_each(?)))
+                """
+            )
+            arguments += [organization, ids, organization, ids, organization, ids]
         }
         let numbers: [(String, Int64?)] = [
             ("time >= ?", filter.from?.seconds), ("time < ?", filter.to?.seconds),
