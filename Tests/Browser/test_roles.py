@@ -36,7 +36,8 @@ class Roles(OwnBrowsers, unittest.TestCase):
     def test_an_auditor_reads_everything_and_changes_nothing(self):
         audrey = self.browser("audrey")
         for path in ("", "/registry-access", "/registry-access/settings", "/registry-access/history",
-                     "/registry-access/history/2", "/activity", "/devices", f"/devices/{self.parts['device']}"):
+                     "/registry-access/history/2", "/activity", "/devices", f"/devices/{self.parts['device']}",
+                     "/settings", "/settings/machines", "/settings/signing-keys"):
             audrey.go(f"{BASE}{path}")
             self.assertNotEqual(audrey.one("h1").text, "You may not do this", path)
             self.assert_reads_only(audrey)

@@ -272,7 +272,16 @@ struct DashboardPageTests {
             #expect(after == .ended)
             let me = try await server.send(.get, "/v1/me", as: session.access.secret)
             #expect(me.status == 401)
-            #expect(try await alice.post("\(path)/remove").status == 303)
+            #expect(try await alice.get(path).text.contains("href=\"\(path)/remove\""))
+            let question = try await alice.get("\(path)/remove")
+            #expect(question.status == 200 && question.text.contains("Take laptop out?"), "\(question)")
+            #expect(try await audrey.get("\(path)/remove").status == 403)
+            #expect(try await alice.get(path).status == 200, "to be asked does nothing")
+            server.clock.advance(601)
+            let unsure = try await alice.post("\(path)/remove", ["password": "wrong"])
+            #expect(unsure.status == 403 && unsure.text.contains("Take laptop out?"), "\(unsure)")
+            let sure = ["password": AccountsServer.password]
+            #expect(try await alice.post("\(path)/remove", sure).status == 303)
             #expect(try await alice.get(path).status == 404)
         }
     }

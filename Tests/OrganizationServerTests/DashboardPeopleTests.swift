@@ -299,6 +299,11 @@ struct DashboardMemberTests {
             #expect(try await server.role(of: "mia") == .editor)
             #expect(try await mia.get("/organizations/acme/registry-access/add").status == 200, "at once")
 
+            let question = try await alice.get("\(Self.members)/mia/remove")
+            #expect(question.status == 200 && question.text.contains("Remove mia from acme?"), "\(question)")
+            #expect(try await alice.get("\(Self.members)/mia").text.contains("href=\"\(Self.members)/mia/remove\""))
+            #expect(try await alice.get("\(Self.members)/nobody/remove").status == 404)
+            #expect(try await server.role(of: "mia") == .editor, "to be asked does nothing")
             let removed = try await alice.post("\(Self.members)/mia/remove")
             #expect(removed.headers[.location] == Self.members)
             #expect(try await server.role(of: "mia") == nil)

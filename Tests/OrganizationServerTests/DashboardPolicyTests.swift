@@ -338,13 +338,26 @@ struct DashboardPolicyTests {
         try await AccountsServer.withPolicy { server in
             let (alice, bob) = (try await server.browser("alice"), try await server.browser("bob"))
             _ = try await alice.add("ghcr.io")
-            let seen = try #require(try await alice.get(TestBrowser.access).hidden("draft"))
+            let discard = "\(TestBrowser.access)/discard"
+            #expect(try await alice.get(TestBrowser.access).text.contains("href=\"\(discard)\""))
+            let question = try await alice.get(discard)
+            #expect(
+                question.text.contains("Discard 1 change?") && question.text.contains("last by you, 25 November 2026")
+            )
+            let seen = try #require(question.hidden("draft"))
             _ = try await bob.add("quay.io")
             #expect(try await alice.post("\(TestBrowser.access)/discard", ["draft": seen]).status == 412)
             #expect(try await server.draft()?.rules.count == 3)
-            let now = try #require(try await alice.get(TestBrowser.access).hidden("draft"))
-            #expect(try await alice.post("\(TestBrowser.access)/discard", ["draft": now]).status == 303)
+            // To look at the question does nothing, and it takes no password.
+            server.clock.advance(601)
+            let again = try await alice.get(discard)
+            #expect(again.text.contains("2 changes are prepared and not saved, last by bob"), "\(again)")
+            #expect(!again.text.contains("type=\"password\"") && again.text.contains(">Discard 2 changes</button>"))
+            #expect(try await server.draft()?.rules.count == 3)
+            let now = try #require(again.hidden("draft"))
+            #expect(try await alice.post(discard, ["draft": now]).status == 303)
             #expect(try await server.draft() == nil)
+            #expect(try await alice.get(discard).status == 303, "there is nothing to ask about")
         }
     }
 

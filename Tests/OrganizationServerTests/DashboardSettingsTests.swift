@@ -108,8 +108,8 @@ struct DashboardSettingsTests {
         try await AccountsServer.withPolicy { server in
             for (name, first, titles) in [
                 ("alice", nil, ["General", "Machines", "Single sign-on", "Access tokens", "Signing keys"]),
-                ("edith", "\(Self.settings)/single-sign-on", ["Single sign-on", "Access tokens"]),
-                ("audrey", "\(Self.settings)/single-sign-on", ["Single sign-on", "Access tokens"]),
+                ("edith", nil, ["General", "Machines", "Single sign-on", "Access tokens", "Signing keys"]),
+                ("audrey", nil, ["General", "Machines", "Single sign-on", "Access tokens", "Signing keys"]),
                 ("mia", "\(Self.settings)/tokens", ["Access tokens"]),
             ] as [(String, String?, [String])] {
                 let browser = try await server.browser(name)
@@ -123,6 +123,51 @@ struct DashboardSettingsTests {
             // Who may not change it is shown no form.
             let audrey = try await server.browser("audrey")
             #expect(try await !audrey.get("\(Self.settings)/single-sign-on").text.contains("name=\"clientSecret\""))
+        }
+    }
+
+    @Test
+    func `an auditor reads all settings, sees what tokens there are without a secret, and is shown no form`()
+        async throws
+    {
+        try await AccountsServer.withPolicy { server in
+            let (alice, audrey) = (try await server.browser("alice"), try await server.browser("audrey"))
+            _ = try await alice.post(Self.settings, Self.good)
+            let enrollment = try await alice.post(
+                "\(Self.settings)/enrollment-tokens",
+                ["name": "laptops", "days": "7"]
+            )
+            let made = try await alice.post(
+                "\(Self.settings)/tokens",
+                ["name": "of-alice", "days": "7", "scope-policy:read": "on"]
+            )
+            let secrets = [try Self.secret(enrollment), try Self.secret(made)]
+            let root = try #require(try await server.services.publisher.served.newest(of: "acme")).rootDocument
+            let key = try #require(root.roles[.policy]?.keys.first).id.fingerprint
+            for (path, words) in [
+                ("", ["platform@acme.test", ">500<", "30 days"]), ("/machines", ["laptops", "docker ram enroll"]),
+                ("/signing-keys", [key]), ("/tokens", ["of-alice", "policy:read", "can revoke your own"]),
+            ] {
+                let page = try await audrey.get(Self.settings + path)
+                #expect(page.status == 200, "\(path) \(page)")
+                for word in words { #expect(page.text.contains(word), "\(path) \(word)") }
+                for secret in secrets { #expect(!page.text.contains(secret), "\(path)") }
+                let main = try #require(page.text.firstMatch(of: #/(?s)<main.*<\/main>/#)).0
+                // Tokens of their own they make, as everybody does.
+                #expect(main.contains("method=\"post\"") == (path == "/tokens"), "\(path)")
+                #expect(!main.contains("/revoke") && !main.contains("/delete"), "\(path)")
+            }
+            let list = try await alice.get("\(Self.settings)/tokens")
+            let link = try #require(list.text.firstMatch(of: #/href="([^"]+\/revoke)"/#)).1
+            #expect(try await audrey.get(String(link)).status == 404)
+            #expect(try await audrey.post(String(link)).status == 404)
+            let api = try await server.signIn("audrey")
+            for path in ["settings", "keys", "enrollment-tokens", "tokens"] {
+                let answer = try await server.send(.get, "/v1/organizations/acme/\(path)", as: api)
+                #expect(answer.status == 200, "\(path) \(answer)")
+                for secret in secrets { #expect(!answer.text.contains(secret), "\(path)") }
+            }
+            #expect(try await server.count("accessToken") == 1)
         }
     }
 

@@ -171,7 +171,10 @@ struct OpenAPITests {
             case .person(let withToken):
                 #expect(security.contains(#"{"session":[]}"#), "\(row.route)")
                 #expect(security.contains { $0.contains("accessToken") } == withToken, "\(row.route)")
-            case .members(_, let scope), .server(_, let scope):
+            case .members(_, let scope, let other):
+                let scopes = [scope, other].compactMap(\.self).map { "{\"accessToken\":[\"\($0.rawValue)\"]}" }
+                #expect(security == [#"{"session":[]}"#] + scopes, "\(row.route)")
+            case .server(_, let scope):
                 #expect(security.contains(#"{"session":[]}"#), "\(row.route)")
                 #expect(security.contains("{\"accessToken\":[\"\(scope.rawValue)\"]}"), "\(row.route)")
             case .device: #expect(security == [#"{"deviceSecret":[]}"#], "\(row.route)")

@@ -13,12 +13,15 @@ struct PolicyRoutesTests {
         let method: HTTPRequest.Method
         let path: String
         let permission: Permission
+        /// What does as well.
+        var wider: Permission?
         var description: String { "\(method) \(path)" }
 
-        init(_ method: HTTPRequest.Method, _ path: String, _ permission: Permission) {
+        init(_ method: HTTPRequest.Method, _ path: String, _ permission: Permission, or wider: Permission? = nil) {
             self.method = method
             self.path = path
             self.permission = permission
+            self.wider = wider
         }
     }
 
@@ -28,12 +31,14 @@ struct PolicyRoutesTests {
         Route(.delete, "policy/draft", .editPolicy), Route(.post, "policy/draft/save", .editPolicy),
         Route(.get, "policy/versions", .readPolicy), Route(.get, "policy/versions/1", .readPolicy),
         Route(.post, "policy/rollback", .editPolicy), Route(.get, "teams/backend/policy", .readPolicy),
-        Route(.put, "teams/backend/policy", .editPolicy), Route(.get, "keys", .manageSettings),
+        Route(.put, "teams/backend/policy", .editPolicy),
+        Route(.get, "keys", .readSettings, or: .manageSettings),
         Route(.post, "keys", .manageSettings), Route(.post, "root", .manageSettings),
-        Route(.get, "settings", .manageSettings), Route(.patch, "settings", .manageSettings),
+        Route(.get, "settings", .readSettings, or: .manageSettings), Route(.patch, "settings", .manageSettings),
         Route(.get, "activity", .readActivity), Route(.get, "reports", .readActivity),
         Route(.get, "devices", .readMachines), Route(.delete, "devices/none", .manageMachines),
-        Route(.get, "enrollment-tokens", .manageMachines), Route(.post, "enrollment-tokens", .manageMachines),
+        Route(.get, "enrollment-tokens", .readSettings, or: .manageMachines),
+        Route(.post, "enrollment-tokens", .manageMachines),
         Route(.delete, "enrollment-tokens/none", .manageMachines),
         Route(.get, "/v2/orgs/acme/settings/registry-access-management", .readPolicy),
         Route(.put, "/v2/orgs/acme/settings/registry-access-management", .editPolicy),
@@ -63,13 +68,26 @@ struct PolicyRoutesTests {
                 named: "narrow",
                 of: "owner",
                 in: "acme",
-                scopes: Set(Permission.allCases).subtracting([route.permission]),
+                scopes: Set(Permission.allCases).subtracting([route.permission, route.wider ?? route.permission]),
                 now: now,
                 expires: now + 3600
             )
             #expect(
                 try await server.ask(route.method, route.path, secret: narrow.secret, body: "").status == .forbidden
             )
+            // Each of the two is enough.
+            guard let wider = route.wider else { return }
+            for scope in [route.permission, wider] {
+                let token = try await server.store.makeAccessToken(
+                    named: scope.rawValue,
+                    of: "owner",
+                    in: "acme",
+                    scopes: [scope],
+                    now: now,
+                    expires: now + 3600
+                )
+                #expect(try await server.ask(route.method, route.path, secret: token.secret).status == .ok, "\(scope)")
+            }
         }
     }
 }

@@ -14,8 +14,8 @@ enum Access: Sendable {
     case open
     /// Whoever signed in; and whether an access token will do, whatever its scopes.
     case person(withToken: Bool)
-    /// Members in these roles; with an access token if it has this scope.
-    case members(Set<Role>, scope: Permission)
+    /// Members in these roles; with an access token if it has this scope, or the other one.
+    case members(Set<Role>, scope: Permission, or: Permission? = nil)
     /// The device that the path names.
     case device
     /// Members in these roles of any organization; with an access token if it has this scope.
@@ -124,7 +124,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
             "DELETE /v1/organizations/{organization}/teams/{team}/members/{user}",
             .members(owner, scope: .manageMembers)
         ),
-        RouteRow("GET /v1/organizations/{organization}/tokens", .members(all, scope: .manageTokens)),
+        RouteRow("GET /v1/organizations/{organization}/tokens", .members(all, scope: .readSettings, or: .manageTokens)),
         RouteRow(
             "POST /v1/organizations/{organization}/tokens",
             .members(all, scope: .manageTokens),
@@ -146,7 +146,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         RouteRow("GET \(organization)/documents/freshness.json", .open),
         RouteRow("GET \(organization)/documents/root/{version}", .open),
         RouteRow("GET \(organization)/documents/policy/{version}", .open),
-        RouteRow("GET \(organization)/keys", .members(owner, scope: .manageSettings)),
+        RouteRow("GET \(organization)/keys", .members(readers, scope: .readSettings, or: .manageSettings)),
         RouteRow("POST \(organization)/keys", .members(owner, scope: .manageSettings), body: "{}"),
         RouteRow("POST \(organization)/root", .members(owner, scope: .manageSettings), body: "{}"),
         RouteRow("GET \(organization)/policy", .members(all, scope: .readPolicy)),
@@ -194,10 +194,13 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         ),
         RouteRow("POST \(organization)/requests/{number}/withdraw", .members(all, scope: .readPolicy)),
         RouteRow("GET \(organization)/reports", .members(readers, scope: .readActivity)),
-        RouteRow("GET \(organization)/enrollment-tokens", .members(owner, scope: .manageMachines)),
+        RouteRow(
+            "GET \(organization)/enrollment-tokens",
+            .members(readers, scope: .readSettings, or: .manageMachines)
+        ),
         RouteRow("POST \(organization)/enrollment-tokens", .members(owner, scope: .manageMachines), body: "{}"),
         RouteRow("DELETE \(organization)/enrollment-tokens/{name}", .members(owner, scope: .manageMachines)),
-        RouteRow("GET \(organization)/settings", .members(owner, scope: .manageSettings)),
+        RouteRow("GET \(organization)/settings", .members(readers, scope: .readSettings, or: .manageSettings)),
         RouteRow("PATCH \(organization)/settings", .members(owner, scope: .manageSettings), body: "{}"),
         RouteRow("GET \(organization)/activity", .members(readers, scope: .readActivity)),
         RouteRow("GET \(organization)/single-sign-on", .members(readers, scope: .readMembers)),
@@ -244,6 +247,7 @@ extension RouteRow {
         RouteRow("POST \(page)/registry-access/edit", .page(editors), fields: ["address": "ghcr.io", "pull": "on"]),
         RouteRow("GET \(page)/registry-access/review", .page(editors)),
         RouteRow("POST \(page)/registry-access/save", .page(editors), fields: ["draft": "1", "policy": "1"]),
+        RouteRow("GET \(page)/registry-access/discard", .page(editors)),
         RouteRow("POST \(page)/registry-access/discard", .page(editors), fields: ["draft": "0"]),
         RouteRow("POST \(page)/registry-access/update", .page(editors)),
         RouteRow("GET \(page)/registry-access/settings", .page(all)),
@@ -265,6 +269,7 @@ extension RouteRow {
         RouteRow("GET \(page)/devices-export", .page(readers)),
         RouteRow("GET \(page)/devices/{device}", .page(readers)),
         RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),
+        RouteRow("GET \(page)/devices/{device}/remove", .page(owner)),
         RouteRow("POST \(page)/devices/{device}/remove", .page(owner)),
     ]
 
@@ -276,7 +281,7 @@ extension RouteRow {
             .page(owner),
             fields: ["contact": "platform", "reportDays": "30", "maximumDevices": "10", "enrollment": "token"]
         ),
-        RouteRow("GET \(page)/settings/machines", .page(owner)),
+        RouteRow("GET \(page)/settings/machines", .page(readers)),
         RouteRow("POST \(page)/settings/enrollment-tokens", .page(owner), fields: ["name": "laptops", "days": "30"]),
         RouteRow("GET \(page)/settings/enrollment-tokens/delete", .page(owner)),
         RouteRow("POST \(page)/settings/enrollment-tokens/delete", .page(owner), fields: ["name": "laptops"]),
@@ -309,7 +314,7 @@ extension RouteRow {
         ),
         RouteRow("GET \(page)/settings/tokens/{token}/revoke", .page(all)),
         RouteRow("POST \(page)/settings/tokens/{token}/revoke", .page(all)),
-        RouteRow("GET \(page)/settings/signing-keys", .page(owner)),
+        RouteRow("GET \(page)/settings/signing-keys", .page(readers)),
         RouteRow("POST \(page)/settings/signing-keys", .page(owner), fields: ["kind": "policy"]),
         RouteRow("GET \(page)/settings/signing-keys/root", .page(owner)),
         RouteRow("POST \(page)/settings/signing-keys/root", .page(owner), fields: ["document": "{}"]),
@@ -320,6 +325,7 @@ extension RouteRow {
         RouteRow("GET \(page)/members", .page(readers)),
         RouteRow("GET \(page)/members/{user}", .page(readers)),
         RouteRow("POST \(page)/members/{user}/role", .page(owner), fields: ["role": "editor"]),
+        RouteRow("GET \(page)/members/{user}/remove", .page(owner)),
         RouteRow("POST \(page)/members/{user}/remove", .page(owner)),
         RouteRow("GET \(page)/invitations", .page(readers)),
         RouteRow("POST \(page)/invitations", .page(owner), fields: ["role": "member"]),
@@ -330,6 +336,7 @@ extension RouteRow {
         RouteRow("POST \(page)/teams", .page(owner), fields: ["team": "frontend"]),
         RouteRow("GET \(page)/teams/{team}", .page(all)),
         RouteRow("POST \(page)/teams/{team}/rename", .page(owner), fields: ["team": "services"]),
+        RouteRow("GET \(page)/teams/{team}/remove", .page(owner)),
         RouteRow("POST \(page)/teams/{team}/remove", .page(owner)),
         RouteRow("POST \(page)/teams/{team}/members/add", .page(owner), fields: ["user": "member"]),
         RouteRow("POST \(page)/teams/{team}/members/remove", .page(owner), fields: ["user": "member"]),
@@ -459,7 +466,7 @@ struct RouteTests {
         case (.server, .stranger), (.server, .tokenOfAnother), (.server, .tokenWithScope): nil
         case (.server, .tokenWithoutScope): 403
         case (.server(let roles, _), _): who.role.map(roles.contains) ?? false ? nil : 403
-        case (.members(let roles, _), _): who.role.map(roles.contains) ?? false ? nil : 403
+        case (.members(let roles, _, _), _): who.role.map(roles.contains) ?? false ? nil : 403
         }
     }
 
@@ -498,7 +505,11 @@ struct RouteTests {
         try await server.services.store.makeTeam("backend", in: "acme", by: "owner", at: server.clock.now)
         try await RunningServer.begin("acme", server.services.publisher, SigningKey.generate())
         var scope = Permission.readPolicy
-        if case .members(_, let wanted) = row.access { scope = wanted }
+        var wider: Set<Permission> = []
+        if case .members(_, let wanted, let other) = row.access {
+            scope = wanted
+            wider = Set([other].compactMap(\.self))
+        }
         if case .server(_, let wanted) = row.access { scope = wanted }
         func token(_ name: String, _ scopes: Set<Permission>, _ organization: String) async throws -> String {
             try await server.services.store.makeAccessToken(
@@ -519,7 +530,11 @@ struct RouteTests {
             .auditor: try await signIn("auditor"), .member: try await signIn("member"),
             .stranger: try await signIn("stranger", in: "other"), .nobody: nil,
             .forger: OpaqueToken(.access).secret, .device: try await server.makeDevice(device).secret,
-            .tokenWithoutScope: try await token("without", Set(Permission.allCases).subtracting([scope]), "acme"),
+            .tokenWithoutScope: try await token(
+                "without",
+                Set(Permission.allCases).subtracting([scope]).subtracting(wider),
+                "acme"
+            ),
             .tokenWithScope: try await token("with", [scope, .readPolicy], "acme"),
             .tokenOfAnother: try await token("another", Set(Permission.allCases), "other"),
         ]

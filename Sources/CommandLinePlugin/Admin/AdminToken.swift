@@ -35,7 +35,7 @@ struct AdminTokenCreate: AdminCommand {
         discussion: """
             The token is printed, this once. Scopes are policy:read, policy:write, activity:read,
             machines:read, machines:write, members:read, members:write, sessions:write,
-            tokens:write and settings:write; none does more than you may.
+            tokens:write, settings:read and settings:write; none does more than you may.
 
             Example: docker ram admin token create ci --scopes policy:read
             """

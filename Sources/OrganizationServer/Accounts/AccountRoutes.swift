@@ -176,7 +176,7 @@ extension Router<ServerContext> {
 
     private func addAccessTokenRoutes(_ services: Services) {
         get("v1/organizations/{organization}/tokens") { _, context in
-            let (organization, owner, _) = try context.authorizeTokens()
+            let (organization, owner, _) = try context.authorizeTokens(or: .readSettings)
             return JSONAnswer(
                 list: "tokens",
                 try await services.store.accessTokens(in: organization, of: owner),
@@ -323,9 +323,17 @@ extension Request {
 
 extension ServerContext {
     /// Whose access tokens the caller has to do with: everybody's with `tokens:write`, their own with a sign-in.
-    fileprivate func authorizeTokens() throws -> (organization: String, owner: String?, person: Person) {
+    ///
+    /// - Parameter permission: what does for everybody's as well.
+    /// - Returns: the organization, whose tokens (`nil`: everybody's), and who asks.
+    /// - Throws: ``Problem``.
+    fileprivate func authorizeTokens(or permission: Permission? = nil) throws -> (
+        organization: String, owner: String?, person: Person
+    ) {
         let (person, organization) = try authorizeMember()
-        if person.may(.manageTokens, in: organization) { return (organization, nil, person) }
+        for permission in [.manageTokens, permission] {
+            if let permission, person.may(permission, in: organization) { return (organization, nil, person) }
+        }
         guard person.scopes == nil else { throw Problem.needsSignIn }
         return (organization, person.name, person)
     }

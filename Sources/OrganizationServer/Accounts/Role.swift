@@ -16,7 +16,7 @@ enum Role: String, Codable, Sendable, CaseIterable {
     func allows(_ permission: Permission) -> Bool {
         switch permission {
         case .readPolicy: true
-        case .readActivity, .readMachines, .readMembers: self != .member
+        case .readActivity, .readMachines, .readMembers, .readSettings: self != .member
         case .editPolicy: self == .owner || self == .editor
         case .manageMembers, .manageTokens, .manageMachines, .endSessions, .manageSettings, .readMetrics:
             self == .owner
@@ -44,6 +44,8 @@ enum Permission: String, Codable, Sendable, CaseIterable {
     case manageTokens = "tokens:write"
     /// Making people sign in again.
     case endSessions = "sessions:write"
+    /// The organization's own settings and public keys, and what tokens there are.
+    case readSettings = "settings:read"
     /// The organization's own settings and keys.
     case manageSettings = "settings:write"
     /// The figures of the whole server, which name nobody.

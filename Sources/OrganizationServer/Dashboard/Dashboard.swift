@@ -395,18 +395,23 @@ struct Dashboard: Sendable {
     /// - Parameter end: the time; at midnight it is the end of the day before.
     /// - Returns: the words, which say that they are of UTC.
     static func end(_ end: Instant) -> String {
-        let isMidnight = end.seconds % 86_400 == 0
-        // 2026-12-24T13:45:10Z
-        let text = (isMidnight ? end + -86_400 : end).description
-        let parts = text.prefix(10).split(separator: "-")
+        end.seconds % 86_400 == 0 ? "the end of \(day(of: end + -86_400)) (UTC)" : time(end)
+    }
+
+    /// A time for a text in which none of the reader's zone can stand.
+    static func time(_ time: Instant) -> String {
+        "\(day(of: time)), \(time.description.dropFirst(11).prefix(5)) UTC"
+    }
+
+    private static func day(of time: Instant) -> String {
+        let date = time.description.prefix(10)
+        let parts = date.split(separator: "-").compactMap { WholeNumber.read($0.drop { $0 == "0" }) }
         let months = [
             "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
             "November", "December",
         ]
-        guard parts.count == 3, let month = Int(parts[1]), months.indices.contains(month - 1), let day = Int(parts[2])
-        else { return text }
-        let date = "\(day) \(months[month - 1]) \(parts[0])"
-        return isMidnight ? "the end of \(date) (UTC)" : "\(date), \(text.dropFirst(11).prefix(5)) UTC"
+        guard parts.count == 3, months.indices.contains(parts[1] - 1) else { return String(date) }
+        return "\(parts[2]) \(months[parts[1] - 1]) \(parts[0])"
     }
 
     /// An address with those parameters that say something.

@@ -10,6 +10,7 @@ extension Router<ServerContext> {
         dashboard.get(self, "devices-export", .readMachines) { try await pages.export($0) }
         dashboard.get(self, "devices/:device", .readMachines) { try await pages.show($0) }
         dashboard.post(self, "devices/:device/end-session", .endSessions) { try await pages.endSession($0) }
+        dashboard.get(self, "devices/:device/remove", .manageMachines) { try await pages.askToRemove($0) }
         dashboard.post(self, "devices/:device/remove", .manageMachines) { try await pages.remove($0) }
     }
 }
@@ -230,10 +231,34 @@ struct DevicePages: Sendable {
         )
     }
 
+    private func removal(of device: Device, _ visit: Dashboard.Visit) async throws -> Confirmation {
+        let user = try await services.store.sessions(
+            in: visit.organization,
+            Store.SessionSelection(device: device.id),
+            at: services.now()
+        ).first?.user
+        return Confirmation(
+            title: "Take \(device.name) out?",
+            lines: [
+                (user.map { "\($0) is signed in there, and is signed out. " } ?? "")
+                    + "The machine is not known any more, and refuses whatever touches a registry until it is "
+                    + "registered and somebody signs in again. Containers that run go on.",
+                "What it refused stays in the activity.",
+            ],
+            button: "Take the machine out",
+            action: visit.address("devices/\(device.id)/remove"),
+            back: visit.address("devices/\(device.id)")
+        )
+    }
+
+    fileprivate func askToRemove(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await removal(of: try await device(visit), visit).reply()
+    }
+
     fileprivate func remove(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let device = try await device(visit)
         if let fault = try await dashboard.confirm(visit) {
-            return try await page(visit, ["passwordFault": fault], .forbidden)
+            return try await removal(of: device, visit).reply(fault: fault)
         }
         _ = try await services.store.removeDevice(
             device.id,

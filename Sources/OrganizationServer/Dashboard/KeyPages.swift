@@ -7,7 +7,7 @@ extension Router<ServerContext> {
     /// By which keys an organization's documents are signed.
     func addKeyPages(_ dashboard: Dashboard) {
         let pages = KeyPages(dashboard: dashboard)
-        dashboard.get(self, "settings/signing-keys", .manageSettings) { try await pages.page($0) }
+        dashboard.get(self, "settings/signing-keys", .readSettings) { try await pages.page($0) }
         dashboard.post(self, "settings/signing-keys", .manageSettings) { try await pages.make($0) }
         dashboard.get(self, "settings/signing-keys/root", .manageSettings) { try await pages.rootPage($0) }
         dashboard.post(self, "settings/signing-keys/root", .manageSettings) { try await pages.takeRoot($0) }

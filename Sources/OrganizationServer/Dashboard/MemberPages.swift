@@ -8,6 +8,7 @@ extension Router<ServerContext> {
         dashboard.get(self, "members", .readMembers) { try await pages.list($0) }
         dashboard.get(self, "members/:user", .readMembers) { try await pages.page($0) }
         dashboard.post(self, "members/:user/role", .manageMembers) { try await pages.changeRole($0) }
+        dashboard.get(self, "members/:user/remove", .manageMembers) { try await pages.removal($0).reply() }
         dashboard.post(self, "members/:user/remove", .manageMembers) { try await pages.remove($0) }
     }
 }
@@ -133,10 +134,12 @@ struct MemberPages: Sendable {
     /// Does something that the last owner cannot have done, and tells it.
     private func change(
         _ visit: Dashboard.Visit,
+        after question: Confirmation? = nil,
         _ body: (String) async throws -> Dashboard.Reply
     ) async throws -> Dashboard.Reply {
         let name = try visit.context.parameters.require("user")
         if let fault = try await dashboard.confirm(visit) {
+            if let question { return question.reply(fault: fault) }
             return try await page(visit, ["passwordFault": fault], .forbidden)
         }
         do {
@@ -158,8 +161,27 @@ struct MemberPages: Sendable {
         }
     }
 
+    /// The question before somebody is removed.
+    fileprivate func removal(_ visit: Dashboard.Visit) async throws -> Confirmation {
+        let name = try visit.context.parameters.require("user")
+        let count = try await services.store.memberCount(of: visit.organization, MemberFilter(name: name))
+        guard count == 1 else { throw Problem.none("member", name) }
+        return Confirmation(
+            title: "Remove \(name) from \(visit.organization)?",
+            lines: [
+                "\(name == visit.person.name ? "That is you. You lose" : "They lose") the access tokens, invitations and "
+                    + "team memberships here.",
+                "The machines where \(name) is signed in refuse whatever touches a registry until another member signs in "
+                    + "there.",
+            ],
+            button: "Remove \(name)",
+            action: visit.address("members/\(name)/remove"),
+            back: visit.address("members/\(name)")
+        )
+    }
+
     fileprivate func remove(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        try await change(visit) { name in
+        try await change(visit, after: try await removal(visit)) { name in
             try await services.removeMember(name, from: visit.organization, by: visit.person.name)
             return .see(
                 name == visit.person.name ? "/organizations" : visit.address("members"),

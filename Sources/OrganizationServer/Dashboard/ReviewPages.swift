@@ -9,6 +9,7 @@ extension Router<ServerContext> {
         let pages = ReviewPages(dashboard: dashboard)
         dashboard.get(self, "registry-access/review", .editPolicy) { try await pages.page($0) }
         dashboard.post(self, "registry-access/save", .editPolicy) { try await pages.save($0) }
+        dashboard.get(self, "registry-access/discard", .editPolicy) { try await pages.askToDiscard($0) }
         dashboard.post(self, "registry-access/discard", .editPolicy) { try await pages.discard($0) }
         dashboard.post(self, "registry-access/update", .editPolicy) { try await pages.bringUpToDate($0) }
         dashboard.get(self, "registry-access/settings", .readPolicy) { try await pages.settings($0) }
@@ -108,6 +109,29 @@ struct ReviewPages: Sendable {
                 .unprocessableContent
             )
         }
+    }
+
+    /// The draft is everybody's: what others have prepared would be gone, too.
+    fileprivate func askToDiscard(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let staged = try await dashboard.staged.staged(of: visit.organization)
+        let base = visit.address("registry-access")
+        guard let draft = staged.draft else { return .see(base, message: "There are no changes to discard.") }
+        let changes = Dashboard.count(staged.count, "change", "changes")
+        let author = draft.author == visit.person.name ? "you" : draft.author
+        return Confirmation(
+            title: "Discard \(changes)?",
+            lines: [
+                "\(changes) \(staged.count == 1 ? "is" : "are") prepared and not saved, last by \(author), "
+                    + "\(Dashboard.time(draft.time)).",
+                "All owners and editors share what is prepared, so what others have prepared is gone, too. "
+                    + "What is on the machines stays as it is.",
+            ],
+            button: "Discard \(changes)",
+            action: "\(base)/discard",
+            fields: [("draft", "\(staged.draftNumber)")],
+            back: base,
+            isDangerous: false
+        ).reply()
     }
 
     fileprivate func discard(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {

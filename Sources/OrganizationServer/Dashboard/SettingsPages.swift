@@ -10,7 +10,7 @@ extension Router<ServerContext> {
         let pages = SettingsPages(dashboard: dashboard)
         dashboard.get(self, "settings", .readPolicy) { try await pages.general($0) }
         dashboard.post(self, "settings", .manageSettings) { try await pages.saveGeneral($0) }
-        dashboard.get(self, "settings/machines", .manageMachines) { try await pages.machinesPage($0) }
+        dashboard.get(self, "settings/machines", .readSettings) { try await pages.machinesPage($0) }
         dashboard.post(self, "settings/enrollment-tokens", .manageMachines) { try await pages.makeToken($0) }
         let delete = "settings/enrollment-tokens/delete"
         dashboard.get(self, delete, .manageMachines) { try await pages.askToDelete($0) }
@@ -38,8 +38,7 @@ enum SettingsTab: String, CaseIterable {
 
     private var permission: Permission {
         switch self {
-        case .general, .keys: .manageSettings
-        case .machines: .manageMachines
+        case .general, .machines, .keys: .readSettings
         case .singleSignOn: .readMembers
         // Everybody has their own.
         case .tokens: .readPolicy
@@ -53,6 +52,8 @@ enum SettingsTab: String, CaseIterable {
     func head(_ visit: Dashboard.Visit) -> [String: Any] {
         [
             "base": visit.address(rawValue),
+            // Who may not change it is shown no form.
+            "mayManage": visit.may(self == .machines ? .manageMachines : .manageSettings),
             "tabs": Self.all(for: visit).map { tab in
                 ["title": tab.title, "address": visit.address(tab.rawValue), "isCurrent": tab == self] as [String: Any]
             },
@@ -71,11 +72,13 @@ struct Confirmation {
     /// What it carries besides.
     var fields: [(name: String, value: String)] = []
     let back: String
+    /// Whether it takes somebody who has shown lately who they are.
+    var isDangerous = true
 
     /// The page.
     func reply(fault: String? = nil) -> Dashboard.Reply {
         var content: [String: Any] = [
-            "lines": lines, "button": button, "action": action, "back": back,
+            "lines": lines, "button": button, "action": action, "back": back, "isDangerous": isDangerous,
             "hidden": fields.map { ["name": $0.name, "value": $0.value] },
         ]
         content["passwordFault"] = fault
@@ -98,7 +101,7 @@ struct SettingsPages: Sendable {
     // MARK: - General
 
     fileprivate func general(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
-        guard visit.may(.manageSettings) else {
+        guard visit.may(.readSettings) else {
             // The first of those that they may see.
             return .see(visit.address(SettingsTab.all(for: visit).first?.rawValue ?? ""))
         }
@@ -114,6 +117,7 @@ struct SettingsPages: Sendable {
         let isForm = visit.request.method == .post
         var content = SettingsTab.general.head(visit)
         content["contact"] = isForm ? visit.fields["contact"] ?? "" : settings.contact ?? ""
+        content["hasContact"] = settings.contact != nil
         content["reportDays"] = isForm ? visit.fields["reportDays"] ?? "" : "\(settings.reportDays)"
         content["isOpen"] = (isForm ? visit.fields["enrollment"] : settings.enrollment) != "token"
         content["maximumDevices"] = isForm ? visit.fields["maximumDevices"] ?? "" : "\(settings.maximumDevices)"

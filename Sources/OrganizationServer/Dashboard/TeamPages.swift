@@ -11,6 +11,7 @@ extension Router<ServerContext> {
         dashboard.post(self, "teams", .manageMembers) { try await pages.make($0) }
         dashboard.get(self, "teams/:team", .readPolicy) { try await pages.page($0) }
         dashboard.post(self, "teams/:team/rename", .manageMembers) { try await pages.rename($0) }
+        dashboard.get(self, "teams/:team/remove", .manageMembers) { try await pages.askToRemove($0) }
         dashboard.post(self, "teams/:team/remove", .manageMembers) { try await pages.remove($0) }
         dashboard.post(self, "teams/:team/members/add", .manageMembers) { try await pages.setMember($0, isIn: true) }
         dashboard.post(self, "teams/:team/members/remove", .manageMembers) {
@@ -196,10 +197,34 @@ struct TeamPages: Sendable {
         return .see(visit.address("teams/\(new)"), message: "The team \(team) is called \(new) now.")
     }
 
+    private func removal(of team: String, _ visit: Dashboard.Visit) async throws -> Confirmation {
+        let members = try await services.store.memberCounts(ofTeams: [team], in: visit.organization)[team] ?? 0
+        let rules = try await services.publisher.served.policy(of: visit.organization)?.teams[team]?.count ?? 0
+        var lines = ["\(Dashboard.count(members, "member", "members")) of it stay in \(visit.organization)."]
+        if members == 1 { lines = ["Its one member stays in \(visit.organization)."] }
+        if rules > 0 {
+            lines.append(
+                "They lose what the team had in addition (\(Dashboard.count(rules, "registry", "registries"))), "
+                    + "with a new version of the policy that is applied at once."
+            )
+        }
+        return Confirmation(
+            title: "Remove the team \(team)?",
+            lines: lines,
+            button: "Remove \(team)",
+            action: visit.address("teams/\(team)/remove"),
+            back: visit.address("teams/\(team)")
+        )
+    }
+
+    fileprivate func askToRemove(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await removal(of: try await Self.team(visit, services), visit).reply()
+    }
+
     fileprivate func remove(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let team = try await Self.team(visit, services)
         if let fault = try await dashboard.confirm(visit) {
-            return try await page(visit, ["passwordFault": fault], .forbidden)
+            return try await removal(of: team, visit).reply(fault: fault)
         }
         try await services.removeTeam(team, from: visit.organization, by: visit.person)
         return .see(

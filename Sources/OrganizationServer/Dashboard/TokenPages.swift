@@ -4,7 +4,7 @@ import RegistryAccess
 import SignedPolicy
 
 extension Router<ServerContext> {
-    /// Access tokens: one's own, or everybody's for owners.
+    /// Access tokens: one's own, and everybody's to revoke for owners, to read for editors and auditors.
     func addTokenPages(_ dashboard: Dashboard) {
         let pages = TokenPages(dashboard: dashboard)
         dashboard.get(self, "settings/tokens", .readPolicy) { try await pages.page($0) }
@@ -21,12 +21,8 @@ struct TokenPages: Sendable {
 
     private static let soonSeconds: Int64 = 14 * 86_400
 
-    /// Whose tokens somebody sees: everybody's, or their own.
+    /// Whose tokens somebody may revoke: everybody's, or their own.
     private func owner(_ visit: Dashboard.Visit) -> String? { visit.may(.manageTokens) ? nil : visit.person.name }
-
-    private func tokens(_ visit: Dashboard.Visit) async throws -> [Store.AccessTokenEntry] {
-        try await services.store.accessTokens(in: visit.organization, of: owner(visit))
-    }
 
     // MARK: - The list
 
@@ -36,9 +32,14 @@ struct TokenPages: Sendable {
         _ status: HTTPResponse.Status = .ok
     ) async throws -> Dashboard.Reply {
         let now = services.now()
-        let tokens = try await tokens(visit)
+        let seesAll = visit.may(.readSettings)
+        let tokens = try await services.store.accessTokens(
+            in: visit.organization,
+            of: seesAll ? nil : visit.person.name
+        )
         var content = SettingsTab.tokens.head(visit)
-        content["seesAll"] = owner(visit) == nil
+        content["seesAll"] = seesAll
+        content["revokesAll"] = owner(visit) == nil
         content["hasTokens"] = !tokens.isEmpty
         content["tokens"] = tokens.map { token in
             var row: [String: Any] = [
@@ -46,8 +47,10 @@ struct TokenPages: Sendable {
                 "created": token.created.description, "expires": token.expires.description,
                 "isOver": token.expires <= now,
                 "isEnding": token.expires > now && token.expires - now < Self.soonSeconds,
-                "revokeAddress": visit.address("settings/tokens/\(token.id)/revoke"),
             ]
+            if owner(visit).map({ $0 == token.user }) ?? true {
+                row["revokeAddress"] = visit.address("settings/tokens/\(token.id)/revoke")
+            }
             row["lastUsed"] = token.lastUsed?.description
             return row
         }
@@ -74,6 +77,7 @@ struct TokenPages: Sendable {
         case .manageMembers: "Change members, teams and invitations"
         case .manageTokens: "Make and revoke access tokens of everybody"
         case .endSessions: "Make people sign in again"
+        case .readSettings: "See the settings, the keys, and what tokens there are"
         case .manageSettings: "Change the settings, single sign-on and keys"
         case .readMetrics: "Read the figures of the whole server"
         }
@@ -124,7 +128,8 @@ struct TokenPages: Sendable {
 
     private func question(_ visit: Dashboard.Visit) async throws -> (Confirmation, String) {
         let id = try visit.context.parameters.require("token")
-        guard let token = try await tokens(visit).first(where: { $0.id == id }) else {
+        let tokens = try await services.store.accessTokens(in: visit.organization, of: owner(visit))
+        guard let token = tokens.first(where: { $0.id == id }) else {
             throw Problem(.notFound, .notFound, "there is no such access token", hint: "it may be revoked already")
         }
         let question = Confirmation(

@@ -26,7 +26,7 @@ extension Router<ServerContext> {
             try await waitForChange(request, context, services)
         }
         organization.get("enrollment-tokens") { _, context in
-            let (_, organization) = try context.authorize(.manageMachines)
+            let (_, organization) = try context.authorize(.readSettings, or: .manageMachines)
             let tokens = try await services.store.enrollmentTokens(of: organization).map { token in
                 JSONValue.object([
                     JSONMember("name", .string(token.name)),

@@ -10,7 +10,7 @@ extension Router<ServerContext> {
     func addKeyRoutes(_ services: Services) {
         let organization = group("v1/organizations/:organization")
         organization.get("keys") { _, context in
-            let (_, organization) = try context.authorize(.manageSettings)
+            let (_, organization) = try context.authorize(.readSettings, or: .manageSettings)
             return JSONAnswer(value: try await keys(services, organization))
         }
         organization.post("keys") { request, context in

@@ -55,13 +55,18 @@ struct ServerContext: RequestContext {
 
     /// The organization that the path names as `{organization}`, if the person who asks may do something there.
     ///
-    /// - Parameter permission: what is wanted.
+    /// - Parameters:
+    ///   - permission: what is wanted.
+    ///   - wider: what does as well: a token that may change something may read it.
     /// - Returns: the person, and the organization's name.
     /// - Throws: ``Problem``: 401 to nobody, 404 to who does not belong to it (nobody learns which organizations there
     ///   are), 403 to who belongs to it and may not.
-    func authorize(_ permission: Permission) throws -> (person: Person, organization: String) {
+    func authorize(_ permission: Permission, or wider: Permission? = nil) throws -> (
+        person: Person, organization: String
+    ) {
         let (person, organization) = try authorizeMember()
-        guard person.may(permission, in: organization) else { throw Problem.needs(permission, in: organization) }
+        guard person.may(permission, in: organization) || wider.map({ person.may($0, in: organization) }) ?? false
+        else { throw Problem.needs(permission, in: organization) }
         return (person, organization)
     }
 

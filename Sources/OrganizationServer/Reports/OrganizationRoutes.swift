@@ -7,7 +7,7 @@ extension Router<ServerContext> {
     func addOrganizationRoutes(_ services: Services) {
         let organization = group("v1/organizations/:organization")
         organization.get("settings") { _, context in
-            let (_, organization) = try context.authorize(.manageSettings)
+            let (_, organization) = try context.authorize(.readSettings, or: .manageSettings)
             return JSONAnswer(value: try await services.store.settings(of: organization).json)
         }
         organization.patch("settings") { request, context in
