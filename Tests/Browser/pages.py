@@ -25,6 +25,7 @@ class Page:
 
 PAGES = (
     Page("sign-in", "/sign-in", (None,)),
+    Page("activate", "/activate?user_code=BCDF-GHJK", (None, "owner")),
     Page("organizations", "/organizations"),
     Page("overview", BASE, READERS),
     Page("registries", f"{BASE}/registry-access"),

@@ -78,7 +78,7 @@ struct DashboardPageTests {
                 let pages = try await Self.pages(server, with: text)
                 for (path, page) in pages {
                     #expect(PageTags(page) == PageTags(harmless[path] ?? ""), "\(text) on \(path)")
-                    #expect(page.contains(ActivationHTML.escaped(text)) || !path.contains("!"), "\(text) on \(path)")
+                    #expect(page.contains(HTMLText.escaped(text)) || !path.contains("!"), "\(text) on \(path)")
                 }
             }
         }
@@ -302,7 +302,7 @@ struct DashboardPageTests {
                 "/organizations/acme/members", "/organizations/acme/members/mia", "/organizations/acme/invitations",
                 "/organizations/acme/teams", "/organizations/acme/teams/backend", "/organizations/acme/sessions",
                 "/organizations/acme/teams/backend/registries/add", "/organizations/acme/sessions/end?everybody=true",
-                "/account", "/join",
+                "/account", "/join", "/activate",
             ]
             for path in paths {
                 let page = path == "/sign-in" ? try await server.send(.get, path) : try await alice.get(path)

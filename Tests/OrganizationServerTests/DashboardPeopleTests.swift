@@ -431,7 +431,7 @@ struct DashboardInvitationTests {
             let answer = try await Self.join(server, link, fields)
             #expect((400..<500).contains(answer.status), "\(answer.status)")
             if words != "12" { #expect(answer.text.contains(words), "\(answer.text)") }
-            #expect(answer.text.contains("value=\"\(ActivationHTML.escaped(fields["name"] ?? ""))\""))
+            #expect(answer.text.contains("value=\"\(HTMLText.escaped(fields["name"] ?? ""))\""))
             #expect(answer.cookie("__Host-ram_session") == nil)
             #expect(try await server.count("membership") == 5)
             #expect(try await server.count("invitation") == 1, "it is good for another try")
@@ -544,7 +544,7 @@ struct DashboardInvitationTests {
                 let pages = try await Self.pages(server, with: text)
                 for (name, page) in pages {
                     #expect(PageTags(page) == PageTags(harmless[name] ?? ""), "\(text) on \(name)")
-                    #expect(page.contains(ActivationHTML.escaped(text)), "\(text) on \(name)")
+                    #expect(page.contains(HTMLText.escaped(text)), "\(text) on \(name)")
                 }
             }
         }

@@ -181,9 +181,9 @@ struct DashboardPolicyTests {
             let answer = try await alice.add("ghcr.io", ["nickname": "Mine & yours"].merging(typed) { $1 })
             #expect(answer.status == 422)
             #expect(answer.text.contains("id=\"\(field)-fault\""), "\(answer.text)")
-            #expect(answer.text.contains(ActivationHTML.escaped(words)))
+            #expect(answer.text.contains(HTMLText.escaped(words)))
             for (name, value) in typed where name == "address" || name == "nickname" {
-                #expect(answer.text.contains("name=\"\(name)\" value=\"\(ActivationHTML.escaped(value))\""))
+                #expect(answer.text.contains("name=\"\(name)\" value=\"\(HTMLText.escaped(value))\""))
             }
             if typed["nickname"] == nil { #expect(answer.text.contains("value=\"Mine &amp; yours\"")) }
             #expect(try await server.draft() == nil)

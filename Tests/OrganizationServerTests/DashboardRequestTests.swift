@@ -205,7 +205,7 @@ struct DashboardRequestTests {
                     for path in [Self.page, "\(Self.page)/\(number)"] {
                         let answer = try await browser.get(path)
                         #expect(answer.status == 200)
-                        #expect(answer.text.contains(ActivationHTML.escaped(text)), "\(text) on \(path)")
+                        #expect(answer.text.contains(HTMLText.escaped(text)), "\(text) on \(path)")
                         pages.append(PageTags(answer.text))
                     }
                 }

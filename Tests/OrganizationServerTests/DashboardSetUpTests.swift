@@ -315,7 +315,7 @@ struct DashboardSetUpTests {
             for text in DashboardPageTests.hostile {
                 let answer = try await page(text)
                 #expect(answer.status == 422)
-                #expect(answer.text.contains(ActivationHTML.escaped(text)), "\(text)")
+                #expect(answer.text.contains(HTMLText.escaped(text)), "\(text)")
                 #expect(Self.form(answer) == Self.form(harmless), "\(text)")
             }
             #expect(try await setting.isUntouched())

@@ -337,7 +337,7 @@ struct DashboardSettingsTests {
             fields[field] = value
             let answer = try await owner.post("\(Self.settings)/single-sign-on", fields)
             #expect(answer.status == 422 && answer.text.contains(words), "\(answer)")
-            #expect(answer.text.contains("value=\"\(ActivationHTML.escaped(fields["issuer"] ?? ""))\""))
+            #expect(answer.text.contains("value=\"\(HTMLText.escaped(fields["issuer"] ?? ""))\""))
             #expect(!answer.text.contains("s3cret"))
             #expect(try await setting.server.count("singleSignOn") == 0)
             guard field == "issuer" else { return }
@@ -392,7 +392,7 @@ struct DashboardSettingsTests {
             for text in ["", "{}", "</textarea><b>x</b>", stranger] {
                 let answer = try await alice.post(page, ["document": text])
                 #expect(answer.status == 422 && answer.text.contains("The root document was not taken"), "\(answer)")
-                #expect(answer.text.contains(">\(ActivationHTML.escaped(text))</textarea>"), "\(answer)")
+                #expect(answer.text.contains(">\(HTMLText.escaped(text))</textarea>"), "\(answer)")
             }
             #expect(try await alice.get(keys).text.contains("Not named yet"))
             // As a browser sends a file's lines.
@@ -415,7 +415,7 @@ struct DashboardSettingsTests {
             for text in DashboardPageTests.hostile {
                 for (path, page) in try await Self.pages(server, with: text) {
                     #expect(PageTags(page) == PageTags(harmless[path] ?? ""), "\(text) on \(path)")
-                    #expect(page.contains(ActivationHTML.escaped(text)), "\(text) on \(path)")
+                    #expect(page.contains(HTMLText.escaped(text)), "\(text) on \(path)")
                 }
             }
         }

@@ -91,7 +91,7 @@ struct DashboardSignInTests {
             #expect(answer.text.contains("The name or the password is wrong."))
             #expect(answer.cookie("__Host-ram_session") == nil)
             #expect(answer.hidden("to") == "/organizations/acme/activity")
-            let name = field == "name" ? ActivationHTML.escaped(value) : "alice"
+            let name = field == "name" ? HTMLText.escaped(value) : "alice"
             #expect(answer.text.contains("value=\"\(name)\""))
         }
     }
@@ -327,7 +327,7 @@ struct DashboardSignInTests {
             "message",
             ["title": hostile, "detail": hostile, "organization": hostile]
         )
-        #expect(text.contains(ActivationHTML.escaped(hostile)))
+        #expect(text.contains(HTMLText.escaped(hostile)))
         for mark in ["\"\u{301}", "<\u{301}", "'\u{301}", "&\u{301}"] {
             #expect(text.utf8.firstRange(of: Array(mark.utf8)) == nil)
         }

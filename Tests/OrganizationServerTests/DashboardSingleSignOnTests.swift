@@ -150,7 +150,7 @@ struct DashboardSingleSignOnTests {
             )
             #expect(answer.status == 200 && answer.text.contains(words), "\(answer)")
             #expect(answer.hidden("to") == "/organizations")
-            #expect(answer.text.contains("value=\"\(ActivationHTML.escaped(name))\""))
+            #expect(answer.text.contains("value=\"\(HTMLText.escaped(name))\""))
             #expect(try await setting.server.count("singleSignOnBegun") == 0)
         }
     }

@@ -24,6 +24,12 @@ private struct Browser {
         field = try #require(Self.hidden("form", page.text))
     }
 
+    /// Opens the page in a browser in which somebody is signed in on the dashboard.
+    init(_ server: AccountsServer, of signedIn: TestBrowser) async throws {
+        try await self.init(server)
+        cookie += "; \(signedIn.cookie)"
+    }
+
     static func hidden(_ name: String, _ html: String) -> String? {
         html.split(separator: "name=\"\(name)\" value=\"").dropFirst().first.flatMap { $0.split(separator: "\"").first }
             .map(String.init)
@@ -87,9 +93,10 @@ struct DeviceAuthorizationTests {
             let question = try await browser.signIn(code.lowercased().replacing("-", with: " "))
             #expect(question.status == 200)
             #expect(question.text.contains("Did you start this?"))
-            #expect(
-                question.text.contains("alice&#39;s laptop") && question.text.contains(server.clock.now.description)
-            )
+            // The time is shown in the reader's zone, by script.
+            let now = server.clock.now
+            #expect(question.text.contains("<time datetime=\"\(now)\">\(now)</time>"))
+            #expect(question.text.contains("alice&#39;s laptop"))
             // Signing in decides nothing.
             server.clock.advance(5)
             #expect(try await server.poll(begun, device)["error"] == "authorization_pending")
@@ -188,9 +195,14 @@ struct DeviceAuthorizationTests {
             let begun = try await server.beginDevice(name: name)
             let question = try await Browser(server).signIn(begun["user_code"] ?? "")
             #expect(question.text.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"))
-            #expect(!question.text.contains("<script"))
             let page = try await server.send(.get, "/activate?user_code=%22%3E%3Cscript%3E")
-            #expect(!page.text.contains("<script") && page.text.contains("value=\"\""))
+            #expect(page.text.contains("name=\"user_code\" value=\"\""))
+            for text in [question.text, page.text] {
+                // The dashboard's own, and nothing else.
+                let script = "<script src=\"\(DashboardFiles.script.address)\" defer"
+                #expect(text.ranges(of: "<script").count == 1 && text.contains(script))
+                #expect(text.contains("<link rel=\"stylesheet\" href=\"\(DashboardFiles.style.address)\">"))
+            }
             let policyName = try #require(HTTPField.Name("Content-Security-Policy"))
             let referrerName = try #require(HTTPField.Name("Referrer-Policy"))
             let policy = try #require(page.headers[policyName])
@@ -198,7 +210,6 @@ struct DeviceAuthorizationTests {
             #expect(policy.contains("form-action 'self'") && !policy.contains("unsafe"))
             // With "no-referrer" browsers would send "Origin: null" with the form.
             #expect(page.headers[referrerName] == "same-origin")
-            #expect(try await server.send(.get, "/activate.css").headers[.contentType] == "text/css; charset=utf-8")
         }
     }
 
@@ -234,12 +245,101 @@ struct DeviceAuthorizationTests {
             for (name, password) in [("alice", "wrong horse battery"), ("nobody", AccountsServer.password), ("", "")] {
                 let page = try await browser.signIn(begun["user_code"] ?? "", name, password)
                 #expect(page.text.contains("The name or the password is wrong."))
+                #expect(page.text.contains("name=\"name\" value=\"\(name)\""))
+                #expect(page.text.contains("name=\"user_code\" value=\"\(begun["user_code"] ?? "")\""))
+                #expect(!page.text.contains("wrong horse"))
                 #expect(Browser.hidden("confirmation", page.text) == nil)
             }
             let forged = ["decision": "approve", "confirmation": OpaqueToken(.form).secret]
             #expect(try await browser.post("/activate/decision", forged).text.contains("Too late"))
             #expect(try await browser.post("/activate/decision", ["decision": "approve"]).status == 400)
             #expect(try await server.poll(begun)["error"] == "authorization_pending")
+        }
+    }
+
+    @Test
+    func `whoever is signed in on the dashboard is asked without a password, and still has to say yes`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            let begun = try await server.beginDevice()
+            let code = begun["user_code"] ?? ""
+            let alice = try await server.browser("alice")
+            let browser = try await Browser(server, of: alice)
+            let form = try await server.send(.get, "/activate?user_code=\(code)", headers: [.cookie: alice.cookie])
+            #expect(form.text.contains("Go on as alice</button>") && form.text.contains("value=\"\(code)\""))
+            let somebody = try await server.send(.get, "/activate?as=other", headers: [.cookie: alice.cookie])
+            #expect(somebody.text.contains("name=\"name\" value=\"\"") && !somebody.text.contains("Go on as"))
+            let fields = ["user_code": code, "as": "session"]
+            // Only a page of ours knows what the form carries of the session.
+            for session in [nil, "", "0", browser.field] {
+                var forged = fields
+                forged["session"] = session
+                let answer = try await browser.post("/activate", forged)
+                #expect(!answer.text.contains("Did you start this?"), "\(answer)")
+            }
+            let session = ["session": alice.formToken]
+            var foreign = browser
+            foreign.headers = [.origin: "https://evil.test"]
+            #expect(try await foreign.post("/activate", fields.merging(session) { $1 }).status == 403)
+            // In another browser it is worth nothing.
+            let other = try await Browser(server)
+            let stranger = try await other.post("/activate", fields.merging(session) { $1 })
+            #expect(!stranger.text.contains("Did you start this?"))
+            let question = try await browser.post("/activate", fields.merging(session) { $1 })
+            #expect(question.text.contains("Did you start this?"), "\(question)")
+            #expect(question.text.contains("signed in as <strong>alice</strong>"))
+            #expect(question.text.contains("alice&#39;s laptop") && question.text.contains("<dt>Address</dt>"))
+            #expect(try await server.poll(begun)["error"] == "authorization_pending", "to be asked decides nothing")
+            #expect(try await browser.decide("approve", question).text.contains("is signed in as alice"))
+            server.clock.advance(5)
+            #expect(try await server.poll(begun)["user"] == "alice")
+        }
+    }
+
+    @Test
+    func `the session counts only while they have shown lately who they are, and for its own organization`()
+        async throws
+    {
+        try await AccountsServer.with { server in
+            try await server.make("acme", ["alice": .owner])
+            try await server.make("other", ["alice": .member])
+            let alice = try await server.browser("alice")
+            let browser = try await Browser(server, of: alice)
+            func go(_ browser: Browser, _ session: TestBrowser, _ organization: String) async throws -> Answer {
+                let code = try await server.beginDevice(organization)["user_code"] ?? ""
+                let fields = ["user_code": code, "as": "session", "session": session.formToken]
+                return try await browser.post("/activate", fields)
+            }
+            for organization in ["acme", "other"] {
+                #expect(try await go(browser, alice, organization).text.contains("Did you start this?"))
+            }
+            // One that a provider has begun is good for that provider's organization.
+            let bound = TestBrowser(
+                server,
+                try await server.services.store.beginBrowserSession(
+                    of: "alice",
+                    in: "acme",
+                    after: nil,
+                    from: "192.0.2.1",
+                    at: server.clock.now
+                ).secret
+            )
+            let boundBrowser = try await Browser(server, of: bound)
+            #expect(try await go(boundBrowser, bound, "acme").text.contains("Did you start this?"))
+            let elsewhere = try await go(boundBrowser, bound, "other")
+            #expect(elsewhere.text.contains("for another organization than the machine&#39;s"), "\(elsewhere)")
+            // After ten minutes the password is asked for, with the name that is known.
+            server.clock.advance(600)
+            let form = try await server.send(.get, "/activate", headers: [.cookie: alice.cookie])
+            #expect(!form.text.contains("Go on as") && form.text.contains("name=\"name\" value=\"alice\""))
+            let late = try await go(browser, alice, "acme")
+            #expect(late.text.contains("You have not shown lately who you are."), "\(late)")
+            // A session that has ended is none.
+            let again = try await server.browser("alice")
+            let againBrowser = try await Browser(server, of: again)
+            let api = try await server.signIn("alice")
+            #expect(try await server.send(.delete, "/v1/organizations/acme/sessions", as: api).status == 200)
+            #expect(try await go(againBrowser, again, "acme").text.contains("You have not shown lately who you are."))
         }
     }
 

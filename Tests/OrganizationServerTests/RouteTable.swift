@@ -79,7 +79,6 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         RouteRow("GET /single-sign-on/callback", .open),
         RouteRow("GET /single-sign-on/{organization}", .open),
         RouteRow("POST /single-sign-on/introduction", .open),
-        RouteRow("GET /activate.css", .open),
         RouteRow("GET /v2", .open),
         RouteRow("POST /v2/users/login", .open, body: #"{"username":"nobody","password":"x"}"#),
         RouteRow("POST /v2/auth/token", .open, body: #"{"identifier":"nobody","secret":"x"}"#),

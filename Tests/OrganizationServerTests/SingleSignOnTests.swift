@@ -769,6 +769,13 @@ struct SingleSignOnTests {
             let stranger = ["name": "mallory", "password": AccountsServer.password]
             let refused = try await browser.submit(path, question, stranger)
             #expect(refused.text.contains("mallory does not belong to acme"), "\(refused)")
+            // What was typed stays, but the password.
+            #expect(refused.text.contains("name=\"name\" value=\"mallory\""), "\(refused)")
+            #expect(!refused.text.contains(AccountsServer.password))
+            let typed = ["invitation": "rami_<b>", "name": "mallory", "password": "x"]
+            let kept = try await browser.submit(path, question, typed)
+            #expect(kept.text.contains("name=\"invitation\" value=\"rami_&lt;b&gt;\""), "\(kept)")
+            #expect(kept.text.contains("name=\"name\" value=\"mallory\""))
             // Another browser, or another site, does not get to say who that is.
             var other = CookieBrowser(server)
             _ = try await setting.join(&other)

@@ -8,6 +8,8 @@ enum DashboardFiles {
         MustacheContentTypes.register(PageContentType(), named: PageContentType.name)
         let texts: [(name: String, bytes: [UInt8])] = [
             ("account", PackageResources.account_mustache),
+            ("activation", PackageResources.activation_mustache),
+            ("activation-question", PackageResources.activation_question_mustache),
             ("activity", PackageResources.activity_mustache),
             ("activity-lines", PackageResources.activity_lines_mustache),
             ("activity-news", PackageResources.activity_news_mustache),
@@ -17,7 +19,10 @@ enum DashboardFiles {
             ("devices", PackageResources.devices_mustache),
             ("difference", PackageResources.difference_mustache),
             ("enrollment", PackageResources.enrollment_mustache),
+            ("entrance", PackageResources.entrance_mustache),
+            ("entrance-end", PackageResources.entrance_end_mustache),
             ("history", PackageResources.history_mustache),
+            ("introduction", PackageResources.introduction_mustache),
             ("invitations", PackageResources.invitations_mustache),
             ("join", PackageResources.join_mustache),
             ("keys", PackageResources.keys_mustache),
@@ -84,6 +89,26 @@ enum DashboardFiles {
         templates.render(content, withTemplate: template) ?? ""
     }
 
+    /// A page before the dashboard: for whoever signs a machine in, or comes back from a provider.
+    ///
+    /// - Parameters:
+    ///   - template: the name of its template, which stands in `entrance`.
+    ///   - title: what it is called.
+    ///   - server: where it is.
+    ///   - content: what the template names besides.
+    /// - Returns: its HTML.
+    static func entrance(_ template: String, _ title: String, at server: PublicAddress, _ content: [String: Any])
+        -> String
+    {
+        var content = content
+        content["title"] = title
+        content["server"] = server.description
+        content["style"] = style.address
+        content["script"] = script.address
+        content["icon"] = icon.address
+        return html(template, content)
+    }
+
     /// A file that pages name.
     struct Asset: Sendable {
         let mediaType: String
@@ -116,5 +141,5 @@ enum DashboardFiles {
 private struct PageContentType: MustacheContentType {
     static let name = "PAGE"
 
-    func escapeText(_ text: String) -> String { ActivationHTML.escaped(text) }
+    func escapeText(_ text: String) -> String { HTMLText.escaped(text) }
 }

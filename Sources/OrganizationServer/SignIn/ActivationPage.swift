@@ -7,17 +7,10 @@ extension Router<ServerContext> {
     /// The page on which a person signs in and approves a machine; it works without script.
     func addActivationRoutes(_ services: Services) {
         let page = Activation(services: services)
-        get("activate") { request, _ in page.form(try request.queryValue("user_code"), request) }
+        get("activate") { request, _ in try await page.form(request) }
         post("activate") { request, context in try await page.ask(request, context) }
         post("activate/single-sign-on") { request, context in try await page.goToProvider(request, context) }
         post("activate/decision") { request, context in try await page.decide(request, context) }
-        get("activate.css") { _, _ in
-            Response(
-                status: .ok,
-                headers: [.contentType: "text/css; charset=utf-8", .cacheControl: "max-age=3600"],
-                body: ResponseBody(byteBuffer: ByteBuffer(string: ActivationHTML.style))
-            )
-        }
     }
 }
 
@@ -25,27 +18,52 @@ extension Router<ServerContext> {
 ///
 /// A form is taken only from a page of ours in the browser that it was given to: its `Origin` is the server's, and its
 /// field `form` is the digest of a cookie that other sites can neither read nor set.
+///
+/// Whoever is signed in on the dashboard, and has shown who they are within ten minutes, needs no password once more: that is
+/// what everything dangerous takes there. The form then carries what only that session knows. What is asked stays the same.
 struct Activation: Sendable {
     let services: Services
 
+    private var dashboard: Dashboard { Dashboard(services: services) }
     private var isSecure: Bool { services.settings.publicAddress.isSecure }
     private var cookieName: String { isSecure ? "__Host-ram_activate" : "ram_activate" }
 
     /// The first page.
-    fileprivate func form(_ userCode: String?, _ request: Request) -> Response {
+    fileprivate func form(_ request: Request) async throws -> Response {
         // The code of the address is shown and not taken: the person has to compare it with the machine's.
-        let code = userCode.flatMap(DeviceAuthorization.userCode).map(DeviceAuthorization.shown) ?? ""
-        return first(code: code, fault: nil, browser: browser(of: request))
+        let code =
+            try request.queryValue("user_code").flatMap(DeviceAuthorization.userCode).map(DeviceAuthorization.shown)
+            ?? ""
+        let session = try await dashboard.session(of: request)
+        var fields = ["user_code": code]
+        fields["as"] = try request.queryValue("as") ?? "session"
+        return first(fields, fault: nil, browser: browser(of: request), session)
     }
 
     /// The second page, for whoever has signed in.
     fileprivate func ask(_ request: Request, _ context: ServerContext) async throws -> Response {
         let (fields, browser) = try await trustedForm(request, context)
-        func again(_ fault: String) -> Response {
-            first(code: fields["user_code"] ?? "", fault: fault, browser: browser)
-        }
+        let session = try await dashboard.session(of: request)
+        func again(_ fault: String) -> Response { first(fields, fault: fault, browser: browser, session) }
         do {
-            guard let (code, _) = try await waiting(fields, browser, context) else { return again(Self.noCode) }
+            guard let (code, organization) = try await waiting(fields, browser, context) else {
+                return again(Self.noCode)
+            }
+            let tooOld = "The code is too old. Begin again on the machine."
+            if fields["as"] == "session" {
+                guard let session, session.isConfirmed(at: services.now()), fields["session"] == session.formToken
+                else { return again("You have not shown lately who you are. Sign in.") }
+                // A provider speaks for its own organization only.
+                guard session.organization.map({ $0 == organization }) ?? true else {
+                    return first(
+                        fields.filter { $0.key != "as" },
+                        fault: "You are signed in for another organization than the machine's. Sign in for that.",
+                        browser: browser,
+                        session
+                    )
+                }
+                return try await question(about: code, session.person.name, browser) ?? again(tooOld)
+            }
             guard let name = fields["name"], let password = fields["password"],
                 let user = try await services.metrics.counting(
                     .activation,
@@ -59,8 +77,7 @@ struct Activation: Sendable {
                     }
                 )
             else { return again("The name or the password is wrong.") }
-            return try await question(about: code, user, browser)
-                ?? again("The code is too old. Begin again on the machine.")
+            return try await question(about: code, user, browser) ?? again(tooOld)
         } catch let problem as Problem where problem.code == .tooManyRequests || problem.code == .busy {
             return tooOften(problem, again)
         }
@@ -101,17 +118,22 @@ struct Activation: Sendable {
             confirmation: confirmation,
             at: services.now()
         )
-        return question.map {
-            answer(ActivationHTML.question($0, user, browser.digest, confirmation.secret), browser)
+        return question.map { question in
+            let content: [String: Any] = [
+                "user": user, "deviceName": question.deviceName, "address": question.address,
+                "created": question.created.description, "organization": question.organization,
+                "code": DeviceAuthorization.shown(question.userCode), "form": browser.digest,
+                "confirmation": confirmation.secret,
+            ]
+            return answer("activation-question", "Did you start this?", content, browser)
         }
     }
 
     /// Sends the person to the provider of the organization that the machine belongs to.
     fileprivate func goToProvider(_ request: Request, _ context: ServerContext) async throws -> Response {
         let (fields, browser) = try await trustedForm(request, context)
-        func again(_ fault: String) -> Response {
-            first(code: fields["user_code"] ?? "", fault: fault, browser: browser)
-        }
+        let session = try await dashboard.session(of: request)
+        func again(_ fault: String) -> Response { first(fields, fault: fault, browser: browser, session) }
         do {
             guard let (code, organization) = try await waiting(fields, browser, context) else {
                 return again(Self.noCode)
@@ -150,7 +172,8 @@ struct Activation: Sendable {
             at: services.now()
         )
         guard let decided else {
-            return answer(ActivationHTML.end("Too late", "The code is too old, or this was decided already."), browser)
+            let words = "The code is too old, or this was decided already."
+            return answer("entrance-end", "Too late", ["words": words], browser)
         }
         let device = decided.question.deviceName
         let (title, words) =
@@ -165,7 +188,7 @@ struct Activation: Sendable {
                         + "Ask an owner of it for an invitation."
                 )
             }
-        return answer(ActivationHTML.end(title, words), browser)
+        return answer("entrance-end", title, ["words": words], browser)
     }
 
     // MARK: - Browsers
@@ -197,11 +220,33 @@ struct Activation: Sendable {
         return (fields, browser)
     }
 
-    private func first(code: String, fault: String?, browser: OpaqueToken) -> Response {
-        answer(ActivationHTML.form(code: code, fault: fault, browser.digest), browser)
+    /// The first page, with what was typed but the password.
+    private func first(_ fields: [String: String], fault: String?, browser: OpaqueToken, _ session: BrowserSession?)
+        -> Response
+    {
+        var content: [String: Any] = [
+            "code": fields["user_code"] ?? "", "name": fields["name"] ?? "", "form": browser.digest,
+        ]
+        content["fault"] = fault
+        if let session {
+            if fields["as"] == "session", session.isConfirmed(at: services.now()) {
+                content["viewer"] = session.person.name
+                content["session"] = session.formToken
+                content["otherAddress"] = Dashboard.address(
+                    "/activate",
+                    [("user_code", fields["user_code"] ?? ""), ("as", "other")]
+                )
+            } else if fields["as"] != "other", fields["name"] == nil {
+                content["name"] = session.person.name
+            }
+        }
+        return answer("activation", "Sign in a machine", content, browser)
     }
 
-    private func answer(_ html: String, _ browser: OpaqueToken) -> Response {
+    private func answer(_ template: String, _ title: String, _ content: [String: Any], _ browser: OpaqueToken)
+        -> Response
+    {
+        let html = DashboardFiles.entrance(template, title, at: services.settings.publicAddress, content)
         let secure = isSecure ? "; Secure" : ""
         var headers: HTTPFields = [
             .contentType: "text/html; charset=utf-8",
@@ -215,93 +260,8 @@ struct Activation: Sendable {
     }
 }
 
-/// The words of the page.
-enum ActivationHTML {
-    static func form(code: String, fault: String?, _ form: String) -> String {
-        page(
-            "Sign in a machine",
-            """
-            \(fault.map { "<p class=\"fault\" role=\"alert\">\(escaped($0))</p>" } ?? "")
-            <form method="post" action="/activate">
-            <input type="hidden" name="form" value="\(escaped(form))">
-            <p><label for="user_code">The code that the machine shows</label>
-            <input id="user_code" name="user_code" value="\(escaped(code))" autocomplete="off" autocapitalize="characters"
-              spellcheck="false" required maxlength="12"></p>
-            <p><label for="name">Your name or e-mail address</label>
-            <input id="name" name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required></p>
-            <p><label for="password">Your password</label>
-            <input id="password" name="password" type="password" autocomplete="current-password" required></p>
-            <p><button type="submit">Sign in</button>
-            <button type="submit" formaction="/activate/single-sign-on" formnovalidate>Use single sign-on</button></p>
-            </form>
-            """
-        )
-    }
-
-    static func question(
-        _ question: DeviceAuthorization.Question,
-        _ user: String,
-        _ form: String,
-        _ confirmation: String
-    ) -> String {
-        page(
-            "Did you start this?",
-            """
-            <p>A machine asks to be signed in as <strong>\(escaped(user))</strong>.</p>
-            <dl>
-            <dt>Machine</dt><dd>\(escaped(question.deviceName))</dd>
-            <dt>Address</dt><dd>\(escaped(question.address))</dd>
-            <dt>Time</dt><dd>\(escaped(question.created.description))</dd>
-            <dt>Organization</dt><dd>\(escaped(question.organization))</dd>
-            <dt>Code</dt><dd>\(escaped(DeviceAuthorization.shown(question.userCode)))</dd>
-            </dl>
-            <p>If somebody sent you this code, or you are not at this machine, deny it.</p>
-            <form method="post" action="/activate/decision">
-            <input type="hidden" name="form" value="\(escaped(form))">
-            <input type="hidden" name="confirmation" value="\(escaped(confirmation))">
-            <p><button type="submit" name="decision" value="deny">Deny</button>
-            <button type="submit" name="decision" value="approve">I started this: sign in the machine</button></p>
-            </form>
-            """
-        )
-    }
-
-    static func end(_ title: String, _ words: String) -> String { page(title, "<p>\(escaped(words))</p>") }
-
-    static let style = """
-        :root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
-        main { max-width: 30rem; margin: 3rem auto; padding: 0 1rem }
-        label { display: block; font-weight: 600 }
-        input:not([type=hidden]) { box-sizing: border-box; width: 100%; padding: .5rem; font: inherit }
-        #user_code { font-family: monospace; letter-spacing: .1em }
-        button { padding: .5rem 1rem; margin: 0 .5rem .5rem 0; font: inherit; cursor: pointer }
-        dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem }
-        dt { font-weight: 600 }
-        dd { margin: 0; overflow-wrap: anywhere }
-        .fault { border-left: .25rem solid #c00; padding-left: .75rem }
-
-        """
-
-    /// A page.
-    static func page(_ title: String, _ body: String) -> String {
-        """
-        <!DOCTYPE html>
-        <html lang="en">
-        <head>
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <title>\(escaped(title))</title>
-        <link rel="stylesheet" href="/activate.css">
-        </head>
-        <body><main>
-        <h1>\(escaped(title))</h1>
-        \(body)
-        </main></body>
-        </html>
-
-        """
-    }
-
+/// Texts in pages.
+enum HTMLText {
     /// A text as content or as the value of an attribute in double quotes.
     static func escaped(_ text: String) -> String {
         text.unicodeScalars.reduce(into: "") { result, scalar in

@@ -50,7 +50,8 @@ struct SingleSignOnPages: Sendable {
                 headers: [.location: address.description, .setCookie: cookie(browser)]
             )
         }
-        var response = page(SingleSignOnHTML.onTheWay(to: address), browser)
+        let content = ["link": address.description, "host": address.host]
+        var response = page("entrance-end", "Sign in", content, browser)
         if let refresh = HTTPField.Name("Refresh") { response.headers[refresh] = "0; url=\(address)" }
         return response
     }
@@ -87,8 +88,7 @@ struct SingleSignOnPages: Sendable {
             case .stranger(let stranger, let confirmation):
                 // A browser without a cookie is refused before.
                 guard let browser else { throw SingleSignOnFault.otherBrowser }
-                let form = SingleSignOnHTML.Form(browser: browser.digest, confirmation: confirmation.secret)
-                return page(SingleSignOnHTML.question(stranger, form, fault: nil), browser)
+                return question(stranger, confirmation, [:], fault: nil, browser)
             }
         } catch let fault as SingleSignOnFault {
             log(fault, nil, context)
@@ -107,11 +107,19 @@ struct SingleSignOnPages: Sendable {
                 try await services.store.organization(waitingWith: code, at: services.now()) == signedIn.organization,
                 let question = try await Activation(services: services).question(about: code, signedIn.user)
             else {
-                return page(ActivationHTML.end("Too late", "The code is too old. Begin again on the machine."), nil)
+                return page(
+                    "entrance-end",
+                    "Too late",
+                    ["words": "The code is too old. Begin again on the machine."],
+                    nil
+                )
             }
             return question
         case .joining:
-            return page(SingleSignOnHTML.welcome(signedIn), nil)
+            let words =
+                "You belong to \(signedIn.organization) as \(signedIn.user). "
+                + "On your machine, run \"docker ram login\" and choose single sign-on on its page."
+            return page("entrance-end", "Signed in", ["words": words], nil)
         case .dashboard(let to):
             let pages = SignInPages(dashboard: Dashboard(services: services))
             return try await pages.begin(signedIn, to: Dashboard.localAddress(to), request, context)
@@ -133,12 +141,9 @@ struct SingleSignOnPages: Sendable {
         guard let browser = browser(of: request), fields["form"] == browser.digest,
             let confirmation = fields["confirmation"].flatMap({ OpaqueToken($0) })
         else { throw Problem.foreignForm }
-        let form = SingleSignOnHTML.Form(browser: browser.digest, confirmation: confirmation.secret)
         let asked = try await services.store.stranger(confirmation, for: browser, at: services.now())
         guard let stranger = asked else { return refusal(.unknownState) }
-        func again(_ fault: String) -> Response {
-            page(SingleSignOnHTML.question(stranger, form, fault: fault), browser)
-        }
+        func again(_ fault: String) -> Response { question(stranger, confirmation, fields, fault: fault, browser) }
         do {
             var introduction = SingleSignOn.Introduction()
             if let text = fields["invitation"] {
@@ -182,7 +187,28 @@ struct SingleSignOnPages: Sendable {
             + "Max-Age=\(SingleSignOn.lifetimeSeconds)\(secure)"
     }
 
-    private func page(_ html: String, _ browser: OpaqueToken?) -> Response {
+    /// Asks a stranger who they are here; what they have typed stays, but the password.
+    private func question(
+        _ stranger: SingleSignOn.Stranger,
+        _ confirmation: OpaqueToken,
+        _ fields: [String: String],
+        fault: String?,
+        _ browser: OpaqueToken
+    ) -> Response {
+        var content: [String: Any] = [
+            "organization": stranger.organization, "form": browser.digest, "confirmation": confirmation.secret,
+            "invitation": fields["invitation"] ?? "", "name": fields["name"] ?? "",
+        ]
+        content["email"] = stranger.email
+        content["user"] = stranger.user
+        content["fault"] = fault
+        return page("introduction", "Who are you here?", content, browser)
+    }
+
+    private func page(_ template: String, _ title: String, _ content: [String: Any], _ browser: OpaqueToken?)
+        -> Response
+    {
+        let html = DashboardFiles.entrance(template, title, at: services.settings.publicAddress, content)
         var headers: HTTPFields = [.contentType: "text/html; charset=utf-8"]
         if let browser { headers[.setCookie] = cookie(browser) }
         if let name = HTTPField.Name("Referrer-Policy") {
@@ -194,7 +220,7 @@ struct SingleSignOnPages: Sendable {
 
     /// A page that says why nobody is signed in.
     func refusal(_ fault: SingleSignOnFault) -> Response {
-        var response = page(ActivationHTML.end("Not signed in", SingleSignOnHTML.sentence(fault)), nil)
+        var response = page("entrance-end", "Not signed in", ["words": SingleSignOnHTML.sentence(fault)], nil)
         response.status = fault.status
         return response
     }
@@ -256,12 +282,6 @@ extension Store {
 
 /// The words of the pages.
 enum SingleSignOnHTML {
-    /// What binds a form to its browser and its question.
-    struct Form {
-        let browser: String
-        let confirmation: String
-    }
-
     static let noInvitation =
         "The invitation is not good, or not any more, or it leads elsewhere. Ask an owner for another."
 
@@ -281,58 +301,5 @@ enum SingleSignOnHTML {
             "\(user) is linked to somebody else at the provider. Ask an owner to unlink them."
         case .nothing: "Give an invitation, or your name and password."
         }
-    }
-
-    /// While the browser goes to the provider.
-    static func onTheWay(to address: ProviderAddress) -> String {
-        let link = ActivationHTML.escaped(address.description)
-        return ActivationHTML.page(
-            "Sign in",
-            "<p><a href=\"\(link)\">Go on to \(ActivationHTML.escaped(address.host))</a></p>"
-        )
-    }
-
-    /// Asks a stranger who they are here.
-    static func question(_ stranger: SingleSignOn.Stranger, _ form: Form, fault: String?) -> String {
-        let escaped = ActivationHTML.escaped
-        let organization = escaped(stranger.organization)
-        let email = stranger.email.map { " as <strong>\(escaped($0))</strong>" } ?? ""
-        let known =
-            stranger.user.map { user in
-                "You are known here as <strong>\(escaped(user))</strong>, who does not belong to "
-                    + "\(organization) any more."
-            } ?? "Nobody of \(organization) is known by this sign-in so far."
-        let account =
-            """
-            <p>If you have a name and a password here, you are linked to that name, and need the password never again.</p>
-            <p><label for="name">Your name or e-mail address</label>
-            <input id="name" name="name" autocomplete="username" autocapitalize="none" spellcheck="false"></p>
-            <p><label for="password">Your password</label>
-            <input id="password" name="password" type="password" autocomplete="current-password"></p>
-            """
-        return ActivationHTML.page(
-            "Who are you here?",
-            """
-            \(fault.map { "<p class=\"fault\" role=\"alert\">\(escaped($0))</p>" } ?? "")
-            <p>You have signed in at the provider of \(organization)\(email). \(known)</p>
-            <form method="post" action="/single-sign-on/introduction">
-            <input type="hidden" name="form" value="\(escaped(form.browser))">
-            <input type="hidden" name="confirmation" value="\(escaped(form.confirmation))">
-            <p><label for="invitation">Your invitation, if you join with one</label>
-            <input id="invitation" name="invitation" autocomplete="off" autocapitalize="none" spellcheck="false"></p>
-            \(stranger.user == nil ? account : "")
-            <p><button type="submit">Go on</button></p>
-            </form>
-            """
-        )
-    }
-
-    /// Somebody who has joined.
-    static func welcome(_ signedIn: SingleSignOn.SignedIn) -> String {
-        ActivationHTML.end(
-            "Signed in",
-            "You belong to \(signedIn.organization) as \(signedIn.user). "
-                + "On your machine, run \"docker ram login\" and choose single sign-on on its page."
-        )
     }
 }
