@@ -400,6 +400,55 @@ struct DashboardPolicyTests {
     }
 
     @Test
+    func `the review does not call all clear where it knows nothing`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            func review() async throws -> String { try await alice.get("\(TestBrowser.access)/review").text }
+            for registry in ["quay.io", "ghcr.io"] { _ = try await alice.add(registry) }
+            #expect(try await review().contains("No machine has told of a refusal"), "nothing is taken away")
+            #expect(try await alice.save().status == 303)
+            _ = try await server.makeDevice("device0000000000000000001")
+            try await server.report("device0000000000000000001", "elsewhere.test")
+
+            let quay = try await alice.rule("quay.io")
+            _ = try await alice.post("\(TestBrowser.access)/remove", ["rule": quay])
+            var page = try await review()
+            #expect(page.contains("What machines used of quay.io is not known"))
+            #expect(!page.contains("make no difference"))
+            let limit = ["rule": try await alice.rule("ghcr.io"), "repositories": "acme/**"]
+            let edited = try await alice.post(
+                "\(TestBrowser.access)/edit",
+                ["address": "ghcr.io", "allowed": "true", "pull": "on", "push": "on", "login": "on"]
+                    .merging(limit) { $1 }
+            )
+            #expect(edited.status == 303)
+            #expect(try await review().contains("What machines used of quay.io and ghcr.io is not known"))
+            _ = try await alice.post("\(TestBrowser.access)/switch", ["mode": "audit"])
+            page = try await review()
+            #expect(!page.contains("is not known"), "audit mode refuses nothing")
+            #expect(page.contains("1 machine was refused (pull) and could go on"))
+            _ = try await alice.post("\(TestBrowser.access)/switch", ["enabled": "false"])
+            #expect(try await alice.save().status == 303)
+            _ = try await alice.post("\(TestBrowser.access)/switch", ["mode": "enforce"])
+            _ = try await alice.post("\(TestBrowser.access)/switch", ["enabled": "true"])
+            #expect(try await review().contains("What machines used of what is not listed is not known"))
+        }
+    }
+
+    @Test
+    func `a long list of effects says how many more there are`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await server.makeDevice("device0000000000000000001")
+            for number in 0..<23 { try await server.report("device0000000000000000001", "r\(number).acme.test") }
+            _ = try await alice.add("*.acme.test", ["acknowledgeBroad": "on"])
+            let review = try await alice.get("\(TestBrowser.access)/review").text
+            #expect(review.ranges(of: "1 machine was refused").count == 20)
+            #expect(review.contains("And 3 more."))
+        }
+    }
+
+    @Test
     func `a version is rolled back to, after its difference was shown`() async throws {
         try await AccountsServer.withPolicy { server in
             let alice = try await server.browser("alice")

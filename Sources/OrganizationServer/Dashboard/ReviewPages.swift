@@ -58,7 +58,6 @@ struct ReviewPages: Sendable {
             content["oldWarnings"] = warnings.count - new.count
             let effect = try await PolicyEffect(of: staged, in: visit.organization, services)
             content["effect"] = effect.content
-            content["hasReports"] = effect.hasReports
         }
         content.merge(more) { _, new in new }
         return .page(
@@ -302,59 +301,6 @@ enum DifferenceContent {
         if rule.isBroadAcknowledged { parts.append("meant to be broad") }
         return parts.joined(separator: " · ")
     }
-}
-
-/// What a draft would do to what machines tried in the last 30 days, as far as they told of it: machines tell of what they
-/// refused, or would have refused.
-struct PolicyEffect {
-    static let days: Int64 = 30
-
-    /// Whether machines told of anything at all.
-    let hasReports: Bool
-    private let refused: [Store.RefusalSummary]
-    private let allowed: [Store.RefusalSummary]
-
-    init(of staged: StagedPolicy, in organization: String, _ services: Services) async throws {
-        let since = services.now() + -Self.days * 86_400
-        let summaries = try await services.store.refusalSummary(of: organization, since: since)
-        hasReports = !summaries.isEmpty
-        var (refused, allowed): ([Store.RefusalSummary], [Store.RefusalSummary]) = ([], [])
-        for summary in summaries {
-            guard let address = try? RegistryAddress(summary.registry) else { continue }
-            let request = AccessRequest(RegistryAction(rawValue: summary.action ?? "") ?? .pull, address)
-            let (before, after) = (
-                staged.inForce.policy.verdict(on: request).isAllowed, staged.policy.verdict(on: request).isAllowed
-            )
-            if before, !after { refused.append(summary) }
-            if !before, after { allowed.append(summary) }
-        }
-        (self.refused, self.allowed) = (refused, allowed)
-    }
-
-    var content: [String: Any] {
-        func lines(_ summaries: [Store.RefusalSummary], _ words: (Store.RefusalSummary) -> String) -> [[String: Any]] {
-            summaries.prefix(20).map { summary in
-                [
-                    "registry": summary.registry,
-                    "words": words(summary),
-                    "last": summary.last.description,
-                ]
-            }
-        }
-        func machines(_ summary: Store.RefusalSummary) -> String {
-            Dashboard.count(summary.machines, "machine", "machines")
-        }
-        return [
-            "refused": lines(refused) { "\(machines($0)) used it (\(Self.verb($0.action))) and would be refused" },
-            "allowed": lines(allowed) {
-                "\(machines($0)) \($0.machines == 1 ? "was" : "were") refused (\(Self.verb($0.action))) and could go on"
-            },
-            "hasRefused": !refused.isEmpty, "hasAllowed": !allowed.isEmpty,
-            "isNothing": refused.isEmpty && allowed.isEmpty,
-        ]
-    }
-
-    private static func verb(_ action: String?) -> String { action ?? "reaching it" }
 }
 
 extension [PolicyWarning] {
