@@ -143,10 +143,10 @@ struct RefusalReporterTests {
 
         static func names(_ range: Range<Int>) -> [String] { range.map { String(format: "%06d", $0) } }
 
+        var reports: String { "\(paths.organizationDirectory)/reports" }
+
         /// The reports that wait.
-        var waiting: [String] {
-            ((try? Files.names(in: "\(paths.organizationDirectory)/reports")) ?? []).filter { $0 != "progress" }
-        }
+        var waiting: [String] { ((try? Files.names(in: reports)) ?? []).filter { $0 != "progress" } }
     }
 
     private func withMachine(_ body: (Machine, Server) async throws -> Void) async throws {
@@ -307,15 +307,157 @@ struct RefusalReporterTests {
             try machine.decide(1)
             await machine.reporter(pace).turn()
             #expect(server.refusals == Machine.names((100 - left)..<101) && server.lost == 100 - left)
-            // A day later.
+            // After a month without the server; what cannot be sent then goes.
             server.answers(503)
             try machine.decide(3)
+            await machine.reporter(pace).turn()
+            #expect(machine.waiting.count == 1)
+            machine.pass(30 * 86_400 + 100)
+            await machine.reporter(pace).turn()
+            #expect(machine.waiting.isEmpty)
+            server.answers(204)
+            await machine.reporter(pace).turn()
+            #expect(server.refusals.last == "000100" && server.lost == 100 - left + 3)
+        }
+    }
+
+    @Test
+    func `so many reports wait and no more`() async throws {
+        try await withMachine { machine, server in
+            var pace = RefusalReporter.Pace()
+            pace.mostRefusals = 1
+            pace.mostReports = 3
             let reporter = machine.reporter(pace)
             await reporter.turn()
-            machine.pass(86_500)
+            server.answers(503)
+            try machine.decide(5)
+            await reporter.turn()
+            #expect(machine.waiting.count == 3)
+            server.answers(204)
+            machine.pass(600)
+            try machine.decide(1)
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(2..<6) && server.lost == 2)
+        }
+    }
+
+    @Test(arguments: [86_500, 4 * 86_400, 40 * 86_400] as [Int64])
+    func `what waited while the machine slept is sent before its age is looked at`(_ seconds: Int64) async throws {
+        try await withMachine { machine, server in
+            let reporter = machine.reporter()
+            await reporter.turn()
+            server.answers(503)
+            try machine.decide(3)
+            await reporter.turn()
+            machine.pass(seconds)
+            if seconds < 30 * 86_400 {
+                // The network comes back later than the machine.
+                await reporter.turn()
+                machine.pass(600)
+            }
             server.answers(204)
             await reporter.turn()
-            #expect(server.refusals.last == "000100" && server.lost == 100 - left + 3)
+            #expect(server.refusals == Machine.names(0..<3) && server.lost == 0)
+        }
+    }
+
+    /// Puts something that cannot be opened in the place of a file, even by root, while a body runs.
+    private func withUnreadable(_ path: String, _ body: () async throws -> Void) async throws {
+        // In another directory, because what does not belong into that of reports is removed there.
+        let aside = "\(Files.directory(of: Files.directory(of: path)))/aside"
+        #expect(rename(path, aside) == 0)
+        #expect(symlink(path, path) == 0)
+        try await body()
+        #expect(rename(aside, path) == 0)
+    }
+
+    @Test
+    func `a report that cannot be read waits, and keeps nothing else from being told`() async throws {
+        try await withMachine { machine, server in
+            await machine.reporter().turn()
+            server.answers(503)
+            let reporter = machine.reporter()
+            try machine.decide(4)
+            await reporter.turn()
+            try machine.decide(2)
+            await reporter.turn()
+            server.answers(204)
+            let reports = machine.waiting
+            #expect(reports.count == 2)
+            let bytes = try Files.read("\(machine.reports)/\(reports[0])", atMost: 1 << 20).bytes
+            #expect(unlink("\(machine.reports)/\(reports[0])") == 0)
+            #expect(symlink(reports[0], "\(machine.reports)/\(reports[0])") == 0)
+            machine.pass(600)
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(4..<6) && machine.waiting == [reports[0]])
+            // Nor is the machine silent.
+            let told = server.sizes.count
+            machine.pass(1000)
+            await reporter.turn()
+            #expect(server.sizes.count == told + 1 && machine.waiting == [reports[0]])
+            try Files.replace("\(machine.reports)/\(reports[0])", with: bytes, mode: 0o600)
+            await reporter.turn()
+            #expect(server.refusals == Machine.names(4..<6) + Machine.names(0..<4) && server.lost == 0)
+            #expect(machine.waiting.isEmpty)
+        }
+    }
+
+    @Test
+    func `a report that nobody can use any more is counted as lost`() async throws {
+        try await withMachine { machine, server in
+            await machine.reporter().turn()
+            server.answers(503)
+            try machine.decide(4)
+            await machine.reporter().turn()
+            try Files.replace("\(machine.reports)/\(machine.waiting[0])", with: Array("{".utf8), mode: 0o600)
+            server.answers(204)
+            try machine.decide(2)
+            await machine.reporter().turn()
+            try machine.decide(1)
+            await machine.reporter().turn()
+            #expect(server.refusals == Machine.names(4..<7))
+            // How many were in it nobody knows: one at least.
+            #expect(server.lost == 1 && machine.waiting.isEmpty)
+        }
+    }
+
+    @Test
+    func `while it cannot be read how far the log is in reports nothing is forgotten`() async throws {
+        try await withMachine { machine, server in
+            let running = machine.reporter()
+            await running.turn()
+            server.answers(503)
+            try machine.decide(4)
+            await running.turn()
+            #expect(machine.waiting.count == 1)
+            try await withUnreadable("\(machine.reports)/progress") {
+                try machine.decide(3)
+                machine.pass(600)
+                for reporter in [running, machine.reporter()] {
+                    await reporter.turn()
+                    #expect(machine.waiting.filter { !$0.hasPrefix("progress") }.count == 1)
+                }
+            }
+            server.answers(204)
+            machine.pass(600)
+            await machine.reporter().turn()
+            #expect(server.refusals == Machine.names(0..<7) && server.lost == 0)
+        }
+    }
+
+    @Test
+    func `where it is lost how far the log is in reports the server hears what is lost with it`() async throws {
+        try await withMachine { machine, server in
+            await machine.reporter().turn()
+            server.answers(503)
+            try machine.decide(4)
+            await machine.reporter().turn()
+            try Files.replace("\(machine.reports)/progress", with: Array("{".utf8), mode: 0o600)
+            server.answers(204)
+            await machine.reporter().turn()
+            try machine.decide(2)
+            await machine.reporter().turn()
+            #expect(server.refusals == Machine.names(4..<6) && server.lost == 4)
         }
     }
 

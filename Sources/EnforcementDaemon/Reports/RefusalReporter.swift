@@ -18,10 +18,12 @@ actor RefusalReporter {
         var silence: Int64 = 900
         /// How many refusals are in a report at most; the server takes no more than 1,000.
         var mostRefusals = 1000
-        /// How long reports wait for the server, in seconds.
-        var longestWait: Int64 = 86_400
+        /// How long reports wait for the server, in seconds: also while the machine sleeps.
+        var longestWait: Int64 = 30 * 86_400
         /// How long those that wait are together, in bytes.
         var mostBytes = 64 << 20
+        /// How many wait: more than come in a day in which something is refused at every look.
+        var mostReports = 20_000
     }
 
     /// To whom the machine belongs.
@@ -71,6 +73,8 @@ actor RefusalReporter {
     private var chance = SystemRandomNumberGenerator()
     private var told: (status: Status, at: Int64)?
     private var saidFault: String?
+    /// The reports that could not be read when they were to be sent.
+    private var unreadable: Set<String> = []
 
     /// A reporter.
     ///
@@ -118,10 +122,20 @@ actor RefusalReporter {
         } catch {
             say("what was refused cannot be kept for the organization", "\(error)")
         }
+        do throws(FileError) {
+            try await sendWhatWaits(to: target)
+            // Not before: a machine may have slept for longer than reports wait.
+            try dropOld()
+        } catch {
+            say("what waits for the organization cannot be looked through", "\(error)")
+        }
+    }
+
+    private func sendWhatWaits(to target: Target) async throws(FileError) {
         guard let progress, progress.organization == target.organization, let device = target.device,
             schedule.isDue(at: reading().sinceBoot)
         else { return }
-        for report in files.waiting(progress) {
+        for report in try files.waiting(progress) {
             guard await send(report, to: target.client, from: device) else { return }
         }
     }
@@ -129,8 +143,9 @@ actor RefusalReporter {
     // MARK: - Reports to be sent
 
     private func collect(_ organization: String) throws(FileError) {
-        if progress?.organization != organization || files.progress()?.organization != organization {
-            try begin(organization)
+        let kept = try files.progress()
+        if progress?.organization != organization || kept?.organization != organization {
+            try begin(organization, kept)
         }
         guard var progress else { return }
         let before = progress
@@ -152,22 +167,27 @@ actor RefusalReporter {
             self.progress = progress
             if reading.isComplete { break }
         }
-        try dropOld()
         let status = status()
         let isTold = told.map { $0.status == status && self.reading().sinceBoot - $0.at < pace.silence } ?? false
-        guard !isTold, var progress = self.progress, files.waiting(progress).isEmpty else { return }
+        guard !isTold, var progress = self.progress,
+            try files.waiting(progress).allSatisfy({ unreadable.contains($0.name) })
+        else { return }
         try write([], &progress)
     }
 
     /// Goes on with what is kept, or, for an organization that is new here, with what is refused from now on.
-    private func begin(_ organization: String) throws(FileError) {
+    private func begin(_ organization: String, _ kept: ReportFiles.Progress?) throws(FileError) {
         schedule = RefreshSchedule()
         told = nil
-        if let kept = files.progress(), kept.organization == organization {
+        unreadable = []
+        if let kept, kept.organization == organization {
             progress = kept
         } else {
             let position = RefusalReading.end(of: log)
-            let new = ReportFiles.Progress(organization: organization, position: position)
+            var new = ReportFiles.Progress(organization: organization, position: position)
+            // Whose they are nobody knows, so they go; those of another organization are no loss for this one.
+            if kept == nil { new.lost = files.lossWithAll() }
+            if new.lost > 0 { say("some refusals may be missing in reports", "what was kept of them cannot be used") }
             progress = nil
             try files.begin(new)
             progress = new
@@ -194,28 +214,33 @@ actor RefusalReporter {
         self.progress = progress
     }
 
-    /// Removes the oldest reports if they are too old, or too much together.
+    /// Removes the oldest reports if they are too old, or too many or too much together.
     private func dropOld() throws(FileError) {
         guard let progress else { return }
-        let waiting = files.waiting(progress)
+        let waiting = try files.waiting(progress)
         var bytes = waiting.reduce(0) { $0 + $1.size }
+        var count = waiting.count
         let oldest = reading().wall.seconds - pace.longestWait
         for report in waiting {
-            guard report.written < oldest || bytes > pace.mostBytes else { return }
+            guard report.written < oldest || bytes > pace.mostBytes || count > pace.mostReports else { return }
             bytes -= report.size
-            try drop(report)
+            count -= 1
+            drop(report)
         }
     }
 
     /// Removes a report that nobody will ever see, and remembers how many refusals are lost with it.
-    private func drop(_ report: ReportFiles.Waiting) throws(FileError) {
+    private func drop(_ report: ReportFiles.Waiting) {
         guard var progress else { return }
-        let content = files.content(of: report.name)
-        let findings = content?.value(named: "status")?.value(named: "findings")?.elements ?? []
-        progress.lost += content?.value(named: "refusals")?.elements?.count ?? 0
-        progress.lost += findings.reduce(0) { $0 + (ReportFiles.number($1, "lost") ?? 0) }
+        progress.lost += files.loss(with: report.name)
         files.remove(report.name)
-        try keep(progress)
+        // Counted here in any case, and kept with the next report at the latest.
+        self.progress = progress
+        do throws(FileError) {
+            try keep(progress)
+        } catch {
+            say("how many refusals are lost cannot be kept", "\(error)")
+        }
     }
 
     // MARK: - The server
@@ -228,9 +253,21 @@ actor RefusalReporter {
         to client: OrganizationClient,
         from device: OrganizationClient.Device
     ) async -> Bool {
-        guard let content = files.content(of: report.name) else {
-            // Gone with the organization, or of no use.
-            files.remove(report.name)
+        let content: JSONValue?
+        do throws(FileError) {
+            content = try files.content(of: report.name)
+            unreadable.remove(report.name)
+        } catch {
+            // It is gone with the organization, or it waits until it can be read.
+            if !error.isNotFound {
+                unreadable.insert(report.name)
+                say("a report for the organization cannot be read; it waits", "\(error)")
+            }
+            return true
+        }
+        guard let content else {
+            logger.error("a report that nobody can use is dropped", metadata: ["report": "\(report.name)"])
+            drop(report)
             return true
         }
         do throws(ServerFault) {
@@ -249,11 +286,7 @@ actor RefusalReporter {
                 "the organization's server refused a report, which is dropped",
                 metadata: ["report": "\(report.name)", "error": "\(error)"]
             )
-            do throws(FileError) {
-                try drop(report)
-            } catch {
-                say("how many refusals are lost cannot be kept", "\(error)")
-            }
+            drop(report)
             return true
         }
     }

@@ -54,8 +54,17 @@ struct ReportFiles: Sendable {
     }
 
     /// How far we are; `nil` if there is nothing yet, or nothing that could be used.
-    func progress() -> Progress? {
-        guard let bytes = try? Files.read(progressFile, atMost: 64 << 10).bytes,
+    ///
+    /// - Throws: `FileError` if it cannot be read now, and perhaps later.
+    func progress() throws(FileError) -> Progress? {
+        let bytes: [UInt8]?
+        do throws(FileError) {
+            bytes = try Self.read(progressFile, atMost: 64 << 10)
+        } catch {
+            guard error.isNotFound else { throw error }
+            return nil
+        }
+        guard let bytes,
             let value = try? StrictJSON.parse(bytes, limits: StrictJSON.Limits(bytes: 64 << 10, depth: 2)),
             let organization = value.value(named: "organization")?.text,
             let series = value.value(named: "series")?.text,
@@ -92,26 +101,59 @@ struct ReportFiles: Sendable {
     }
 
     /// The reports that wait, the oldest first; what a crash left of others is removed.
-    func waiting(_ progress: Progress) -> [Waiting] {
+    func waiting(_ progress: Progress) throws(FileError) -> [Waiting] {
         var waiting: [Waiting] = []
-        for name in (try? Files.names(in: directory)) ?? [] {
+        for name in try Files.names(in: directory) {
             let path = "\(directory)/\(name)"
             guard path != progressFile else { continue }
-            var status = stat()
             // Numbers have the same length, so that names sort as they do.
-            guard name.hasSuffix("-\(progress.series)"), name < progress.nextName, stat(path, &status) == 0 else {
+            guard name.hasSuffix("-\(progress.series)"), name < progress.nextName else {
                 unlink(path)
                 continue
             }
+            var status = stat()
+            // What cannot be looked at now stays until it can.
+            guard lstat(path, &status) == 0 else { continue }
             waiting.append(Waiting(name: name, size: status.st_size, written: Int64(status.st_mtim.tv_sec)))
         }
         return waiting
     }
 
-    /// What a report says; `nil` if the file cannot be used.
-    func content(of name: String) -> JSONValue? {
-        guard let bytes = try? Files.read("\(directory)/\(name)", atMost: Self.longest).bytes else { return nil }
-        return try? StrictJSON.parse(bytes, limits: StrictJSON.Limits(bytes: Self.longest, depth: 6))
+    /// What a report says; `nil` if nobody can use the file any more.
+    ///
+    /// - Throws: `FileError` if it is not there, or cannot be read now, and perhaps later.
+    func content(of name: String) throws(FileError) -> JSONValue? {
+        try Self.read("\(directory)/\(name)", atMost: Self.longest).flatMap { bytes in
+            try? StrictJSON.parse(bytes, limits: StrictJSON.Limits(bytes: Self.longest, depth: 6))
+        }
+    }
+
+    /// How many refusals are lost with a report: those in it, and those that it says are lost.
+    ///
+    /// Of one that cannot be read nobody knows, so that it counts as one.
+    func loss(with name: String) -> Int {
+        guard let content = try? content(of: name) else { return 1 }
+        let findings = content.value(named: "status")?.value(named: "findings")?.elements ?? []
+        return findings.reduce(content.value(named: "refusals")?.elements?.count ?? 0) { sum, finding in
+            sum + (Self.number(finding, "lost") ?? 0)
+        }
+    }
+
+    /// How many refusals are lost with all reports, where it is not known how far they are.
+    func lossWithAll() -> Int {
+        let names = (try? Files.names(in: directory)) ?? []
+        // What a write has left half done has a dot.
+        return names.reduce(0) { $0 + ("\(directory)/\($1)" == progressFile || $1.contains(".") ? 0 : loss(with: $1)) }
+    }
+
+    /// What is in a file; `nil` if that is nothing that was ever written here.
+    private static func read(_ path: String, atMost limit: Int) throws(FileError) -> [UInt8]? {
+        do throws(FileError) {
+            return try Files.read(path, atMost: limit).bytes
+        } catch {
+            guard [EFBIG, EISDIR, EINVAL].contains(error.code) else { throw error }
+            return nil
+        }
     }
 
     /// Removes a report.
