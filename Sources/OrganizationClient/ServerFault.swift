@@ -46,6 +46,15 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
         if case .refused(_, let code) = self { code } else { nil }
     }
 
+    /// Whether the same question may be answered later: the network, or the server itself, was not as it should be.
+    var mayPass: Bool {
+        switch self {
+        case .unreachable, .tooSlow: true
+        case .refused(let status, _), .status(let status): status == 429 || status >= 500
+        case .tooLong, .redirect, .notFound, .malformed: false
+        }
+    }
+
     /// Reads why a server refused: a problem (RFC 9457) or an error of OAuth (RFC 6749).
     init(status: UInt, body: [UInt8]) {
         let answer = try? StrictJSON.parse(body, limits: StrictJSON.Limits(bytes: 64 << 10, depth: 4))

@@ -127,6 +127,48 @@ extension OrganizationClient {
         )
     }
 
+    /// How often is asked whether a browser has been used (RFC 8628, section 3.5).
+    public struct BrowserPolling: Hashable, Sendable {
+        /// The longest pause that is made because the server cannot be reached, in seconds.
+        static let longestPause = 30
+
+        /// How long to wait before the next question, in seconds.
+        public private(set) var pause: Int
+        private var interval: Int
+        /// Why the last question has no answer, if it has none.
+        private var lastFault: ServerFault?
+
+        /// Begins.
+        ///
+        /// - Parameter interval: how long the server wants to be left alone between two questions, in seconds.
+        public init(interval: Int) {
+            self.interval = max(interval, 1)
+            pause = self.interval
+        }
+
+        /// Goes on after a question that brought no session.
+        ///
+        /// - Parameter fault: what it brought.
+        /// - Throws: the fault, if there is nothing more to wait for.
+        public mutating func goOn(after fault: ServerFault) throws(ServerFault) {
+            switch fault.code {
+            case "authorization_pending": lastFault = nil
+            case "slow_down":
+                interval += 5
+                lastFault = nil
+            default:
+                guard fault.mayPass else { throw fault }
+                lastFault = fault
+                pause = max(interval, min(pause * 2, Self.longestPause))
+                return
+            }
+            pause = interval
+        }
+
+        /// Why there is no session when the code has ended.
+        public var end: ServerFault { lastFault ?? .refused(status: 400, code: "expired_token") }
+    }
+
     /// Takes a token back, so that it is good for nothing any more.
     ///
     /// - Parameter token: the token.

@@ -2,6 +2,7 @@ import Foundation
 import LocalInstallation
 import RegistryAccess
 import SignedPolicy
+import Synchronization
 import TestSupport
 import Testing
 
@@ -626,6 +627,54 @@ struct AdminTests {
             let faulty = await Self.run(machine, ["member", "list"])
             #expect(faulty.errors.contains("ram-admin.json\" is not in order"), "\(faulty.errors)")
             #expect(server.requests.isEmpty)
+        }
+    }
+
+    @Test("a browser is waited for, also while the server cannot be reached", arguments: [0, 429, 502])
+    func browser(status: Int) async throws {
+        let asked = Mutex(0)
+        try await Self.with { request in
+            switch request.target {
+            case "/v1/device_authorization":
+                return Reply(
+                    body: """
+                        {"device_code":"ramc_x","user_code":"BCDF-GHJK","expires_in":600,"interval":1,\
+                        "verification_uri":"https://ram.acme.test/activate"}
+                        """
+                )
+            case "/v1/token":
+                let number = asked.withLock { number in
+                    number += 1
+                    return number
+                }
+                if number == 2 { return Self.session(1) }
+                return status == 0 ? Reply(body: "", isCut: true) : Reply(status: status, body: "<html>")
+            default: return Self.answer(request)
+            }
+        } _: { machine, server in
+            let words = ["login", server.url, "--organization", "acme", "--no-browser"]
+            let outcome = await Self.run(machine, words)
+            #expect(outcome.output == "Signed in to acme at \(server.url) as alice.\n", "\(outcome.errors)")
+            #expect(outcome.errors.contains("BCDF-GHJK"))
+            #expect(asked.withLock { $0 } == 2)
+        }
+    }
+
+    @Test
+    func `a browser that declined is not asked again`() async throws {
+        try await Self.with { request in
+            request.target == "/v1/token"
+                ? Reply(status: 400, body: #"{"error":"access_denied"}"#)
+                : Reply(
+                    body: """
+                        {"device_code":"ramc_x","user_code":"BCDF-GHJK","expires_in":600,"interval":1,\
+                        "verification_uri":"https://ram.acme.test/activate"}
+                        """
+                )
+        } _: { machine, server in
+            let outcome = await Self.run(machine, ["login", server.url, "--organization", "acme", "--no-browser"])
+            #expect(outcome.code == 1 && outcome.errors.contains("the sign-in was denied in the browser"))
+            #expect(server.requests.count { $0.target == "/v1/token" } == 1)
         }
     }
 

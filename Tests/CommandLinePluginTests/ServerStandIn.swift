@@ -39,6 +39,8 @@ final class ServerStandIn: Sendable {
         var status = 200
         var body = ""
         var version: Int?
+        /// Whether the connection ends without an answer.
+        var isCut = false
 
         static func problem(_ status: Int, _ code: String, _ detail: String, hint: String? = nil) -> Reply {
             let more = hint.map { #","hint":"\#($0)""# } ?? ""
@@ -102,6 +104,7 @@ final class ServerStandIn: Sendable {
                     guard let request = Request(bytes) else { continue }
                     log.withLock { $0.append(request) }
                     let reply = answer(request)
+                    guard !reply.isCut else { return }
                     let tag = reply.version.map { "ETag: \"\($0)\"\r\n" } ?? ""
                     let type = reply.status < 300 ? "application/json" : "application/problem+json"
                     _ = connection.send(

@@ -53,6 +53,9 @@ final class OrganizationWeb: Sendable {
         replies.withLock { $0[path] = reply }
     }
 
+    /// What is answered to a path now.
+    func reply(of path: String) -> (@Sendable (Request) -> Reply)? { replies.withLock { $0[path] } }
+
     func reply(to path: String, _ reply: Reply) { self.reply(to: path) { _ in reply } }
 
     /// Puts a document at its place below `/documents`.

@@ -5,6 +5,7 @@ import LocalInstallation
 import OrganizationClient
 import RegistryAccess
 import SignedPolicy
+import Synchronization
 import TestSupport
 import Testing
 
@@ -182,6 +183,57 @@ struct SignInTests {
             #expect(answer.first?.contains(#""userCode":"BCDF-GHJK""#) == true)
             #expect(answer.last?.contains(end) == true, "\(answer)")
             #expect(try await daemon.isAllowed("POST", Self.ghcr) == (end == "signedIn"))
+        }
+    }
+
+    @Test(arguments: [0, 429, 503])
+    func `a browser is waited for, also while the server cannot be reached`(status: Int) async throws {
+        let asked = Mutex(0)
+        try await withMachine { daemon, web in
+            web.reply(
+                to: "/v1/device_authorization",
+                .json(
+                    """
+                    {"device_code":"ramc_approved","user_code":"BCDF-GHJK","expires_in":600,"interval":1,
+                     "verification_uri":"https://ram.acme.test/activate"}
+                    """
+                )
+            )
+            let inOrder = try #require(web.reply(of: "/v1/token"))
+            web.reply(to: "/v1/token") { request in
+                guard request.body.contains("device_code") else { return inOrder(request) }
+                let isFirst = asked.withLock { number in
+                    number += 1
+                    return number == 1
+                }
+                guard isFirst else { return inOrder(request) }
+                return status == 0 ? .raw { _ in } : .json(#"{"code":"unavailable"}"#, status)
+            }
+            let answer = try await daemon.ask(#"{"request":"sign-in"}"#)
+            #expect(answer.count == 3 && answer.dropFirst().first?.contains("waiting") == true, "\(answer)")
+            #expect(answer.last == #"{"signedIn":{"user":"alice","organization":"acme"}}"#)
+            #expect(asked.withLock { $0 } >= 2)
+        }
+    }
+
+    @Test
+    func `a code that ends while the server cannot be reached ends with that`() async throws {
+        try await withMachine { daemon, web in
+            web.reply(
+                to: "/v1/device_authorization",
+                .json(
+                    """
+                    {"device_code":"ramc_x","user_code":"BCDF-GHJK","expires_in":2,"interval":1,
+                     "verification_uri":"https://ram.acme.test/activate"}
+                    """
+                )
+            )
+            web.reply(to: "/v1/token", .json(#"{"code":"unavailable"}"#, 503))
+            let answer = try await daemon.ask(#"{"request":"sign-in"}"#)
+            #expect(answer.last?.hasPrefix(#"{"refused":{"code":"unavailable""#) == true, "\(answer)")
+            web.reply(to: "/v1/token", .json(#"{"error":"authorization_pending"}"#, 400))
+            let unused = try await daemon.ask(#"{"request":"sign-in"}"#)
+            #expect(unused.last?.hasPrefix(#"{"refused":{"code":"expired_token""#) == true, "\(unused)")
         }
     }
 

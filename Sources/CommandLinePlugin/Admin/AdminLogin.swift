@@ -172,27 +172,22 @@ struct AdminLogin: PluginCommand {
             context.errors.line("\n    \(TerminalText.printable(code.verificationURI))\n")
             context.errors.line("and enter the code \(TerminalText.printable(code.userCode))")
             if !noBrowser { Browser.open(code.completeVerificationURI ?? code.verificationURI, context) }
-            var interval = max(code.interval, 1)
+            var polling = OrganizationClient.BrowserPolling(interval: code.interval)
             let end = context.now() + code.expiresIn
             while context.now() < end {
-                sleep(UInt32(min(interval, 60)))
+                sleep(UInt32(max(1, min(polling.pause, end - context.now(), 60))))
                 do throws(ServerFault) {
                     return try waitFor { () async throws(ServerFault) in
                         try await client.token(.deviceCode(code.deviceCode))
                     }
                 } catch {
-                    // RFC 8628, section 3.5.
-                    if error.code == "slow_down" {
-                        interval += 5
-                    } else if error.code != "authorization_pending" {
-                        throw error
-                    }
+                    try polling.goOn(after: error)
                 }
             }
+            throw polling.end
         } catch {
             throw failure(error, client)
         }
-        throw Failure("the code is too old", hints: ["begin again"])
     }
 
     /// The organization of somebody who belongs to one only.

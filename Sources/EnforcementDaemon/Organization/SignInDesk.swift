@@ -124,24 +124,21 @@ struct SignInDesk: Sendable {
         case .browser:
             let authorization = try await server.authorizeDevice(named: HostName.ofThisMachine)
             try await say(authorization.line)
-            var interval = max(authorization.interval, 1)
+            var polling = OrganizationClient.BrowserPolling(interval: authorization.interval)
+            let end = ContinuousClock.now + .seconds(authorization.expiresIn)
             var left = authorization.expiresIn
             while left > 0 {
-                try await pause(.seconds(interval))
-                left -= interval
+                try await pause(.seconds(min(polling.pause, left)))
                 do throws(ServerFault) {
                     return try await (device, token(.deviceCode(authorization.deviceCode)))
                 } catch {
-                    switch error.code {
-                    case "authorization_pending": break
-                    case "slow_down": interval += 5
-                    default: throw error
-                    }
+                    try polling.goOn(after: error)
                 }
+                left = max(0, Int((end - .now).components.seconds))
                 // Also finds out whether anybody still waits.
-                try await say(.object([JSONMember("waiting", .number("\(max(left, 0))"))]))
+                try await say(.object([JSONMember("waiting", .number("\(left)"))]))
             }
-            throw ServerFault.refused(status: 400, code: "expired_token")
+            throw polling.end
         }
     }
 
