@@ -729,4 +729,185 @@ struct AdminTests {
             #expect(none.errors.contains("root.pub\" is no root document"))
         }
     }
+
+    /// An organization of which two of two root keys must sign.
+    private struct Quorum {
+        let organization: SignedOrganization
+        let root: RootDocument
+
+        init(thresholds: [DocumentKind: Int] = [.root: 2]) {
+            var organization = SignedOrganization()
+            organization.keys[.root] = [.generate(), .generate()]
+            organization.keys[.policy] = [.generate(), .generate()]
+            self.organization = organization
+            root = RootDocument(
+                organization: "acme",
+                version: 3,
+                expires: Instant(seconds: 2_000_000_000),
+                roles: Dictionary(
+                    uniqueKeysWithValues: DocumentKind.roles.map { kind in
+                        let keys = organization.keys(kind).map(\.verificationKey)
+                        return (kind, RootDocument.Role(threshold: thresholds[kind] ?? 1, keys))
+                    }
+                )
+            )
+        }
+
+        func fingerprint(_ kind: DocumentKind, _ index: Int = 0) -> String {
+            organization.keys(kind)[index].verificationKey.id.fingerprint
+        }
+
+        func envelope(_ root: RootDocument? = nil) -> String {
+            let payload = (root ?? self.root).payload
+            return (try? Envelope(signing: payload, as: .root, with: organization.keys(.root)).json) ?? ""
+        }
+
+        /// What its server answers.
+        func answer(_ request: ServerStandIn.Request) -> Reply {
+            if request.target.hasSuffix("root.json") { return Reply(body: envelope()) }
+            let kinds = [DocumentKind.policy, .freshness, .ticket].map { kind in
+                let keys = organization.keys(kind).map { key in
+                    #"{"id":"\#(key.verificationKey.id)","key":"\#(StrictBase64.encode(key.verificationKey.bytes))","signs":true}"#
+                }
+                return #""\#(kind.rawValue)":[\#(keys.joined(separator: ","))]"#
+            }
+            return Reply(body: #"{"rootVersion":3,"keys":{\#(kinds.joined(separator: ","))}}"#)
+        }
+    }
+
+    @Test
+    func `who signs a root document sees how many keys must sign`() async throws {
+        try await Self.with { machine, _ in
+            let quorum = Quorum(thresholds: [.root: 2, .policy: 2])
+            try machine.write(quorum.organization.keys(.root)[0].file, "root.key", mode: 0o600)
+            try machine.write("\(quorum.envelope())\n", "root.json")
+            let words = ["key", "sign", "\(machine.directory)/root.json", "--key", "\(machine.directory)/root.key"]
+            let signed = await Self.run(machine, words)
+            #expect(signed.code == 0, "\(signed.errors)")
+            for index in 0..<2 {
+                #expect(signed.words.contains("root 2 of 2 \(quorum.fingerprint(.root, index))"), "\(signed.output)")
+                #expect(signed.words.contains("policy 2 of 2 \(quorum.fingerprint(.policy, index))"))
+                #expect(signed.words.contains("signed by \(quorum.fingerprint(.root, index))"))
+            }
+            #expect(signed.words.contains("ticket 1 of 1 \(quorum.fingerprint(.ticket))"))
+            let json = try StrictJSON.parse(
+                Array(await Self.run(machine, words + ["--format", "json"]).output.utf8)
+            )
+            #expect(
+                json.value(named: "thresholds")?.text() == #"{"root":2,"policy":2,"freshness":1,"ticket":1}"#
+            )
+            #expect(json.value(named: "lowered") == nil)
+        }
+    }
+
+    @Test
+    func `who has the document before does not sign that fewer keys must sign, unless they say so`() async throws {
+        try await Self.with { machine, _ in
+            let quorum = Quorum()
+            try machine.write(quorum.organization.keys(.root)[0].file, "root.key", mode: 0o600)
+            try machine.write("\(quorum.envelope())\n", "root-3.json")
+            func next(_ version: Int, threshold: Int) throws {
+                var roles = quorum.root.roles
+                roles[.root] = RootDocument.Role(threshold: threshold, quorum.root.roles[.root]?.keys ?? [])
+                let root = RootDocument(
+                    organization: "acme",
+                    version: version,
+                    expires: quorum.root.expires,
+                    roles: roles
+                )
+                try machine.write("\(Envelope(signing: root.payload, as: .root, with: []).json)\n", "root-4.json")
+            }
+            let directory = machine.directory
+            let words = [
+                "key", "sign", "\(directory)/root-4.json", "--key", "\(directory)/root.key", "--before",
+                "\(directory)/root-3.json",
+            ]
+            try next(4, threshold: 1)
+            let unsigned = try machine.read("root-4.json")
+            let refused = await Self.run(machine, words)
+            #expect(refused.code == 1)
+            #expect(
+                refused.errors.hasPrefix(
+                    "docker ram: fewer keys would have to sign than before: root 1 of 2, before 2 of 2\n"
+                ),
+                "\(refused.errors)"
+            )
+            #expect(refused.errors.contains("--lower-threshold"))
+            #expect(try machine.read("root-4.json") == unsigned)
+            let meant = await Self.run(machine, words + ["--lower-threshold", "--format", "json"])
+            #expect(meant.code == 0, "\(meant.errors)")
+            #expect(meant.errors == "docker ram: note: fewer keys must sign than before: root 1 of 2, before 2 of 2\n")
+            let json = try StrictJSON.parse(Array(meant.output.utf8))
+            #expect(json.value(named: "lowered")?.text() == #"["root"]"#)
+            try next(4, threshold: 2)
+            let same = await Self.run(machine, words)
+            #expect(same.code == 0 && same.errors.isEmpty, "\(same.errors)")
+            try next(5, threshold: 2)
+            let other = await Self.run(machine, words)
+            #expect(other.code == 1 && other.errors.contains("is not the document before version 5 of acme"))
+        }
+    }
+
+    @Test
+    func `fewer keys than before must sign only if that is asked for`() async throws {
+        let quorum = Quorum(thresholds: [.root: 2, .policy: 2])
+        try await Self.with(quorum.answer) { machine, server in
+            func prepare(_ words: String...) async throws -> (Machine.Outcome, RootDocument?) {
+                let file = "\(machine.directory)/root-4.json"
+                try? FileManager.default.removeItem(atPath: file)
+                let all = ["key", "prepare", "--out", file] + words
+                let outcome = await Self.run(machine, all, extra: Self.environment(server))
+                guard FileManager.default.fileExists(atPath: file) else { return (outcome, nil) }
+                return (outcome, try AdminKeySign.read(file).1)
+            }
+            let (same, root) = try await prepare()
+            #expect(same.errors.isEmpty && same.words.contains("root 2 of 2"), "\(same)")
+            #expect(root?.roles.mapValues(\.threshold) == quorum.root.roles.mapValues(\.threshold))
+
+            for (option, fingerprint, kind) in [
+                ("--remove-root-key", quorum.fingerprint(.root), "root"),
+                ("--without", quorum.fingerprint(.policy), "policy"),
+            ] {
+                let (refused, nothing) = try await prepare(option, fingerprint)
+                #expect(refused.code == 1 && nothing == nil)
+                #expect(
+                    refused.errors.hasPrefix("docker ram: 2 \(kind) keys must sign, and there would be only 1\n"),
+                    "\(refused.errors)"
+                )
+                #expect(refused.errors.contains("--threshold \(kind)=1"))
+                let (meant, lower) = try await prepare(option, fingerprint, "--threshold", "\(kind)=1")
+                #expect(meant.code == 0, "\(meant.errors)")
+                let note = "fewer keys must sign than before: \(kind) 1 of 1, before 2 of 2"
+                #expect(meant.errors == "docker ram: note: \(note)\n")
+                let changed = try #require(DocumentKind(rawValue: kind))
+                #expect(lower?.roles[changed]?.threshold == 1 && lower?.roles[changed]?.keys.count == 1)
+            }
+
+            let added = StrictBase64.encode(SigningKey.generate().verificationKey.bytes)
+            let (more, higher) = try await prepare("--add-root-key", added, "--threshold", "root=3")
+            #expect(more.errors.isEmpty && more.words.contains("root 3 of 3"), "\(more)")
+            #expect(higher?.roles[.root]?.threshold == 3)
+            let (many, _) = try await prepare("--threshold", "root=3")
+            #expect(many.errors.hasPrefix("docker ram: 3 root keys must sign, and there would be only 2\n"), "\(many)")
+            for wrong in ["root", "root=0", "root=x", "other=1", "root=17"] {
+                let (outcome, _) = try await prepare("--threshold", wrong)
+                #expect(outcome.code == 64, "\(outcome)")
+            }
+
+            // A server that lies about what is in force is found out by who has it.
+            try machine.write(quorum.envelope() + "\n", "root-3.json")
+            let (known, _) = try await prepare("--before", "\(machine.directory)/root-3.json")
+            #expect(known.code == 0, "\(known.errors)")
+            let truth = RootDocument(
+                organization: "acme",
+                version: 3,
+                expires: quorum.root.expires,
+                roles: Quorum(thresholds: [.root: 2]).root.roles
+            )
+            try machine.write(quorum.envelope(truth) + "\n", "root-3.json")
+            let (lie, nothing) = try await prepare("--before", "\(machine.directory)/root-3.json")
+            #expect(lie.code == 1 && nothing == nil)
+            #expect(lie.errors.contains("is not the root document that \"\(server.url)\" hands out"), "\(lie.errors)")
+        }
+    }
 }

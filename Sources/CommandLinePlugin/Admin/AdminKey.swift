@@ -54,9 +54,11 @@ struct AdminKeySign: PluginCommand {
         abstract: "Sign a root document with a root key",
         discussion: """
             Needs no network. Look at what it shows before you hand the file back: the keys
-            that the document names speak for the organization.
+            that the document names speak for the organization, and "2 of 3" says how many
+            of them must sign. With the document that is in force, as you have signed it,
+            one that lets fewer keys sign is refused unless you say that it is meant.
 
-            Example: docker ram admin key sign root-1-to-sign.json --key root.key
+            Example: docker ram admin key sign root-2.json --key root.key --before root-1.json
             """
     )
 
@@ -66,17 +68,31 @@ struct AdminKeySign: PluginCommand {
     @Option(help: ArgumentHelp("The key file", valueName: "file"), completion: .file())
     var key: String
 
+    @Option(help: ArgumentHelp("The root document before it, as you have it", valueName: "file"), completion: .file())
+    var before: String?
+
+    @Flag(help: "Sign also if fewer keys must sign than before")
+    var lowerThreshold = false
+
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
         let (envelope, root) = try Self.read(file)
+        let lowered = try before.map { try root.lowered(since: documentBefore(root, $0)) }
+        if let lowered, !lowered.isEmpty, !lowerThreshold {
+            throw Failure(
+                "fewer keys would have to sign than before: \(lowered.words)",
+                hints: ["if it is meant, sign with --lower-threshold"]
+            )
+        }
         let key = try readKey()
         let added = try Envelope(signing: envelope.payload, as: .root, with: [key])
         guard let signed = envelope.joined(with: [added]) else {
             throw Failure("the signature does not belong to \"\(file)\"")
         }
         try Files.replace(file, with: Array("\(signed.json)\n".utf8), mode: 0o644)
-        context.show(SignedRoot(file: file, root: root, envelope: signed), as: common.format)
+        context.show(SignedRoot(file: file, root: root, envelope: signed, lowered: lowered), as: common.format)
+        context.note(lowered)
         let id = key.verificationKey.id
         if root.roles[.root]?.keys.contains(where: { $0.id == id }) != true {
             context.note(
@@ -99,6 +115,17 @@ struct AdminKeySign: PluginCommand {
         }
     }
 
+    private func documentBefore(_ root: RootDocument, _ file: String) throws -> RootDocument {
+        let before = try Self.read(file).1
+        guard before.organization == root.organization, before.version == root.version - 1 else {
+            throw Failure(
+                "\"\(file)\" is not the document before version \(root.version) of \(root.organization)",
+                hints: ["it is version \(before.version) of \(before.organization)"]
+            )
+        }
+        return before
+    }
+
     private func readKey() throws -> SigningKey {
         let (bytes, status) = try Files.read(key, atMost: 4096)
         guard status.mode & 0o077 == 0 else {
@@ -111,14 +138,55 @@ struct AdminKeySign: PluginCommand {
     }
 }
 
+/// Fewer keys than before that must sign.
+private struct LoweredThreshold {
+    let kind: DocumentKind
+    let before: RootDocument.Role
+    let after: RootDocument.Role
+}
+
+extension [LoweredThreshold] {
+    fileprivate var words: String {
+        map { lowered in "\(lowered.kind.rawValue) \(lowered.after.quorum), before \(lowered.before.quorum)" }
+            .joined(separator: "; ")
+    }
+}
+
+extension RootDocument {
+    /// For what fewer keys must sign than the document before says.
+    fileprivate func lowered(since before: RootDocument) -> [LoweredThreshold] {
+        DocumentKind.roles.compactMap { kind in
+            guard let role = roles[kind], let earlier = before.roles[kind], role.threshold < earlier.threshold else {
+                return nil
+            }
+            return LoweredThreshold(kind: kind, before: earlier, after: role)
+        }
+    }
+}
+
+extension RootDocument.Role {
+    /// How many of the keys must sign, for people.
+    fileprivate var quorum: String { "\(threshold) of \(keys.count)" }
+}
+
+extension CommandContext {
+    /// Says if fewer keys must sign than before.
+    fileprivate func note(_ lowered: [LoweredThreshold]?) {
+        guard let lowered, !lowered.isEmpty else { return }
+        note("note: fewer keys must sign than before: \(lowered.words)")
+    }
+}
+
 /// A root document, and who has signed it.
 private struct SignedRoot: CommandResult {
     let file: String
     let root: RootDocument
     let envelope: Envelope
+    /// For what fewer keys must sign than before; `nil` if the document before is not known.
+    let lowered: [LoweredThreshold]?
 
     var json: JSONValue {
-        .object([
+        var members = [
             JSONMember("file", .string(file)), JSONMember("organization", .string(root.organization)),
             JSONMember("version", .number("\(root.version)")), JSONMember("expires", .string(root.expires.description)),
             JSONMember(
@@ -129,15 +197,27 @@ private struct SignedRoot: CommandResult {
                     }
                 )
             ),
+            JSONMember(
+                "thresholds",
+                .object(
+                    DocumentKind.roles.map { kind in
+                        JSONMember(kind.rawValue, .integer(root.roles[kind]?.threshold ?? 1))
+                    }
+                )
+            ),
             JSONMember("signatures", .texts(envelope.signatures.map(\.key.fingerprint))),
-        ])
+        ]
+        if let lowered { members.append(JSONMember("lowered", .texts(lowered.map(\.kind.rawValue)))) }
+        return .object(members)
     }
 
     func text(for context: CommandContext) -> String {
         var rows = DocumentKind.roles.flatMap { kind in
-            (root.roles[kind]?.keys ?? []).map { [kind.rawValue, $0.id.fingerprint] }
+            root.roles[kind].map { role in
+                role.keys.map { [kind.rawValue, role.quorum, $0.id.fingerprint] }
+            } ?? []
         }
-        rows += envelope.signatures.map { ["signed by", $0.key.fingerprint] }
+        rows += envelope.signatures.map { ["signed by", "", $0.key.fingerprint] }
         let title = "\(file): root document \(root.version) of \(root.organization), until \(root.expires)"
         return ([title] + TerminalText.table(rows, indentation: "  ")).map(TerminalText.printable)
             .joined(separator: "\n")
@@ -207,15 +287,31 @@ struct AdminKeyCreate: AdminCommand {
     }
 }
 
+/// How many keys of a kind must sign: `root=2`.
+struct RoleThreshold: ExpressibleByArgument {
+    let kind: DocumentKind
+    let count: Int
+
+    init?(argument: String) {
+        let parts = argument.split(separator: "=", omittingEmptySubsequences: false)
+        guard parts.count == 2, let kind = DocumentKind.roles.first(where: { $0.rawValue == parts[0] }),
+            let count = Int(parts[1]), (1...Envelope.mostSignatures).contains(count)
+        else { return nil }
+        self.kind = kind
+        self.count = count
+    }
+}
+
 /// `docker ram admin key prepare`: writes the next root document, to be signed.
 struct AdminKeyPrepare: AdminCommand {
     static let configuration = CommandConfiguration(
         commandName: "prepare",
         abstract: "Write the next root document, to be signed",
         discussion: """
-            It names the keys that the server has. Then: docker ram admin key sign, with a
-            root key of the version before, and with one of its own if those change; and
-            docker ram admin key publish.
+            It names the keys that the server has, and as many of each kind must sign as
+            before, by what the server says; --before compares that with what you have.
+            Then: docker ram admin key sign, with enough root keys of the version before, and
+            with enough of its own if those change; and docker ram admin key publish.
 
             Example: docker ram admin key prepare --out root-2.json
             """
@@ -233,6 +329,12 @@ struct AdminKeyPrepare: AdminCommand {
     @Option(help: ArgumentHelp("Take a root key out", valueName: "fingerprint"))
     var removeRootKey: [String] = []
 
+    @Option(help: ArgumentHelp("How many keys must sign, for example root=2", valueName: "kind=int"))
+    var threshold: [RoleThreshold] = []
+
+    @Option(help: ArgumentHelp("The root document in force, as you have it", valueName: "file"), completion: .file())
+    var before: String?
+
     @Option(help: ArgumentHelp("For how many days it is good", valueName: "int"))
     var days = 400
 
@@ -245,8 +347,16 @@ struct AdminKeyPrepare: AdminCommand {
 
     func run(at server: AdminServer, in context: CommandContext) throws {
         let current = try server.newestRoot()
+        if let before {
+            guard try AdminKeySign.read(before).1 == current else {
+                throw Failure(
+                    "\"\(before)\" is not the root document that \"\(server.client.server)\" hands out",
+                    hints: ["look at both: if yours is in force, do not trust the server"]
+                )
+            }
+        }
         var roles: [DocumentKind: RootDocument.Role] = [:]
-        roles[.root] = try rootRole(after: current.roles[.root])
+        roles[.root] = try role(.root, of: rootKeys(after: current.roles[.root]), after: current)
         let keys = try server.ask(.get, "keys").value.value(named: "keys")
         var left = Set(try without.map(Self.fingerprint))
         for kind in ServerKeyKind.allCases {
@@ -262,8 +372,7 @@ struct AdminKeyPrepare: AdminCommand {
                 )
             }
             left.subtract(all.map(\.id))
-            let threshold = min(current.roles[document]?.threshold ?? 1, kept.count)
-            roles[document] = RootDocument.Role(threshold: threshold, kept)
+            roles[document] = try role(document, of: kept, after: current)
         }
         if let unknown = left.first {
             throw Failure(
@@ -279,10 +388,29 @@ struct AdminKeyPrepare: AdminCommand {
         )
         let envelope = try Envelope(signing: next.payload, as: .root, with: [])
         try NewFile.write(out, "\(envelope.json)\n", mode: 0o644)
-        context.show(SignedRoot(file: out, root: next, envelope: envelope), as: common.format)
+        let lowered = next.lowered(since: current)
+        context.show(SignedRoot(file: out, root: next, envelope: envelope, lowered: lowered), as: common.format)
+        context.note(lowered)
     }
 
-    private func rootRole(after current: RootDocument.Role?) throws -> RootDocument.Role {
+    /// As many keys must sign as before, or as is asked for: that fewer do is nothing that happens by itself.
+    private func role(
+        _ kind: DocumentKind,
+        of keys: [VerificationKey],
+        after current: RootDocument
+    ) throws -> RootDocument.Role {
+        let asked = threshold.last { $0.kind == kind }?.count
+        let count = asked ?? current.roles[kind]?.threshold ?? 1
+        guard count <= keys.count else {
+            throw Failure(
+                "\(count) \(kind.rawValue) keys must sign, and there would be only \(keys.count)",
+                hints: ["to let fewer sign: --threshold \(kind.rawValue)=\(keys.count)"]
+            )
+        }
+        return RootDocument.Role(threshold: count, keys)
+    }
+
+    private func rootKeys(after current: RootDocument.Role?) throws -> [VerificationKey] {
         let removed = Set(try removeRootKey.map(Self.fingerprint))
         let before = current?.keys ?? []
         if let unknown = removed.first(where: { id in !before.contains { $0.id == id } }) {
@@ -301,7 +429,7 @@ struct AdminKeyPrepare: AdminCommand {
         guard !keys.isEmpty else {
             throw Failure("no root key would be left", hints: ["add another with --add-root-key"])
         }
-        return RootDocument.Role(threshold: min(current?.threshold ?? 1, keys.count), keys)
+        return keys
     }
 
     private static func fingerprint(_ text: String) throws -> KeyID {
