@@ -474,6 +474,30 @@ struct DashboardPolicyTests {
     }
 
     @Test
+    func `what was allowed until a date that has come is not shown as coming back with a roll-back`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let services = server.services
+            _ = try await services.ask(for: "ghcr.io", to: "pull", because: "", by: .person("mia"), in: "acme")
+            var answer = RequestAnswer(to: try await services.store.request(1, of: "acme"))
+            answer.until = server.clock.now + 60
+            _ = try await services.allow(1, in: "acme", answer, by: "alice")
+            let alice = try await server.browser("alice")
+            _ = try await alice.add("quay.io")
+            _ = try await alice.save()
+            server.clock.advance(60)
+            #expect(try await services.endRequests().isEmpty)
+            let page = try await alice.get("\(TestBrowser.access)/history/2")
+            let back = page.text[
+                try #require(page.text.firstRange(of: "What rolling back would change")?.lowerBound)...
+            ]
+            #expect(back.contains("quay.io") && !back.contains("ghcr.io"), "\(back)")
+            let fields = ["policy": try #require(page.hidden("policy"))]
+            #expect(try await alice.post("\(TestBrowser.access)/history/2/roll-back", fields).status == 303)
+            #expect(try await server.policy().rules.map(\.address.description) == ["docker.io"])
+        }
+    }
+
+    @Test
     func `settings of the policy are prepared, and times of the organization hold at once`() async throws {
         try await AccountsServer.withPolicy { server in
             let alice = try await server.browser("alice")

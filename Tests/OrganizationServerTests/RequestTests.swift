@@ -164,18 +164,34 @@ struct RequestTests {
             server.time.pass(86_401)
             #expect(try await server.ask(for: "more2.test", on: device).status == .created)
 
+        }
+    }
+
+    @Test(arguments: [("device", 100), ("user", 1000)])
+    func `machines where nobody is signed in keep nobody from asking, nor the other way round`(
+        column: String,
+        most: Int
+    ) async throws {
+        try await RunningServer.with { server in
+            let (device, other) = (try await server.register(), try await server.register("desktop"))
+            try await server.signIn("member", on: other)
             try await server.store.database.write { database in
-                for number in 1001...1000 + RegistryRequest.mostOpen {
+                for number in 1...most {
                     try database.execute(
                         sql: """
-                            INSERT INTO registryRequest (organization, number, registry, action, reason, device, made)
+                            INSERT INTO registryRequest (organization, number, registry, action, reason, \(column), made)
                             VALUES ('acme', ?, 'x.test', 'pull', '', ?, 0)
                             """,
                         arguments: [number, "d\(number)"]
                     )
                 }
             }
-            #expect(try await server.ask(for: "more3.test", on: device).status == .tooManyRequests)
+            let ofNobody = try await server.ask(for: "ghcr.io", on: device)
+            let ofMember = try await server.ask(for: "ghcr.io", on: other)
+            let (refused, taken) = column == "device" ? (ofNobody, ofMember) : (ofMember, ofNobody)
+            #expect(refused.status == .tooManyRequests)
+            #expect(try refused.text("detail")?.hasPrefix("\(most) requests ") == true, "\(refused.text)")
+            #expect(taken.status == .created, "\(taken.text)")
         }
     }
 
@@ -554,6 +570,105 @@ struct RequestTests {
             #expect(try await server.requestActivity().first?.contains("the entry was changed") == true)
             try await server.end()
             #expect(try await server.requestActivity().count == 3)
+        }
+    }
+
+    @Test
+    func `what was allowed until a time does not come back with an earlier version`() async throws {
+        try await RunningServer.with { server in
+            _ = try await server.ask(for: "ghcr.io", on: try await server.register())
+            let until = server.time.now + 3600
+            #expect(try await server.answer(1, "allow", "{\"until\":\"\(until)\"}").status == .ok)
+            let rule = #"{"address":"ghcr.io","allowed":true,"actions":["pull"]}"#
+            func save(_ rules: [String], after version: Int) async throws {
+                let body = #"{"version":1,"organization":"acme","registries":[\#(rules.joined(separator: ","))]}"#
+                let saved = try await server.ask(.put, "policy", by: "owner", body: body, ifMatch: version)
+                #expect(saved.status == .ok, "\(saved.text)")
+            }
+            func rollBack(to version: Int) async throws -> [String] {
+                let answer = try await server.ask(
+                    .post,
+                    "policy/rollback",
+                    by: "owner",
+                    body: "{\"version\":\(version)}"
+                )
+                #expect(answer.status == .ok, "\(answer.text)")
+                return try await server.inForce().rules
+            }
+            let quay = #"{"address":"quay.io","allowed":true}"#
+            try await save([rule, quay], after: 2)
+            // Before its end it comes back, for it will end.
+            try await save([quay], after: 3)
+            #expect(try await rollBack(to: 3) == [rule, quay])
+            server.time.pass(3600)
+            try await server.end()
+            #expect(try await server.inForce().rules == [quay])
+            for version in [2, 3, 5] {
+                #expect(try await !rollBack(to: version).contains(rule), "\(version)")
+            }
+            #expect(try await rollBack(to: 3) == [quay])
+            // What an owner has allowed for good since then does.
+            let newest = try await server.inForce().version
+            try await save([rule], after: newest)
+            try await save([quay], after: newest + 1)
+            #expect(try await rollBack(to: newest + 1) == [rule])
+        }
+    }
+
+    @Test
+    func `an entry that was changed before its end does not come back as it was`() async throws {
+        try await RunningServer.with { server in
+            _ = try await server.ask(for: "ghcr.io", on: try await server.register())
+            let until = server.time.now + 3600
+            #expect(try await server.answer(1, "allow", "{\"until\":\"\(until)\"}").status == .ok)
+            let body = server.policy(allowing: ["ghcr.io"])
+            #expect(try await server.ask(.put, "policy", by: "owner", body: body, ifMatch: 2).status == .ok)
+            server.time.pass(3600)
+            try await server.end()
+            for (version, rules) in [(2, []), (3, [#"{"address":"ghcr.io","allowed":true}"#])] {
+                _ = try await server.ask(.post, "policy/rollback", by: "owner", body: "{\"version\":\(version)}")
+                #expect(try await server.inForce().rules.filter { $0.contains("ghcr.io") } == rules)
+            }
+        }
+    }
+
+    @Test
+    func `which versions had what has ended is known of earlier requests, too`() async throws {
+        let database = try DatabaseQueue()
+        let mark = "how long versions had what was allowed until a date"
+        let place = try #require(Schema.migrator.migrations.firstIndex(of: mark))
+        try Schema.migrator.migrate(database, upTo: Schema.migrator.migrations[place - 1])
+        try await database.write { database in
+            try database.execute(sql: "INSERT INTO organization (name, created) VALUES ('acme', 1)")
+            for (version, time) in [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50)] {
+                try database.execute(
+                    sql: """
+                        INSERT INTO policyVersion (organization, version, digest, envelope, author, time, comment, difference)
+                        VALUES ('acme', ?, ?, x'', 'x', ?, '', '{}')
+                        """,
+                    arguments: [version, String(repeating: "0", count: 64), time]
+                )
+            }
+            for (number, state, until, rule) in [
+                (1, "ended", 40, "{}"), (2, "ended", 60, "{}"), (3, "allowed", 70, "{}"), (4, "ended", 40, nil),
+            ] as [(Int, String, Int, String?)] {
+                try database.execute(
+                    sql: """
+                        INSERT INTO registryRequest (organization, number, registry, action, reason, user, made, state,
+                            actor, answered, until, rule, policyVersion)
+                        VALUES ('acme', ?, 'ghcr.io', 'pull', '', 'mia', 5, ?, 'x', 20, ?, ?, 2)
+                        """,
+                    arguments: [number, state, until, rule]
+                )
+            }
+        }
+        try Schema.migrator.migrate(database)
+        let ends = try await database.read {
+            try Int?.fetchAll($0, sql: "SELECT endVersion FROM registryRequest ORDER BY number")
+        }
+        #expect(ends == [4, 6, nil, nil])
+        await #expect(throws: DatabaseError.self) {
+            try await database.write { try $0.execute(sql: "UPDATE registryRequest SET word = 'x' WHERE number = 1") }
         }
     }
 

@@ -87,7 +87,8 @@ struct HistoryPages: Sendable {
         content["registries"] = Dashboard.count(document.policy.rules.count, "registry", "registries")
         content["difference"] = DifferenceContent.content(PolicyDifference(from: before, to: document.policy))
         if number != staged.inForce.version {
-            let back = PolicyDifference(from: staged.inForce.policy, to: document.policy)
+            let earlier = try await services.publisher.content(ofRollingBackTo: document, in: visit.organization)
+            let back = PolicyDifference(from: staged.inForce.policy, to: earlier.policy)
             content["back"] = ["difference": DifferenceContent.content(back)]
         }
         content.merge(more) { _, new in new }

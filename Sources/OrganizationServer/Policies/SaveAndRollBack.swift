@@ -44,7 +44,8 @@ extension Services {
 }
 
 extension Publisher {
-    /// Makes a version that says the same as an earlier one; of teams by the names that they have now.
+    /// Makes a version that says the same as an earlier one: of teams by the names that they have now, and without what was
+    /// allowed until a date that has come.
     ///
     /// - Parameters:
     ///   - document: the earlier one.
@@ -63,11 +64,7 @@ extension Publisher {
         expecting version: Int?,
         acknowledgingLockOut acknowledgesLockOut: Bool
     ) async throws -> Result {
-        var teams = document.teams
-        for (earlier, later) in try await store.teamRenames(since: document.version, in: organization) {
-            if let rules = teams.removeValue(forKey: earlier) { teams[later] = rules }
-        }
-        let content = PolicyContent(policy: document.policy, teams: teams)
+        let content = try await content(ofRollingBackTo: document, in: organization)
         return try await publish(
             in: organization,
             by: author,
@@ -76,5 +73,26 @@ extension Publisher {
             as: .policyRolledBack,
             acknowledgingLockOut: acknowledgesLockOut
         ) { _ in content }
+    }
+
+    /// What is decided again by rolling back.
+    ///
+    /// - Parameters:
+    ///   - document: the earlier version.
+    ///   - organization: where.
+    /// - Returns: what it says, of teams by the names that they have now, and without what was allowed until a date that has
+    ///   come: what people were given for a time does not stay for good.
+    /// - Throws: what SQLite says.
+    func content(ofRollingBackTo document: PolicyDocument, in organization: String) async throws -> PolicyContent {
+        var teams = document.teams
+        for (earlier, later) in try await store.teamRenames(since: document.version, in: organization) {
+            if let rules = teams.removeValue(forKey: earlier) { teams[later] = rules }
+        }
+        var rules = document.policy.rules
+        for ended in try await store.endedRules(in: document.version, of: organization) {
+            guard let rule = Services.rule(ended), let index = rules.lastIndex(of: rule) else { continue }
+            rules.remove(at: index)
+        }
+        return PolicyContent(policy: document.policy.with(rules: rules), teams: teams)
     }
 }

@@ -21,8 +21,10 @@ struct RegistryRequest: Hashable, Sendable {
     static let longestText = 500
     /// How many requests a person, and a device, may make in a day.
     static let mostInADay = 20
-    /// How many requests of an organization may be open.
+    /// How many requests of an organization's people may be open.
     static let mostOpen = 1000
+    /// How many requests may be open of devices where nobody was signed in, which anybody may have registered.
+    static let mostOpenOfNobody = 100
     /// How many requests a device is told of.
     static let mostOfDevice = 50
 

@@ -350,7 +350,7 @@ extension Services {
     }
 
     /// A rule as a policy document has it.
-    private static func rule(_ document: String) -> RegistryRule? {
+    static func rule(_ document: String) -> RegistryRule? {
         do throws(InvalidJSON) {
             var scanner = JSONScanner(Array("[\(document)]".utf8), limits: StrictJSON.Limits())
             return try PolicyReader.rules(&scanner).first

@@ -42,6 +42,25 @@ extension Schema {
                 OR NEW.registry <> OLD.registry OR NEW.action <> OLD.action OR NEW.reason <> OLD.reason
             BEGIN SELECT RAISE(ABORT, 'a request is answered once'); END;
             """
-        )
+        ),
+        (
+            "how long versions had what was allowed until a date",
+            """
+            -- The newest version when it had ended, which does not have the rule any more.
+            ALTER TABLE registryRequest ADD COLUMN endVersion INTEGER;
+            DROP TRIGGER registryRequestIsAnsweredOnce;
+            UPDATE registryRequest SET endVersion = (SELECT min(version) FROM policyVersion
+                WHERE policyVersion.organization = registryRequest.organization AND time >= until)
+            WHERE state = 'ended' AND rule IS NOT NULL;
+            -- None was made since.
+            UPDATE registryRequest SET endVersion = (SELECT 1 + max(version) FROM policyVersion
+                WHERE policyVersion.organization = registryRequest.organization)
+            WHERE state = 'ended' AND rule IS NOT NULL AND endVersion IS NULL;
+            CREATE TRIGGER registryRequestIsAnsweredOnce BEFORE UPDATE ON registryRequest
+            WHEN NOT (OLD.state = 'open' OR (OLD.state = 'allowed' AND NEW.state = 'ended'))
+                OR NEW.registry <> OLD.registry OR NEW.action <> OLD.action OR NEW.reason <> OLD.reason
+            BEGIN SELECT RAISE(ABORT, 'a request is answered once'); END;
+            """
+        ),
     ]
 }

@@ -126,17 +126,23 @@ extension Store {
                 hint: "wait until tomorrow, or ask an owner of the organization otherwise"
             )
         }
+        // What devices ask where nobody is signed in keeps nobody from asking who is.
         let open = try Int.fetchOne(
             database,
-            sql: "SELECT count(*) FROM registryRequest WHERE organization = ? AND state = 'open'",
-            arguments: [organization]
+            sql: """
+                SELECT count(*) FROM registryRequest
+                WHERE organization = ? AND state = 'open' AND (user IS NULL) = (? IS NULL)
+                """,
+            arguments: [organization, user]
         )
-        guard open ?? 0 < RegistryRequest.mostOpen else {
+        let most = user == nil ? RegistryRequest.mostOpenOfNobody : RegistryRequest.mostOpen
+        guard open ?? 0 < most else {
             throw Problem(
                 .tooManyRequests,
                 .tooManyRequests,
-                "\(RegistryRequest.mostOpen) requests are open already",
+                "\(most) requests\(user == nil ? " of machines where nobody was signed in" : "") are open already",
                 hint: "ask an owner of the organization to answer them"
+                    + (user == nil ? ", or sign in: docker ram login" : "")
             )
         }
     }
@@ -424,14 +430,35 @@ extension Store {
         guard request.state == .allowed else { return }
         try database.execute(
             sql: """
-                UPDATE registryRequest SET state = 'ended', changes = changes + 1
-                WHERE organization = ? AND number = ?
+                UPDATE registryRequest SET state = 'ended', changes = changes + 1,
+                    endVersion = (SELECT max(version) FROM policyVersion WHERE organization = :organization)
+                WHERE organization = :organization AND number = :number
                 """,
-            arguments: [organization, number]
+            arguments: ["organization": organization, "number": number]
         )
         let data = [JSONMember("request", .number("\(number)")), JSONMember("asked_by", .string(request.asker))]
         try Activity(.requestEnded, by: "system", name: request.registry.description, data: data + more)
             .record(in: organization, at: now, database)
+    }
+
+    /// The rules that a version of the policy had until a time that has come since.
+    ///
+    /// - Parameters:
+    ///   - version: which version.
+    ///   - organization: whose.
+    /// - Returns: the rules as policy documents have them.
+    /// - Throws: what SQLite says.
+    func endedRules(in version: Int, of organization: String) async throws -> [String] {
+        try await database.read { database in
+            try String.fetchAll(
+                database,
+                sql: """
+                    SELECT rule FROM registryRequest WHERE organization = :organization AND state = 'ended'
+                        AND rule IS NOT NULL AND policyVersion <= :version AND endVersion > :version ORDER BY number
+                    """,
+                arguments: ["organization": organization, "version": version]
+            )
+        }
     }
 
     /// The newest version of an organization's policy.
