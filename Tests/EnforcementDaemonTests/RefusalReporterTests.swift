@@ -204,7 +204,7 @@ struct RefusalReporterTests {
         }
     }
 
-    @Test(arguments: [503, 401, 404])
+    @Test(arguments: [503, 429, 401, 404])
     func `a server that is away gets everything when it is back`(_ status: Int) async throws {
         try await withMachine { machine, server in
             let reporter = machine.reporter()

@@ -104,6 +104,33 @@ struct DashboardSettingsTests {
     }
 
     @Test
+    func `a stranger keeps nobody from showing their password again, and only their own tries count`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let another = try await server.browser("alice")
+            server.clock.advance(600)
+            func show(_ password: String, in browser: TestBrowser) async throws -> Answer {
+                try await browser.post("\(Self.settings)/signing-keys", ["kind": "ticket", "password": password])
+            }
+            for _ in 0..<5 { #expect(try await server.passwordGrant("alice", "wrong").status == 400) }
+            #expect(try await server.passwordGrant("alice").status == 429)
+            let slowed = try await server.count("activity WHERE action = 'session.sign_in_slowed'")
+            for _ in 0..<5 { #expect(try await show("wrong", in: another).status == 403) }
+            #expect(try await show(AccountsServer.password, in: another).status == 429)
+            #expect(try await server.count("activity WHERE action = 'session.sign_in_slowed'") == slowed + 1)
+            let done = try await show(AccountsServer.password, in: alice)
+            #expect([200, 303].contains(done.status) && !done.text.contains("id=\"password-fault\""), "\(done)")
+            // To change it is the same.
+            let new = "quite a fine sentence"
+            let changed = try await alice.post(
+                "/account/password",
+                ["current": AccountsServer.password, "new": new, "repeated": new]
+            )
+            #expect(changed.status == 303, "\(changed)")
+        }
+    }
+
+    @Test
     func `everybody sees the settings that are theirs, and is led to them`() async throws {
         try await AccountsServer.withPolicy { server in
             for (name, first, titles) in [

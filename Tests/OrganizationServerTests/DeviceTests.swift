@@ -95,6 +95,20 @@ struct DeviceTests {
         }
     }
 
+    @Test(arguments: ["ci", "CI runners / Berlin", "100%", "a%2Fb", "büro", "..", "?x=1#y", "+ plus"])
+    func `an enrollment token ends by its name, whatever that is`(name: String) async throws {
+        try await RunningServer.with { server in
+            let body = JSONValue.object([JSONMember("name", .string(name)), JSONMember("days", .number("1"))]).text()
+            #expect(try await server.ask(.post, "enrollment-tokens", by: "owner", body: body).status == .created)
+            let path = "enrollment-tokens/\(PercentEncoding.encode(name))"
+            let ended = try await server.ask(.delete, path, by: "owner")
+            #expect(ended.status == .noContent, "\(ended.text)")
+            #expect(try await server.store.enrollmentTokens(of: "acme").isEmpty)
+            #expect(try await server.ask(.delete, path, by: "owner").status == .notFound)
+            #expect(try await server.ask(.delete, "enrollment-tokens/%FF", by: "owner").status == .notFound)
+        }
+    }
+
     @Test(
         "a bad registration is refused",
         arguments: [

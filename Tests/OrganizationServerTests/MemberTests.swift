@@ -104,6 +104,111 @@ struct MemberTests {
 
 struct InvitationTests {
     @Test
+    func `whoever is an owner no more lets nobody in, and not themselves`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .owner])
+            let (alice, bob) = (try await server.signIn("alice"), try await server.signIn("bob"))
+            var secrets: [String] = []
+            for who in [bob, alice] {
+                let invited = try await server.send(.post, invitations, as: who, body: #"{"role":"owner"}"#)
+                secrets.append(try #require(invited["invitation"]))
+            }
+            // An owner who stays one keeps what they have made.
+            let same = try await server.send(.patch, "\(members)/bob", as: alice, body: #"{"role":"owner"}"#)
+            #expect(same.status == 204)
+            #expect(try await server.count("invitation") == 2)
+            let change = try await server.send(.patch, "\(members)/bob", as: alice, body: #"{"role":"member"}"#)
+            #expect(change.status == 204)
+            var statuses: [Int] = []
+            for (index, secret) in secrets.enumerated() {
+                let body = #"{"invitation":"\#(secret)","name":"bob-\#(index)","password":"a good long phrase"}"#
+                statuses.append(try await server.send(.post, "/v1/invitations/accept", body: body).status)
+            }
+            #expect(statuses == [404, 201])
+            #expect(try await server.services.store.members(of: "acme").map(\.name) == ["alice", "bob", "bob-1"])
+        }
+    }
+
+    @Test
+    func `invitations of those who were owners before are gone with the next version of the server`() async throws {
+        let database = try DatabaseQueue()
+        let mark = "invitations and access tokens end with what made them"
+        let place = try #require(Schema.migrator.migrations.firstIndex(of: mark))
+        try Schema.migrator.migrate(database, upTo: Schema.migrator.migrations[place - 1])
+        try await database.write { database in
+            try database.execute(sql: "INSERT INTO organization (name, created) VALUES ('acme', 1)")
+            for (name, role) in [("alice", "owner"), ("bob", "member")] {
+                try database.execute(sql: "INSERT INTO user (name, created) VALUES (?, 1)", arguments: [name])
+                try database.execute(
+                    sql: "INSERT INTO membership (organization, user, role, created) VALUES ('acme', ?, ?, 1)",
+                    arguments: [name, role]
+                )
+                try database.execute(
+                    sql: """
+                        INSERT INTO invitation (digest, organization, role, inviter, created, expires)
+                        VALUES (?, 'acme', 'owner', ?, 1, 9)
+                        """,
+                    arguments: [OpaqueToken(.invitation).digest, name]
+                )
+            }
+        }
+        try Schema.migrator.migrate(database)
+        let inviters = try await database.read { try String.fetchAll($0, sql: "SELECT inviter FROM invitation") }
+        #expect(inviters == ["alice"])
+    }
+
+    @Test
+    func `nobody is called as the server calls itself`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            let alice = try await server.signIn("alice")
+            let invited = try await server.send(.post, invitations, as: alice, body: #"{"role":"member"}"#)
+            let secret = invited["invitation"] ?? ""
+            let answer = try await server.send(
+                .post,
+                "/v1/invitations/accept",
+                body: #"{"invitation":"\#(secret)","name":"system","password":"a good long phrase"}"#
+            )
+            #expect(answer.status == 400 && answer["detail"]?.contains("the server's own") == true, "\(answer)")
+            #expect(try await server.count("user WHERE name = 'system'") == 0)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ([], ["owner": 403, "editor": 403, "auditor": 403, "member": 403]),
+            ([.readPolicy], ["owner": 403, "editor": 403, "auditor": 403, "member": 201]),
+            ([.readPolicy, .editPolicy], ["editor": 403]),
+            (
+                [.readPolicy, .readActivity, .readMachines, .readMembers],
+                ["owner": 403, "editor": 403, "auditor": 201]
+            ),
+            ([.readPolicy, .readActivity, .readMachines, .readMembers, .editPolicy], ["owner": 403, "editor": 201]),
+        ] as [(Set<Permission>, [String: Int])]
+    )
+    func `a token gives no role that may do more than it may`(scopes: Set<Permission>, statuses: [String: Int])
+        async throws
+    {
+        try await AccountsServer.with { server in
+            try await server.make("acme", ["alice": .owner, "bob": .owner])
+            let token = try await server.services.store.makeAccessToken(
+                named: "people",
+                of: "alice",
+                in: "acme",
+                scopes: scopes.union([.manageMembers]),
+                now: server.clock.now,
+                expires: server.clock.now + 86_400
+            ).secret
+            for (role, status) in statuses {
+                let body = #"{"role":"\#(role)"}"#
+                #expect(try await server.send(.post, invitations, as: token, body: body).status == status, "\(role)")
+                let given = try await server.send(.patch, "\(members)/bob", as: token, body: body)
+                #expect(given.status == (status == 201 ? 204 : 403), "\(role)")
+            }
+        }
+    }
+
+    @Test
     func `an invitation lets one person join, with the role that it says`() async throws {
         try await AccountsServer.with { server in
             try await server.make()
@@ -370,6 +475,95 @@ struct AccessTokenRouteTests {
             server.clock.advance(1)
             #expect(try await server.isSignedIn(token))
             #expect(try await lastUsed() == first + 3600)
+        }
+    }
+}
+
+struct TokensOfTokensTests {
+    private func minter(_ server: AccountsServer, _ scopes: Set<Permission> = [.manageTokens, .readPolicy])
+        async throws -> String
+    {
+        try await server.services.store.makeAccessToken(
+            named: "minter",
+            of: "alice",
+            in: "acme",
+            scopes: scopes,
+            now: server.clock.now,
+            expires: server.clock.now + 86_400
+        ).secret
+    }
+
+    private func make(_ name: String, _ server: AccountsServer, by token: String?, days: Int = 365) async throws
+        -> Answer
+    {
+        let body = #"{"name":"\#(name)","scopes":["tokens:write"],"days":\#(days)}"#
+        return try await server.send(.post, tokens, as: token, body: body)
+    }
+
+    @Test
+    func `a token makes none that outlives it, nor does a session that it began`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            let (token, end) = (try await minter(server), server.clock.now + 86_400)
+            let session = try await server.form(
+                "/v1/token",
+                ["grant_type": "urn:docker-ram:access-token", "token": token]
+            )
+            for (name, maker) in [("one", token), ("two", try #require(session["access_token"]))] {
+                let made = try await make(name, server, by: maker)
+                #expect(made.status == 201 && made["expires"] == end.description, "\(made)")
+                // And so on.
+                let next = try await make("\(name)-next", server, by: made["token"])
+                #expect(next["expires"] == end.description, "\(next)")
+            }
+            let own = try await make("own", server, by: try await server.signIn("alice"), days: 2)
+            #expect(own["expires"] == (server.clock.now + 2 * 86_400).description)
+            server.clock.advance(86_400)
+            #expect(try await server.count("accessToken WHERE expires > \(server.clock.now.seconds)") == 1)
+        }
+    }
+
+    @Test
+    func `with a token those end that were made with it, and each is recorded`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            let alice = try await server.signIn("alice")
+            let token = try await minter(server)
+            let one = try #require(try await make("one", server, by: token)["token"])
+            let two = try #require(try await make("two", server, by: one)["token"])
+            let own = try #require(try await make("own", server, by: alice)["token"])
+            let grant = ["grant_type": "urn:docker-ram:access-token", "token": two]
+            let session = try await server.form("/v1/token", grant)
+            let access = try #require(session["access_token"])
+            #expect(try await server.isSignedIn(access))
+            let entries = try await server.services.store.accessTokens(in: "acme", of: nil)
+            let id = try #require(entries.first { $0.name == "minter" }?.id)
+            #expect(try await server.send(.delete, "\(tokens)/\(id)", as: alice).status == 204)
+            for gone in [token, one, two, access] { #expect(try await !server.isSignedIn(gone)) }
+            #expect(try await server.isSignedIn(own))
+            let names = try await server.services.store.activity(
+                of: "acme",
+                ActivityFilter(action: "access_token.delete")
+            )
+            .map(\.name)
+            #expect(names.sorted() == ["minter", "one", "two"])
+        }
+    }
+
+    @Test
+    func `an enrollment token does not outlive the access token that made it`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            let token = try await minter(server, [.manageMachines])
+            let made = try await server.send(
+                .post,
+                "/v1/organizations/acme/enrollment-tokens",
+                as: token,
+                body: #"{"name":"office","days":300}"#
+            )
+            #expect(made.status == 201)
+            let ends = try await server.services.store.enrollmentTokens(of: "acme").map(\.expires)
+            #expect(ends == [server.clock.now + 86_400])
         }
     }
 }

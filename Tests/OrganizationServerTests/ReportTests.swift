@@ -146,6 +146,121 @@ struct ReportTests {
         }
     }
 
+    // MARK: - How much is kept
+
+    private func send(_ body: String, from device: (id: String, secret: String), to server: RunningServer) async throws
+        -> RunningServer.Answer
+    {
+        try await server.ask(.post, "devices/\(device.id)/reports", secret: device.secret, body: body)
+    }
+
+    private func count(_ server: RunningServer, _ sql: String) async throws -> Int {
+        try await server.store.database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM \(sql)") ?? -1 }
+    }
+
+    @Test
+    func `a device tells of two thousand refusals a minute, and of others later`() async throws {
+        try await RunningServer.with { server in
+            let (device, other) = (try await server.register(), try await server.register())
+            let thousand = [String](repeating: Self.refusal, count: 1000)
+            for number in 1...2 {
+                #expect(try await send(batch(number, thousand), from: device, to: server).status == .noContent)
+            }
+            let refused = try await send(batch(3, thousand), from: device, to: server)
+            #expect(refused.status == .tooManyRequests)
+            #expect(refused.code == "too_many_requests")
+            #expect(refused.headers[.retryAfter] == "30")
+            // One without refusals is written down, too.
+            #expect(try await send(batch(4, []), from: device, to: server).status == .tooManyRequests)
+            #expect(try await count(server, "refusal") == 2000)
+            #expect(try await send(batch(3, thousand), from: other, to: server).status == .noContent)
+            server.time.pass(30)
+            #expect(try await send(batch(3, thousand), from: device, to: server).status == .noContent)
+            #expect(try await count(server, "refusal WHERE device = '\(device.id)'") == 3000)
+        }
+    }
+
+    @Test
+    func `of a device the newest twenty thousand refusals are kept`() async throws {
+        try await RunningServer.with { server in
+            let (device, other) = (try await server.register(), try await server.register())
+            try await server.signIn("member", on: device)
+            try await server.store.database.write { database in
+                for (id, most) in [(device.id, 19_999), (other.id, 5)] {
+                    try database.execute(
+                        sql: """
+                            WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < ?)
+                            INSERT INTO refusal (organization, device, received, id, time, verdict, point)
+                            SELECT 'acme', ?, 1, n, 'x', 'deny', 'x' FROM counted
+                            """,
+                        arguments: [most, id]
+                    )
+                }
+            }
+            let three = [String](repeating: Self.refusal, count: 3)
+            #expect(try await send(batch(1, three), from: device, to: server).status == .noContent)
+            #expect(try await count(server, "refusal WHERE device = '\(device.id)'") == 20_000)
+            #expect(try await count(server, "refusal WHERE device = '\(device.id)' AND id IN ('1', '2')") == 0)
+            #expect(try await count(server, "refusal WHERE device = '\(device.id)' AND id = '7f3a9c'") == 3)
+            #expect(try await count(server, "refusal WHERE device = '\(other.id)'") == 5)
+        }
+    }
+
+    @Test
+    func `devices that anybody may have registered share what is kept of them`() async throws {
+        try await RunningServer.with { server in
+            let (one, other, known) = (
+                try await server.register(), try await server.register(), try await server.register()
+            )
+            try await server.signIn("member", on: known)
+            let made = try await server.ask(.post, "enrollment-tokens", by: "owner", body: #"{"name":"ci","days":1}"#)
+            let token = try #require(try made.text("enrollmentToken"))
+            let enrolled = try await server.ask(
+                .post,
+                "devices",
+                body: "{\"name\":\"ci\",\"enrollmentToken\":\"\(token)\"}"
+            )
+            let invited = (
+                id: try #require(try enrolled.text("device")), secret: try #require(try enrolled.text("secret"))
+            )
+            for device in [one, known, invited] {
+                #expect(try await send(batch(1), from: device, to: server).status == .noContent)
+            }
+            #expect(try await count(server, "refusal WHERE stranger IS NOT NULL") == 1)
+            try await server.store.database.write { database in
+                try database.execute(
+                    sql: """
+                        INSERT INTO refusal (organization, device, received, id, time, verdict, point, stranger)
+                        VALUES ('acme', ?, 1, 'old', 'x', 'deny', 'x', 2), ('acme', ?, 1, 'new', 'x', 'deny', 'x', 500000)
+                        """,
+                    arguments: [one.id, one.id]
+                )
+            }
+            let two = [String](repeating: Self.refusal, count: 2)
+            #expect(try await send(batch(2, two), from: other, to: server).status == .noContent)
+            #expect(try await count(server, "refusal WHERE device = '\(one.id)'") == 1)
+            #expect(try await count(server, "refusal WHERE id = 'new'") == 1)
+            for device in [known, invited] {
+                #expect(try await count(server, "refusal WHERE device = '\(device.id)'") == 1)
+            }
+        }
+    }
+
+    @Test
+    func `as many reports of a device are remembered as can come twice`() async throws {
+        try await RunningServer.with { server in
+            let device = try await server.register()
+            for number in 1...150 {
+                #expect(try await send(batch(number), from: device, to: server).status == .noContent)
+            }
+            #expect(try await count(server, "reportBatch") == 100)
+            for number in 51...150 {
+                #expect(try await send(batch(number), from: device, to: server).status == .noContent)
+            }
+            #expect(try await count(server, "refusal") == 150)
+        }
+    }
+
     @Test
     func `what a device refused outlives it`() async throws {
         try await RunningServer.with { server in

@@ -166,6 +166,7 @@ struct ServerCommandTests {
 
     @Test(arguments: [
         (["--organization", "Acme"], "is no name"), (["--owner", "al"], "is no name"),
+        (["--owner", "system"], "the server's own"),
         (["--public-url", "http://ram.acme.test"], "is no address"),
         (["--public-url", "https://ram.acme.test/x"], "is no address"),
     ])

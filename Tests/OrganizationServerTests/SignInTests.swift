@@ -232,6 +232,83 @@ struct SignInTests {
     }
 
     @Test
+    func `a stranger keeps nobody from signing in where they are signed in already`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            // From 192.0.2.1.
+            _ = try await server.signIn("alice")
+            func signIn(_ password: String, from address: String) async throws -> String? {
+                do {
+                    return try await server.services.user(named: "alice", password: Password(password), from: address)
+                } catch let problem as Problem {
+                    return "\(problem.status.code)"
+                }
+            }
+            for _ in 0..<5 { #expect(try await signIn("wrong", from: "198.51.100.7") == nil) }
+            #expect(try await signIn(AccountsServer.password, from: "198.51.100.8") == "429")
+            #expect(try await signIn(AccountsServer.password, from: "192.0.2.1") == "alice")
+            // Whoever guesses there is slowed all the same.
+            for _ in 0..<10 { #expect(try await signIn("wrong", from: "192.0.2.1") == nil) }
+            #expect(try await signIn(AccountsServer.password, from: "192.0.2.1") == "429")
+            server.clock.advance(900)
+            // Nobody is at home where their session has ended.
+            try await server.services.store.database.write { try $0.execute(sql: "UPDATE session SET ended = created") }
+            for _ in 0..<5 { #expect(try await signIn("wrong", from: "198.51.100.7") == nil) }
+            #expect(try await signIn(AccountsServer.password, from: "192.0.2.1") == "429")
+        }
+    }
+
+    @Test
+    func `as many passwords are tried at the same time as one after another`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            // So slow that all have come before the first is answered.
+            let slow = try await Passwords(cost: 12).hash(Password(AccountsServer.password))
+            try await server.services.store.database.write {
+                try $0.execute(sql: "UPDATE user SET password = ?", arguments: [slow.phc])
+            }
+            let tried = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for number in 0..<16 {
+                    group.addTask {
+                        do {
+                            let address = "192.0.2.\(number)"
+                            let wrong = Password("x")
+                            return try await server.services.user(named: "alice", password: wrong, from: address) == nil
+                        } catch let problem as Problem where problem.status == .tooManyRequests {
+                            return false
+                        }
+                    }
+                }
+                return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+            #expect(tried == 5)
+        }
+    }
+
+    @Test
+    func `what was not tried, and what was right, does not count`() async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            for _ in 0..<20 {
+                server.clock.advance(3)
+                #expect(try await server.passwordGrant().status == 200)
+            }
+            let limits = server.services.limits
+            for _ in 0..<10 { try await limits.take(.passwordInARow, "alice -") }
+            await limits.giveBack(.passwordInARow, "alice -")
+            #expect(try await server.passwordGrant().status == 200)
+            // Of several buckets none is touched if one is empty.
+            for _ in 0..<5 { try await limits.take(.passwordOfAccount, "bob") }
+            for _ in 0..<30 {
+                await #expect(throws: Problem.self) {
+                    try await limits.take(each: [(.passwordFromAddress, "192.0.2.9"), (.passwordOfAccount, "bob")])
+                }
+            }
+            try await limits.take(.passwordFromAddress, "192.0.2.9")
+        }
+    }
+
+    @Test
     func `twenty passwords a minute come from one address, whosever they are`() async throws {
         try await AccountsServer.with { server in
             try await server.make()
@@ -253,6 +330,43 @@ struct SignInTests {
             #expect(try await server.passwordGrant().status == 200)
             #expect(try await server.count("user WHERE password LIKE '$scrypt$ln=4,%'") == 1)
             #expect(try await server.passwordGrant().status == 200)
+        }
+    }
+}
+
+struct SessionOfEachOrganizationTests {
+    @Test(arguments: ["token", "login"])
+    func `a sign-in that is good for each organization is recorded in each, and so is its end`(how: String)
+        async throws
+    {
+        try await AccountsServer.with { server in
+            try await server.make()
+            try await server.make("other", ["alice": .member])
+            try await server.make("third", ["bob": .owner])
+            func recorded(_ action: String) async throws -> [String] {
+                try await server.services.store.database.read { database in
+                    try String.fetchAll(
+                        database,
+                        sql: "SELECT organization FROM activity WHERE action = ? ORDER BY organization",
+                        arguments: [action]
+                    )
+                }
+            }
+            var refresh: String?
+            if how == "token" {
+                refresh = try await server.passwordGrant("alice", AccountsServer.password, [:])["refresh_token"]
+            } else {
+                let body = #"{"username":"alice","password":"\#(AccountsServer.password)"}"#
+                refresh = try await server.send(.post, "/v2/users/login", body: body)["refresh_token"]
+            }
+            #expect(try await recorded("session.start") == ["acme", "other"])
+            let second = try await server.refreshGrant(refresh)
+            _ = try await server.refreshGrant(second["refresh_token"])
+            #expect(try await server.refreshGrant(refresh)["error"] == "invalid_grant")
+            #expect(try await recorded("session.token_reused") == ["acme", "other"])
+            let another = try await server.passwordGrant("alice", AccountsServer.password, [:])
+            _ = try await server.form("/v1/token/revoke", ["token": another["refresh_token"] ?? ""])
+            #expect(try await recorded("session.end") == ["acme", "other"])
         }
     }
 }

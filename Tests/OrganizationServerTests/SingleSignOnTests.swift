@@ -957,11 +957,13 @@ struct SingleSignOnTests {
                 named: "members",
                 of: "owner",
                 in: "acme",
-                scopes: [.manageMembers, .readMembers],
+                scopes: [.manageMembers, .readMembers, .readPolicy],
                 now: server.clock.now,
                 expires: server.clock.now + 86_400
             ).secret
             #expect(try await link("owner", "mine", as: token).status == 403)
+            // Nor an editor.
+            #expect(try await link("carol", "mine", as: token).status == 403)
             #expect(try await link("dave", "two", as: token).status == 204)
             #expect(try await link("dave", "three", as: owner).status == 204)
             #expect(try await setting.identities == ["carol 248289761001", "dave three"])

@@ -74,7 +74,7 @@ struct AdminTokenRevoke: AdminCommand {
         commandName: "revoke",
         abstract: "Take an access token back",
         discussion: """
-            What was begun with it ends.
+            What was begun with it ends, and so do access tokens that were made with it.
 
             Example: docker ram admin token revoke 0a1b2c3d4e5f6a7b8c9d
             """

@@ -10,6 +10,7 @@ extension Store {
     ///   - user: whose it is; it may never do more than they may.
     ///   - organization: where it is good.
     ///   - scopes: what it is limited to.
+    ///   - maker: the access token that makes it, by its digest, with which it ends; `nil`: who has signed in does.
     ///   - now: the time.
     ///   - expires: when it ends; at most 365 days later.
     /// - Returns: the token, which is never to be had again.
@@ -19,6 +20,7 @@ extension Store {
         of user: String,
         in organization: String,
         scopes: Set<Permission>,
+        by maker: String? = nil,
         now: Instant,
         expires: Instant
     ) async throws -> OpaqueToken {
@@ -26,12 +28,13 @@ extension Store {
         try await database.write { database in
             try database.execute(
                 sql: """
-                    INSERT INTO accessToken (digest, organization, user, name, scopes, created, expires)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    INSERT INTO accessToken (digest, organization, user, name, scopes, created, expires, maker)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
                     token.digest, organization, user, name,
                     scopes.map(\.rawValue).sorted().joined(separator: " "), now.seconds, expires.seconds,
+                    maker,
                 ]
             )
             try Activity(
@@ -58,7 +61,10 @@ extension Store {
         let (person, isNoted) = try await database.read { database -> (Person?, Bool) in
             let row = try Row.fetchOne(
                 database,
-                sql: "SELECT user, organization, scopes, lastUsed FROM accessToken WHERE digest = ? AND expires > ?",
+                sql: """
+                    SELECT user, organization, scopes, expires, lastUsed FROM accessToken
+                    WHERE digest = ? AND expires > ?
+                    """,
                 arguments: [token.digest, now.seconds]
             )
             guard let row else { return (nil, true) }
@@ -67,7 +73,8 @@ extension Store {
                 name: row["user"],
                 roles: try Store.roles(of: row["user"], database),
                 scopes: Permission.set(row["scopes"]),
-                onlyOrganization: row["organization"]
+                onlyOrganization: row["organization"],
+                accessToken: ShownAccessToken(digest: token.digest, expires: Instant(seconds: row["expires"]))
             )
             return (person, lastUsed.map { now.seconds - $0 < 3600 } ?? false)
         }
@@ -130,7 +137,7 @@ extension Store {
     /// 80 bits of the digest are a name that no two tokens share.
     private static let accessTokenIDLength = 20
 
-    /// Takes an access token back, and ends what was begun with it.
+    /// Takes an access token back, and ends what was begun with it, and the tokens that were made with it.
     ///
     /// - Parameters:
     ///   - id: the token's name in addresses.
@@ -149,17 +156,29 @@ extension Store {
     ) async throws -> Bool {
         guard id.utf8.count == Self.accessTokenIDLength else { return false }
         return try await database.write { database in
-            let name = try String.fetchOne(
+            let gone = try Row.fetchAll(
                 database,
                 sql: """
-                    DELETE FROM accessToken WHERE organization = :organization AND (:user IS NULL OR user = :user)
-                        AND substr(digest, 1, \(Self.accessTokenIDLength)) = :id
-                    RETURNING name
+                    WITH RECURSIVE gone (digest, name) AS (
+                        SELECT digest, name FROM accessToken
+                        WHERE organization = :organization AND (:user IS NULL OR user = :user)
+                            AND substr(digest, 1, \(Self.accessTokenIDLength)) = :id
+                        UNION ALL
+                        SELECT made.digest, made.name FROM accessToken AS made JOIN gone ON made.maker = gone.digest
+                    )
+                    SELECT digest, name FROM gone
                     """,
                 arguments: ["organization": organization, "user": user, "id": id]
             )
-            guard let name else { return false }
-            try Activity(.tokenDeleted, by: actor, name: name).record(in: organization, at: now, database)
+            guard let first = gone.first else { return false }
+            // What was made with it goes with it.
+            try database.execute(
+                sql: "DELETE FROM accessToken WHERE digest = ?",
+                arguments: [first["digest"] as String]
+            )
+            for row in gone {
+                try Activity(.tokenDeleted, by: actor, name: row["name"]).record(in: organization, at: now, database)
+            }
             return true
         }
     }

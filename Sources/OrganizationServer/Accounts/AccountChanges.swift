@@ -8,7 +8,7 @@ import SignedPolicy
 extension Services {
     // MARK: - Members
 
-    /// Gives a member another role.
+    /// Gives a member another role; with that of an owner their invitations go.
     ///
     /// - Parameters:
     ///   - user: the member.
@@ -101,8 +101,8 @@ extension Services {
             }
             return nil
         }
-        guard Names.isName(name) else {
-            throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.rule)")
+        guard Names.isPersonName(name) else {
+            throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(name)) is no name: it is \(Names.personRule)")
         }
         let words = settings.wordsNearPasswords + [organization]
         if let weakness = password.weakness(for: name, near: words) {
@@ -116,7 +116,7 @@ extension Services {
     /// Changes the password of somebody, and ends their other sessions.
     ///
     /// - Parameters:
-    ///   - person: who, in the session that goes on.
+    ///   - person: who, in the session that goes on; with an access token nobody does this.
     ///   - current: the password so far.
     ///   - new: the new one.
     ///   - address: where the request comes from.
@@ -126,7 +126,8 @@ extension Services {
         if let weakness = new.weakness(for: person.name, near: words) {
             throw Problem(.badRequest, .badRequest, weakness)
         }
-        guard try await user(named: person.name, password: current, from: address) == person.name
+        guard let session = person.session,
+            try await isPassword(current, of: person.name, in: session, from: address)
         else { throw Problem(.forbidden, .forbidden, "the current password is wrong") }
         let organizations = try await store.changePassword(
             of: person.name,

@@ -64,7 +64,7 @@ extension Router<ServerContext> {
             let (person, organization) = try context.authorize(.manageMembers)
             let user = try context.parameters.require("user")
             let role = try Role(named: try await request.readTexts(["role"], context)["role"] ?? "")
-            try person.mayGive(role)
+            try person.mayGive(role, in: organization)
             try await services.changeRole(of: user, to: role, in: organization, by: person.name)
             return HTTPResponse.Status.noContent
         }
@@ -86,7 +86,7 @@ extension Router<ServerContext> {
             let (person, organization) = try context.authorize(.manageMembers)
             let texts = try await request.readTexts(["role"], optional: ["email"], context)
             let role = try Role(named: texts["role"] ?? "")
-            try person.mayGive(role)
+            try person.mayGive(role, in: organization)
             if let email = texts["email"] {
                 guard Names.isEmail(email) else {
                     throw Problem(.badRequest, .badRequest, "\(JSONScanner.quoted(email)) is no e-mail address")
@@ -340,9 +340,23 @@ extension ServerContext {
 }
 
 extension Person {
-    /// Only an owner who has signed in makes owners; what a token could make would outlive it.
-    fileprivate func mayGive(_ role: Role) throws(Problem) {
+    /// Only an owner who has signed in makes owners, and a token gives no role that may do more than it may itself: what it
+    /// makes would outlive it.
+    ///
+    /// - Parameters:
+    ///   - role: the role.
+    ///   - organization: where.
+    /// - Throws: ``Problem``, 403.
+    func mayGive(_ role: Role, in organization: String) throws(Problem) {
         guard role != .owner || scopes == nil else { throw Problem.needsSignIn }
+        guard let missing = missing(toGive: role) else { return }
+        throw Problem(
+            .forbidden,
+            .forbidden,
+            "who is \(role == .member ? "a" : "an") \(role.rawValue) of \"\(organization)\" may do what the token may "
+                + "not: \"\(missing.rawValue)\"",
+            hint: "sign in, or use a token that has this scope as well"
+        )
     }
 }
 
@@ -364,7 +378,7 @@ extension Services {
     ///   - person: whose it is; it may never do more than they may now.
     ///   - organization: where it is good.
     ///   - scopes: what it is limited to.
-    ///   - days: for how long.
+    ///   - days: for how long; with an access token it ends with that at the latest.
     /// - Returns: the token, which is never to be had again, and when it ends.
     /// - Throws: ``Problem`` if they have not got a scope or have a token of this name, or what SQLite says.
     func makeAccessToken(
@@ -380,13 +394,14 @@ extension Services {
             throw Problem(.forbidden, .forbidden, "you have not got \"\(scope.rawValue)\" yourself")
         }
         let now = now()
-        let expires = now + Int64(days) * 86_400
+        let expires = person.bounded(now + Int64(days) * 86_400)
         let token = try await conflicts("you have a token \(JSONScanner.quoted(name)) already") {
             try await store.makeAccessToken(
                 named: name,
                 of: person.name,
                 in: organization,
                 scopes: scopes,
+                by: person.accessToken?.digest,
                 now: now,
                 expires: expires
             )

@@ -103,7 +103,7 @@ extension Store {
         }
     }
 
-    /// Gives a member another role.
+    /// Gives a member another role; with that of an owner their invitations go.
     ///
     /// - Parameters:
     ///   - user: the member.

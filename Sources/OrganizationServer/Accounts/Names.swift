@@ -11,6 +11,15 @@ enum Names {
             && bytes.first.map(isLetterOrDigit) ?? false && bytes.last.map(isLetterOrDigit) ?? false
     }
 
+    /// Whether a person may be called so.
+    ///
+    /// - Parameter text: the text.
+    /// - Returns: whether it is a name, and not the one under which the server itself acts.
+    static func isPersonName(_ text: some StringProtocol) -> Bool { isName(text) && text != system }
+
+    /// Who does what nobody does, in the activity.
+    static let system = "system"
+
     /// Whether a text may be somebody's e-mail address; whether it is theirs, nobody can tell from it.
     ///
     /// - Parameter text: the text.
@@ -19,6 +28,9 @@ enum Names {
 
     /// What a name has to be, for refusals.
     static let rule = "3 to 40 small letters, digits and hyphens, with a letter or digit at both ends"
+
+    /// What the name of a person has to be, for refusals.
+    static let personRule = "\(rule), and not \"\(system)\", which is the server's own"
 
     /// Whether a text may name a device or a token, or be somebody's address: it is shown to people.
     ///

@@ -120,5 +120,19 @@ extension Schema {
             CREATE INDEX teamRenameOfOrganization ON teamRename (organization, number);
             """
         ),
+        (
+            "invitations and access tokens end with what made them",
+            """
+            -- Only owners invite: who is none any more takes their invitations back, as who leaves does.
+            CREATE TRIGGER invitationsEndWithOwnership AFTER UPDATE OF role ON membership
+            WHEN OLD.role = 'owner' AND NEW.role <> 'owner'
+            BEGIN DELETE FROM invitation WHERE organization = NEW.organization AND inviter = NEW.user; END;
+            DELETE FROM invitation WHERE NOT EXISTS (SELECT 1 FROM membership
+                WHERE membership.organization = invitation.organization AND user = inviter AND role = 'owner');
+            -- The access token by which it was made.
+            ALTER TABLE accessToken ADD COLUMN maker TEXT REFERENCES accessToken (digest) ON DELETE CASCADE;
+            CREATE INDEX accessTokenOfMaker ON accessToken (maker) WHERE maker IS NOT NULL;
+            """
+        ),
     ]
 }

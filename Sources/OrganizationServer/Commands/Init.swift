@@ -54,8 +54,11 @@ struct Init: AsyncParsableCommand {
         if let rootPublicKey, Self.key(rootPublicKey) == nil {
             throw ValidationError("\"\(rootPublicKey)\" is no public key as docker ram admin key init prints it")
         }
-        for name in [organization, owner] where !Names.isName(name) {
-            throw ValidationError("\"\(name)\" is no name: a name is \(Names.rule)")
+        guard Names.isName(organization) else {
+            throw ValidationError("\"\(organization)\" is no name: a name is \(Names.rule)")
+        }
+        guard Names.isPersonName(owner) else {
+            throw ValidationError("\"\(owner)\" is no name of a person: a name is \(Names.personRule)")
         }
         guard PublicAddress(publicURL) != nil else {
             throw ValidationError(

@@ -245,12 +245,13 @@ struct Dashboard: Sendable {
             return "Show first who you are, at your organization's provider. Nothing was done."
         }
         guard let password = visit.fields["password"] else { return "Enter your password to go on." }
-        let user = try await services.user(
-            named: visit.person.name,
-            password: Password(password),
+        let isTheirs = try await services.isPassword(
+            Password(password),
+            of: visit.person.name,
+            in: visit.browser.id,
             from: visit.context.address
         )
-        guard user == visit.person.name else { return "The password is wrong." }
+        guard isTheirs else { return "The password is wrong." }
         try await services.store.confirm(visit.browser, at: services.now())
         return nil
     }

@@ -111,8 +111,7 @@ private struct SetUpForm {
         for (name, value) in [("organization", organization), ("owner", owner)] where !Names.isName(value) {
             faults[name] = "A name is \(Names.rule)."
         }
-        // The server itself acts under this name.
-        if owner == "system" { faults["owner"] = "This name is the server's own." }
+        if Names.isName(owner), !Names.isPersonName(owner) { faults["owner"] = "This name is the server's own." }
         if let email, !Names.isEmail(email) {
             faults["email"] = "This is no e-mail address."
         }

@@ -197,19 +197,7 @@ struct SignInPages: Sendable {
         guard request.isFromPage(of: services.settings.publicAddress),
             try await request.readForm(context)["form"] == session.formToken
         else { return refusal(request) }
-        // One that is good for an organization is recorded there with its end.
-        if try await services.store.endSession(showing: token, at: services.now()) == nil {
-            try await services.store.recordInEachOrganization(
-                of: session.person.name,
-                Activity(
-                    .sessionsEnded,
-                    by: session.person.name,
-                    name: session.person.name,
-                    data: [JSONMember("sessions", .number("1"))]
-                ),
-                at: services.now()
-            )
-        }
+        try await services.store.endSession(showing: token, at: services.now())
         let organization = session.organization.map { "?organization=\($0)" } ?? ""
         var response = dashboard.see("/sign-in\(organization)", message: "You are signed out.")
         response.headers.append(

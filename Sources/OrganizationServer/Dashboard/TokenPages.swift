@@ -136,7 +136,8 @@ struct TokenPages: Sendable {
             title: "Revoke the access token \(token.name)?",
             lines: [
                 "It belongs to \(token.user), and may: \(token.scopes.joined(separator: ", ")).",
-                "What uses it is refused at once, and the sessions that were begun with it end.",
+                "What uses it is refused at once. The sessions that were begun with it end, and so do the access tokens "
+                    + "that were made with it.",
             ],
             button: "Revoke it",
             action: visit.address("settings/tokens/\(id)/revoke"),

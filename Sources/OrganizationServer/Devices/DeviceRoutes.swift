@@ -1,3 +1,4 @@
+import Foundation
 import Hummingbird
 import RegistryAccess
 import SignedPolicy
@@ -42,9 +43,10 @@ extension Router<ServerContext> {
         }
         organization.delete("enrollment-tokens/:name") { _, context in
             let (person, organization) = try context.authorize(.manageMachines)
-            let name = try context.parameters.require("name")
+            // What it is called is whatever its owner has typed; the router leaves it escaped.
+            let name = try context.parameters.require("name").removingPercentEncoding
             let isGone = try await services.store.removeEnrollmentToken(
-                name,
+                name ?? "",
                 from: organization,
                 by: person.name,
                 at: services.now()
@@ -199,7 +201,7 @@ private func makeEnrollmentToken(
         in: organization,
         by: person.name,
         now: now,
-        expires: now + Int64(days) * 86_400
+        expires: person.bounded(now + Int64(days) * 86_400)
     )
     guard let token else {
         throw Problem(.conflict, .conflict, "there is an enrollment token \"\(label)\" already")

@@ -193,8 +193,11 @@ extension Store {
                 return problem
             }
             try database.execute(
-                sql: "INSERT INTO device (organization, id, name, digest, created, lastSeen) VALUES (?, ?, ?, ?, ?, ?)",
-                arguments: [organization, id, name, secret.digest, now.seconds, now.seconds]
+                sql: """
+                    INSERT INTO device (organization, id, name, digest, created, lastSeen, showedToken)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [organization, id, name, secret.digest, now.seconds, now.seconds, enrollment != nil]
             )
             try Activity(.deviceAdded, by: "device:\(id)", name: id, data: [JSONMember("device_name", .string(name))])
                 .record(in: organization, at: now, database)

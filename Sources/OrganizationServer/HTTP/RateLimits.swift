@@ -12,6 +12,8 @@ actor RateLimits {
         case passwordFromAddress
         /// Wrong passwords for an account from one address, one after another; then a quarter of an hour of peace.
         case passwordInARow
+        /// Wrong passwords of whoever is signed in already, in one session.
+        case passwordInSession
         /// Codes of the sign-in page that come from one address.
         case codeFromAddress
         /// Wrong codes in one browser.
@@ -26,20 +28,23 @@ actor RateLimits {
         case singleSignOn
         /// Devices that register without an enrollment token, from one address.
         case registration
+        /// Refusals that one device tells of; a report without any counts as one.
+        case reports
 
         fileprivate var size: Double {
             switch self {
-            case .passwordOfAccount, .codeInBrowser: 5
+            case .passwordOfAccount, .passwordInSession, .codeInBrowser: 5
             case .passwordFromAddress, .codeFromAddress, .singleSignOn: 20
             case .passwordInARow, .deviceAuthorization, .invitation, .registration: 10
             case .wrongToken: 100
+            case .reports: 2000
             }
         }
 
         /// Seconds until an empty bucket is full again.
         fileprivate var fillSeconds: Double {
             switch self {
-            case .codeInBrowser: 600
+            case .passwordInSession, .codeInBrowser: 600
             case .passwordInARow: 900
             default: 60
             }
@@ -72,31 +77,44 @@ actor RateLimits {
         self.metrics = metrics
     }
 
-    /// Takes one from a bucket, or refuses if it is empty.
+    /// Takes from a bucket, or refuses if there is not enough in it.
     ///
     /// - Parameters:
     ///   - limit: what is tried.
     ///   - subject: by whom, or at whom.
+    ///   - amount: how much of it.
     /// - Throws: ``Problem`` 429 with the seconds to wait.
-    func take(_ limit: Limit, _ subject: String) throws(Problem) {
-        try check(limit, subject)
-        spend(limit, subject)
+    func take(_ limit: Limit, _ subject: String, _ amount: Int = 1) throws(Problem) {
+        try check(limit, subject, amount)
+        spend(limit, subject, amount)
     }
 
-    /// Refuses if a bucket is empty, and takes nothing.
+    /// Takes one from each of some buckets, or refuses if one of them is empty, and takes nothing then.
+    ///
+    /// - Parameter wanted: what is tried, and by whom, or at whom.
+    /// - Returns: those whose bucket has just become empty.
+    /// - Throws: ``Problem`` 429 with the seconds to wait.
+    func take(each wanted: [(limit: Limit, subject: String)]) throws(Problem) -> Set<Limit> {
+        for (limit, subject) in wanted { try check(limit, subject) }
+        return Set(wanted.compactMap { spend($0.limit, $0.subject) ? $0.limit : nil })
+    }
+
+    /// Refuses if there is not enough in a bucket, and takes nothing.
     ///
     /// - Parameters:
     ///   - limit: what is tried.
     ///   - subject: by whom, or at whom.
+    ///   - amount: how much of it.
     /// - Throws: ``Problem`` 429 with the seconds to wait.
-    func check(_ limit: Limit, _ subject: String) throws(Problem) {
+    func check(_ limit: Limit, _ subject: String, _ amount: Int = 1) throws(Problem) {
         let bucket = bucket(limit, subject)
-        guard bucket.content < 1 else { return }
+        let missing = Double(amount) - bucket.content
+        guard missing > 0 else { return }
         metrics.limited(limit)
         let seconds =
             limit == .passwordInARow
             ? limit.fillSeconds - Double(now() - bucket.time)
-            : ((1 - bucket.content) * limit.fillSeconds / limit.size).rounded(.up)
+            : (missing * limit.fillSeconds / limit.size).rounded(.up)
         var problem = Problem(
             .tooManyRequests,
             .tooManyRequests,
@@ -107,21 +125,33 @@ actor RateLimits {
         throw problem
     }
 
-    /// Takes one from a bucket, as far as there is one.
+    /// Takes from a bucket, as far as there is something in it.
     ///
     /// - Parameters:
     ///   - limit: what was tried.
     ///   - subject: by whom, or at whom.
+    ///   - amount: how much of it.
     /// - Returns: whether the bucket has just become empty.
     @discardableResult
-    func spend(_ limit: Limit, _ subject: String) -> Bool {
+    func spend(_ limit: Limit, _ subject: String, _ amount: Int = 1) -> Bool {
         var bucket = bucket(limit, subject)
         let wasEmpty = bucket.content < 1
-        bucket.content = max(0, bucket.content - 1)
+        bucket.content = max(0, bucket.content - Double(amount))
         bucket.time = now()
         if buckets.count > Self.manyBuckets { forgetFull() }
         buckets[Key(limit: limit, subject: subject)] = bucket
         return !wasEmpty && bucket.content < 1
+    }
+
+    /// Puts back what was taken for something that is not to count.
+    ///
+    /// - Parameters:
+    ///   - limit: what was tried.
+    ///   - subject: by whom, or at whom.
+    func giveBack(_ limit: Limit, _ subject: String) {
+        var bucket = bucket(limit, subject)
+        bucket.content = min(limit.size, bucket.content + 1)
+        buckets[Key(limit: limit, subject: subject)] = bucket
     }
 
     /// Fills a bucket again: what was tried was right.

@@ -193,5 +193,19 @@ extension Schema {
                 WHERE json_extract(data, '$.device') IS NOT NULL;
             """
         ),
+        (
+            "what is kept of reports has an end",
+            """
+            -- Whether it has registered with an enrollment token; without one anybody may have come.
+            ALTER TABLE device ADD COLUMN showedToken INTEGER NOT NULL DEFAULT 0 CHECK (showedToken IN (0, 1));
+            UPDATE device SET showedToken = 1
+            WHERE organization IN (SELECT name FROM organization WHERE enrollment = 'token');
+            -- The place in the order in which reports of a device came.
+            ALTER TABLE reportBatch ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+            -- The place in the order of those that came from devices which anybody may have registered; NULL: from another.
+            ALTER TABLE refusal ADD COLUMN stranger INTEGER;
+            CREATE UNIQUE INDEX refusalOfStrangers ON refusal (organization, stranger) WHERE stranger IS NOT NULL;
+            """
+        ),
     ]
 }

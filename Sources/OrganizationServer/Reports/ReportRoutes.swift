@@ -11,6 +11,8 @@ extension Router<ServerContext> {
             let report = try await request.readJSON(atMost: context.maxUploadSize, depth: 6) {
                 (scanner) throws(InvalidJSON) in try Report(&scanner)
             }
+            // Whatever a report holds is written down; so what is in it counts, and not how many there are.
+            try await services.limits.take(.reports, "\(organization)/\(device)", max(1, report.refusals.count))
             let now = services.now()
             guard try await services.store.keep(report, of: device, in: organization, at: now) else {
                 throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")

@@ -229,7 +229,7 @@ struct RefusalFilter: Sendable {
 }
 
 extension Store {
-    /// Keeps a report, once.
+    /// Keeps a report, once; what is too much of its device, or of strangers, goes.
     ///
     /// - Parameters:
     ///   - report: the report.
@@ -240,22 +240,8 @@ extension Store {
     /// - Throws: what SQLite says.
     func keep(_ report: Report, of device: String, in organization: String, at now: Instant) async throws -> Bool {
         try await writes.run { database in
-            let isKnown = try Bool.fetchOne(
-                database.cachedStatement(
-                    sql: "SELECT EXISTS (SELECT 1 FROM device WHERE organization = ? AND id = ?)"
-                ),
-                arguments: [organization, device]
-            )
-            guard isKnown == true else { return false }
-            try database.cachedStatement(
-                sql: """
-                    INSERT INTO reportBatch (organization, device, batch, received) VALUES (?, ?, ?, ?)
-                    ON CONFLICT DO NOTHING
-                    """
-            ).execute(
-                arguments: [organization, device, report.batch, now.seconds]
-            )
-            guard database.changesCount == 1 else { return true }
+            guard let isStranger = try Self.isStranger(device, in: organization, database) else { return false }
+            guard try Self.remember(report.batch, of: device, in: organization, at: now, database) else { return true }
             if let status = report.status {
                 try database.cachedStatement(
                     sql: """
@@ -271,15 +257,19 @@ extension Store {
             let statement = try database.cachedStatement(
                 sql: """
                     INSERT INTO refusal (organization, device, received, id, time, registry, action, verdict, rule, point,
-                        user) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        user, stranger) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """
             )
+            guard !report.refusals.isEmpty else { return true }
+            var ofStrangers = isStranger ? try Self.newestOfStrangers(in: organization, database) : nil
             for refusal in report.refusals {
+                ofStrangers = ofStrangers.map { $0 + 1 }
                 try statement.execute(arguments: [
                     organization, device, now.seconds, refusal.id, refusal.time, refusal.registry, refusal.action,
-                    refusal.verdict, refusal.rule, refusal.point, refusal.user,
+                    refusal.verdict, refusal.rule, refusal.point, refusal.user, ofStrangers,
                 ])
             }
+            try Self.removeOldest(of: device, ofStrangers: ofStrangers, in: organization, database)
             return true
         }
     }

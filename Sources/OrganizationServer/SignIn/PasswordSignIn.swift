@@ -18,30 +18,74 @@ extension Services {
         // An unknown name is limited like a known one, or the limit would say which are known.
         let account = kept?.name ?? String(name.lowercased().prefix(254))
         let pair = "\(account) \(address)"
-        try await limits.check(.passwordInARow, pair)
-        try await limits.take(.passwordFromAddress, address)
-        try await limits.check(.passwordOfAccount, account)
-        guard try await passwords.check(password, against: kept?.password) else {
-            await limits.spend(.passwordOfAccount, account)
-            if await limits.spend(.passwordInARow, pair), kept != nil {
-                try await store.recordInEachOrganization(
-                    of: account,
-                    Activity(
-                        .signInSlowed,
-                        by: "system",
-                        name: account,
-                        data: [JSONMember("address", .string(address))]
-                    ),
-                    at: now()
-                )
-            }
+        // What strangers try elsewhere keeps nobody out where they are signed in already; there the pair is limited.
+        let isAtHome = try await store.isSignedIn(account, from: address, at: now())
+        var wanted: [(limit: RateLimits.Limit, subject: String)] = [
+            (.passwordInARow, pair), (.passwordFromAddress, address),
+        ]
+        if !isAtHome { wanted.append((.passwordOfAccount, account)) }
+        // Taken before it is known whether the password is right, for others may be tried at the same time.
+        let emptied = try await limits.take(each: wanted)
+        let isRight: Bool
+        do {
+            isRight = try await passwords.check(password, against: kept?.password)
+        } catch {
+            for (limit, subject) in wanted { await limits.giveBack(limit, subject) }
+            throw error
+        }
+        guard isRight else {
+            if emptied.contains(.passwordInARow), kept != nil { try await recordSlowing(of: account, from: address) }
             return nil
         }
         await limits.fill(.passwordInARow, pair)
-        if let kept, let hash = kept.password, passwords.isOutdated(hash) {
-            try await store.replacePassword(of: kept.name, hash, with: passwords.hash(password))
-        }
+        if !isAtHome { await limits.giveBack(.passwordOfAccount, account) }
+        if let kept { try await renewHash(of: kept, password) }
         return kept?.name
+    }
+
+    /// Whether somebody who is signed in shows their own password again.
+    ///
+    /// Only what is tried in this session is counted: strangers who try passwords keep nobody from what is dangerous.
+    ///
+    /// - Parameters:
+    ///   - password: what they show.
+    ///   - user: who is signed in.
+    ///   - session: the session.
+    ///   - address: where the request comes from.
+    /// - Returns: whether it is theirs.
+    /// - Throws: ``Problem`` 429 after too many tries, 503 if too many wait, or what SQLite says.
+    func isPassword(_ password: Password, of user: String, in session: String, from address: String) async throws
+        -> Bool
+    {
+        let kept = try await store.account(named: user)
+        let emptied = try await limits.take(each: [(.passwordInSession, session)])
+        let isRight: Bool
+        do {
+            isRight = try await passwords.check(password, against: kept?.password)
+        } catch {
+            await limits.giveBack(.passwordInSession, session)
+            throw error
+        }
+        guard isRight else {
+            if !emptied.isEmpty { try await recordSlowing(of: user, from: address) }
+            return false
+        }
+        await limits.fill(.passwordInSession, session)
+        if let kept { try await renewHash(of: kept, password) }
+        return true
+    }
+
+    private func recordSlowing(of user: String, from address: String) async throws {
+        try await store.recordInEachOrganization(
+            of: user,
+            Activity(.signInSlowed, by: "system", name: user, data: [JSONMember("address", .string(address))]),
+            at: now()
+        )
+    }
+
+    private func renewHash(of account: Store.Account, _ password: Password) async throws {
+        guard let hash = account.password, passwords.isOutdated(hash) else { return }
+        try await store.replacePassword(of: account.name, hash, with: passwords.hash(password))
     }
 }
 
@@ -68,6 +112,28 @@ extension Store {
                 let phc: String? = row["password"]
                 return Account(name: row["name"], password: phc.flatMap(PasswordHash.init(phc:)))
             }
+        }
+    }
+
+    /// Whether somebody is signed in from an address.
+    ///
+    /// - Parameters:
+    ///   - user: who.
+    ///   - address: where; none is known as `-`.
+    ///   - now: the time.
+    /// - Returns: whether they have a session that came from there.
+    /// - Throws: what SQLite says.
+    func isSignedIn(_ user: String, from address: String, at now: Instant) async throws -> Bool {
+        guard address != "-" else { return false }
+        return try await database.read { database in
+            try Bool.fetchOne(
+                database,
+                sql: """
+                    SELECT EXISTS (SELECT 1 FROM session
+                        WHERE user = ? AND address = ? AND ended IS NULL AND expires > ?)
+                    """,
+                arguments: [user, address, now.seconds]
+            ) ?? false
         }
     }
 

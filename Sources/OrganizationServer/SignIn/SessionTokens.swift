@@ -68,7 +68,8 @@ extension Store {
                 (now + Session.idleSeconds).seconds, person.accessToken,
             ]
         )
-        if let organization {
+        // One that is good for each organization is recorded in each.
+        for organization in try organization.map({ [$0] }) ?? roles(of: person.user, database).keys.sorted() {
             try Activity(
                 .sessionStarted,
                 by: person.user,
@@ -163,12 +164,22 @@ extension Store {
             sql: "UPDATE session SET ended = ? WHERE number = ?",
             arguments: [now.seconds, row["number"] as Int64]
         )
-        let organization: String? = row["organization"]
-        if let organization {
-            try Activity(.tokenReused, by: "system", name: row["user"], data: [JSONMember("session", .text(row["id"]))])
-                .record(in: organization, at: now, database)
+        let organizations = try organizations(ofSession: row, database)
+        for organization in organizations {
+            try Activity(
+                .tokenReused,
+                by: Names.system,
+                name: row["user"],
+                data: [JSONMember("session", .text(row["id"]))]
+            ).record(in: organization, at: now, database)
         }
-        return .reused(organization: organization)
+        return .reused(organizations: organizations)
+    }
+
+    /// Where a session is good: in its organization, or in each of its user.
+    private static func organizations(ofSession row: Row, _ database: Database) throws -> [String] {
+        let organization: String? = row["organization"]
+        return try organization.map { [$0] } ?? roles(of: row["user"], database).keys.sorted()
     }
 
     private static func session(_ id: String, _ database: Database) throws -> Session {
@@ -189,19 +200,24 @@ extension Store {
             let row = try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT id, user, organization, scopes FROM session
-                    WHERE access = ? AND accessExpires > ? AND expires > ? AND ended IS NULL
+                    SELECT id, user, organization, scopes, accessToken,
+                        (SELECT expires FROM accessToken WHERE digest = session.accessToken) AS tokenExpires
+                    FROM session WHERE access = ? AND accessExpires > ? AND expires > ? AND ended IS NULL
                     """,
                 arguments: [token.digest, now.seconds, now.seconds]
             )
             guard let row else { return nil }
             let scopes: String? = row["scopes"]
+            let (accessToken, tokenExpires): (String?, Int64?) = (row["accessToken"], row["tokenExpires"])
             return Person(
                 name: row["user"],
                 roles: try Store.roles(of: row["user"], database),
                 scopes: scopes.map(Permission.set),
                 onlyOrganization: row["organization"],
-                session: row["id"]
+                session: row["id"],
+                accessToken: accessToken.map {
+                    ShownAccessToken(digest: $0, expires: Instant(seconds: tokenExpires ?? now.seconds))
+                }
             )
         }
     }
@@ -211,9 +227,10 @@ extension Store {
     /// - Parameters:
     ///   - token: its refresh token or its access token.
     ///   - now: the time.
-    /// - Returns: the organization of the session that has ended.
+    /// - Returns: the organizations where the session that has ended was good; `nil` if there is none.
     /// - Throws: what SQLite says.
-    func endSession(showing token: OpaqueToken, at now: Instant) async throws -> String? {
+    @discardableResult
+    func endSession(showing token: OpaqueToken, at now: Instant) async throws -> [String]? {
         try await database.write { database in
             let row = try Row.fetchOne(
                 database,
@@ -225,16 +242,17 @@ extension Store {
                 arguments: ["now": now.seconds, "digest": token.digest]
             )
             guard let row else { return nil }
-            let organization: String? = row["organization"]
-            guard let organization else { return nil }
-            try Activity(
-                .sessionsEnded,
-                by: row["user"],
-                name: row["user"],
-                data: [JSONMember("sessions", .number("1"))]
-            )
-            .record(in: organization, at: now, database)
-            return organization
+            let organizations = try Self.organizations(ofSession: row, database)
+            for organization in organizations {
+                try Activity(
+                    .sessionsEnded,
+                    by: row["user"],
+                    name: row["user"],
+                    data: [JSONMember("sessions", .number("1"))]
+                )
+                .record(in: organization, at: now, database)
+            }
+            return organizations
         }
     }
 }

@@ -88,7 +88,7 @@ enum SessionRefusal: Error, Equatable {
     /// The token is none, or not any more, or not for this device.
     case invalidGrant
     /// A token that was already used came again: somebody else has it, so nobody may go on with the session.
-    case reused(organization: String?)
+    case reused(organizations: [String])
     /// The person does not belong to the organization.
     case notAMember
 }

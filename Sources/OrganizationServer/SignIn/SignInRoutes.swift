@@ -145,9 +145,9 @@ private struct Grants: Sendable {
         switch refusal {
         case .invalidGrant: return GrantRefusal(.invalidGrant, "sign in again")
         case .notAMember: return notAMember(organization)
-        case .reused(let organization):
+        case .reused(let organizations):
             services.metrics.ended(1, .reused)
-            if let organization { await services.changes.notify(organization) }
+            for organization in organizations { await services.changes.notify(organization) }
             return GrantRefusal(.invalidGrant, "this token was used before, so its session has ended; sign in again")
         }
     }

@@ -93,10 +93,11 @@ extension Services {
         guard let member = members.first(where: { $0.name == user }) else {
             throw Problem(.notFound, .notFound, "there is no member \(JSONScanner.quoted(user))")
         }
-        // Who is linked to an owner can do what the owner can, also when the token has ended.
+        // Who is linked to a member can do what the member can, also when the token has ended.
         guard member.role != .owner || person.scopes == nil else {
             throw Problem(.forbidden, .forbidden, "an access token cannot link owners", hint: "sign in")
         }
+        try person.mayGive(member.role, in: organization)
         do {
             let isSet = try await store.link(user, to: subject, in: organization, by: person.name, at: now())
             guard isSet else { throw Problem.noSingleSignOn(organization) }

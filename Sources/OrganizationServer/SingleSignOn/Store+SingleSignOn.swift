@@ -223,7 +223,7 @@ extension Store {
         let wanted = [preferred, local].compactMap { $0 }.map(nameLike).first(where: Names.isName) ?? "member"
         var name = wanted
         var number = 1
-        while try name == "system"
+        while try !Names.isPersonName(name)
             || Bool.fetchOne(
                 database,
                 sql: "SELECT EXISTS (SELECT 1 FROM user WHERE name = ?)",
