@@ -180,7 +180,8 @@ struct DashboardActivityTests {
                     "/v1/organizations/acme/devices",
                     body: #"{"name":"\#(name)"}"#
                 )
-                ids[name] = try #require(made["device"])
+                let id: String = try #require(made["device"])
+                ids[name] = id
             }
             for (name, id) in ids { try await server.report(id, "\(name.lowercased()).test") }
             let laptop = try #require(ids["laptop"])
@@ -197,7 +198,7 @@ struct DashboardActivityTests {
             func rows(_ query: String) async throws -> [String] {
                 let page = try await alice.get("\(Self.activity)?\(query)")
                 #expect(page.status == 200)
-                return page.text.matches(of: #/<tr><td><time.*?<\/tr>/#).map { String($0.0) }
+                return page.text.matches(of: #/(?s)<tr><td><time.*?<\/tr>/#).map { String($0.0) }
             }
             func found(_ device: String, _ words: [String], _ more: String = "") async throws {
                 let rows = try await rows("device=\(device)\(more)")

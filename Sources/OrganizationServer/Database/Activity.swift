@@ -67,6 +67,7 @@ struct Activity: Sendable {
     /// - Throws: what SQLite says.
     func record(in organization: String, at time: Instant, _ database: Database) throws {
         let number = try ActivityChain.nextNumber(database)
+        let device = data.first { $0.name == "device" }?.value.text
         let data = JSONValue.object(data).text()
         let hash = ActivityChain.hash(
             after: try ActivityChain.newestHash(of: organization, database),
@@ -81,6 +82,11 @@ struct Activity: Sendable {
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
                 """,
             arguments: [number, organization, time.seconds, action, actor, name, data, hash]
+        )
+        guard let device else { return }
+        try database.execute(
+            sql: "INSERT INTO activityOnDevice (organization, device, number) VALUES (?, ?, ?)",
+            arguments: [organization, device, number]
         )
     }
 }

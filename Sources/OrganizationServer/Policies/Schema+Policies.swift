@@ -189,8 +189,17 @@ extension Schema {
             CREATE INDEX deviceByName ON device (organization, name COLLATE NOCASE, id);
             CREATE INDEX activityByActor ON activity (organization, actor, number);
             CREATE INDEX activityByName ON activity (organization, name, number);
-            CREATE INDEX activityOnDevice ON activity (organization, json_extract(data, '$.device'), number)
-                WHERE json_extract(data, '$.device') IS NOT NULL;
+            -- Which lines of the activity say in their data that something was done on a device: no index of an untrusted
+            -- schema may look into JSON.
+            CREATE TABLE activityOnDevice (
+                organization TEXT NOT NULL,
+                device TEXT NOT NULL,
+                number INTEGER NOT NULL, -- of the line
+                PRIMARY KEY (organization, device, number)
+            ) STRICT, WITHOUT ROWID;
+            INSERT INTO activityOnDevice (organization, device, number)
+                SELECT organization, json_extract(data, '$.device'), number FROM activity
+                WHERE json_type(data, '$.device') = 'text';
             """
         ),
         (

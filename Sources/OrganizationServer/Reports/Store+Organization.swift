@@ -162,15 +162,17 @@ extension Store {
             arguments += [text]
         }
         if let devices = filter.devices {
-            // Each of the three has an index of its own, and lines that concern a device are few among all.
+            // Each of the three has an index of its own, and lines that concern a device are few among all: these are
+            // looked up by their numbers, and not all of the organization's walked through.
+            conditions[0] = "+organization = ?"
             let ids = JSONValue.texts(devices).text()
             let concerned = "SELECT number FROM activity WHERE organization = ? AND"
             conditions.append(
                 """
                 number IN (\(concerned) name IN (SELECT value FROM json_each(?))
                     UNION \(concerned) actor IN (SELECT 'device:' || value FROM json_each(?))
-                    UNION \(concerned) json_extract(data, '$.device') IS NOT NULL
-                        AND json_extract(data, '$.device') IN (SELECT value FROM json_each(?)))
+                    UNION SELECT number FROM activityOnDevice
+                        WHERE organization = ? AND device IN (SELECT value FROM json_each(?)))
                 """
             )
             arguments += [organization, ids, organization, ids, organization, ids]
