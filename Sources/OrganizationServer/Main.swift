@@ -6,6 +6,9 @@ struct Main: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "docker-ram-server",
         abstract: "The server that organizations keep their registry policy on.",
-        subcommands: [Init.self, Trust.self, Serve.self, Publish.self, MakeBackup.self, Restore.self, Verify.self]
+        subcommands: [
+            Init.self, OrganizationCommands.self, Trust.self, Serve.self, Publish.self, MakeBackup.self,
+            Restore.self, Verify.self,
+        ]
     )
 }

@@ -73,15 +73,15 @@ extension EndToEnd {
 
                 // Nothing is trusted that the root key has not signed, or that is another document.
                 let root = "\(directory)/root-1.json"
-                try FileManager.default.copyItem(atPath: "\(data)/root-1-to-sign.json", toPath: root)
+                try FileManager.default.copyItem(atPath: "\(data)/acme-root-1-to-sign.json", toPath: root)
                 let trust = [program, "trust", "--data", data, root]
                 let unsigned = try await runProgram(trust).expecting(1)
                 #expect(unsigned.errors.contains("the root document was not taken"), "\(unsigned)")
                 try await runProgram([plugin, "admin", "key", "sign", root, "--key", "\(keys)/root.key"]).expecting(0)
                 try await runProgram(trust).expecting(0)
-                #expect(!FileManager.default.fileExists(atPath: "\(data)/root-1-to-sign.json"))
+                #expect(!FileManager.default.fileExists(atPath: "\(data)/acme-root-1-to-sign.json"))
                 let again = try await runProgram(trust).expecting(1)
-                #expect(again.errors.contains("no root document waits for a signature"), "\(again)")
+                #expect(again.errors.contains("no root document of \"acme\" waits for a signature"), "\(again)")
 
                 try await LoopbackOrganization.serve(data) { server in
                     try await PrivateKeyring.with(in: directory) { keyring in

@@ -279,7 +279,7 @@ struct DashboardSetUpTests {
             let browser = TestBrowser(setting.server, try #require(made.cookie("__Host-ram_session")))
             let page = "/organizations/acme/settings/machines"
             let waiting = try await browser.get(page)
-            let file = "\(setting.data.path)/root-1-to-sign.json"
+            let file = "\(setting.data.path)/acme-root-1-to-sign.json"
             #expect(waiting.text.contains("waits for your signature") && waiting.text.contains(file), "\(waiting)")
             #expect(waiting.text.contains(key.verificationKey.id.fingerprint))
             let keys = try await browser.get("/organizations/acme/settings/signing-keys").text

@@ -1,6 +1,3 @@
-import Foundation
-import Glibc
-import GRDB
 import HTTPTypes
 import RegistryAccess
 import SignedPolicy
@@ -63,7 +60,7 @@ final class FirstSetUp: Sendable {
                 state.withLock { $0 = .done }
                 throw Self.tooLate
             }
-            try await run(setup, in: store)
+            _ = try await setup.run(in: store, data)
             state.withLock { $0 = .done }
         } catch {
             state.withLock { if $0 == .busy { $0 = .open } }
@@ -77,25 +74,4 @@ final class FirstSetUp: Sendable {
         "somebody else is making the organization, or has made it",
         hint: "if it was not you, look who was at the terminal of the server"
     )
-
-    /// Beside the database first: then the whole of it comes into the database at once, or nothing does.
-    private func run(_ setup: OrganizationSetup, in store: Store) async throws {
-        let beside = "\(data.path)/set-up.sqlite"
-        let file = setup.documents.file(in: data)
-        func clear() { for end in ["", "-wal", "-shm"] { unlink(beside + end) } }
-        clear()
-        defer { clear() }
-        let wasThere = FileManager.default.fileExists(atPath: file)
-        let made = try Store(path: beside)
-        do {
-            _ = try await setup.run(in: made, data)
-            try made.database.backup(to: store.database)
-            try made.database.close()
-        } catch {
-            try? made.database.close()
-            try? FileManager.default.removeItem(atPath: "\(data.keys)/\(setup.organization)")
-            if !wasThere { unlink(file) }
-            throw error
-        }
-    }
 }

@@ -17,7 +17,7 @@ enum Names {
     /// - Returns: whether it is a name, and not the one under which the server itself acts.
     static func isPersonName(_ text: some StringProtocol) -> Bool { isName(text) && text != system }
 
-    /// Who does what nobody does, in the activity.
+    /// The name under which the server itself acts; nobody is called so.
     static let system = "system"
 
     /// Whether a text may be somebody's e-mail address; whether it is theirs, nobody can tell from it.
@@ -25,6 +25,17 @@ enum Names {
     /// - Parameter text: the text.
     /// - Returns: whether it is a label with an at sign.
     static func isEmail(_ text: String) -> Bool { isLabel(text, longest: 254) && text.contains("@") }
+
+    /// Whether a text may be whom developers ask: it is part of every refusal.
+    ///
+    /// - Parameter text: the text.
+    /// - Returns: whether it is short enough, and printable ASCII.
+    static func isContact(_ text: String) -> Bool {
+        (1...100).contains(text.utf8.count) && text.utf8.allSatisfy { (0x20...0x7E).contains($0) }
+    }
+
+    /// What a contact has to be, for refusals.
+    static let contactRule = "at most 100 printable ASCII characters: it is part of every refusal"
 
     /// What a name has to be, for refusals.
     static let rule = "3 to 40 small letters, digits and hyphens, with a letter or digit at both ends"

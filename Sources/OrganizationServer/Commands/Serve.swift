@@ -128,6 +128,7 @@ struct Serve: AsyncParsableCommand {
                             logger: logger
                         ),
                         KeepLastSeen(services: services, logger: logger),
+                        WatchOthers(services: services),
                         Renewal(
                             renewal: FreshnessRenewal(
                                 publisher: services.publisher,
@@ -292,6 +293,22 @@ private struct KeepLastSeen: Service {
                 try await services.lastSeen.write(to: services.store)
             } catch {
                 logger.error("cannot write when devices were heard of", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+}
+
+/// Looks every second whether another process has written something.
+private struct WatchOthers: Service {
+    let services: Services
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            var others = OtherProcesses(services: services)
+            while !Task.isCancelled {
+                // Whoever works with the database says what is wrong with it.
+                _ = try? await others.look()
+                try? await Task.sleep(for: .seconds(1))
             }
         }
     }

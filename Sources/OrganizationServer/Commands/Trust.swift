@@ -10,10 +10,10 @@ struct Trust: AsyncParsableCommand {
         commandName: "trust",
         abstract: "Take the first root document, signed where the root key is.",
         discussion: """
-            init --root-public-key writes it unsigned, as root-1-to-sign.json in the server's directory. The server takes \
-            that document and no other, and makes the first policy.
+            init and organization add with --root-public-key write it unsigned, as ORGANIZATION-root-1-to-sign.json in the \
+            server's directory. The server takes that document and no other, and makes the first policy.
 
-            Example: docker-ram-server trust --data /var/lib/docker-ram-server root-1-to-sign.json
+            Example: docker-ram-server trust --data /var/lib/docker-ram-server acme-root-1-to-sign.json
             """
     )
 
@@ -47,12 +47,13 @@ extension FirstDocuments {
     /// - Returns: the root document.
     /// - Throws: ``ServerFileError`` if it is another document, or what ``Publisher/begin(_:root:by:contact:)`` throws.
     static func take(root bytes: [UInt8], in store: Store, _ data: DataDirectory) async throws -> RootDocument {
-        let path = "\(data.path)/\(fileToSign)"
-        guard let written = try ServerFile.read(path, atMost: DocumentKind.root.longest) else {
-            throw ServerFileError("no root document waits for a signature in \"\(data.path)\"")
+        let envelope = try Envelope(json: trimmed(bytes), as: .root)
+        let name = try RootDocument(payload: envelope.payload).organization
+        let path = "\(data.path)/\(fileToSign(of: name))"
+        guard Names.isName(name), let written = try ServerFile.read(path, atMost: DocumentKind.root.longest) else {
+            throw ServerFileError("no root document of \"\(name)\" waits for a signature in \"\(data.path)\"")
         }
         let expected = try Envelope(json: trimmed(written), as: .root).payload
-        let envelope = try Envelope(json: trimmed(bytes), as: .root)
         guard envelope.payload == expected else {
             throw ServerFileError("this is not the root document that was written to \"\(path)\"")
         }

@@ -107,7 +107,9 @@ private struct SetUpForm {
         contact = fields["contact"]
         password = Password(fields["password"] ?? "")
         isElsewhere = fields["rootKey"] == "elsewhere"
-        rootPublicKey = fields["rootPublicKey"].flatMap { Init.key($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+        rootPublicKey = fields["rootPublicKey"].flatMap { text in
+            OrganizationOptions.key(text.trimmingCharacters(in: .whitespacesAndNewlines))
+        }
         for (name, value) in [("organization", organization), ("owner", owner)] where !Names.isName(value) {
             faults[name] = "A name is \(Names.rule)."
         }
@@ -115,9 +117,7 @@ private struct SetUpForm {
         if let email, !Names.isEmail(email) {
             faults["email"] = "This is no e-mail address."
         }
-        if let contact, contact.utf8.count > 100 || !contact.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) {
-            faults["contact"] = "A contact has at most 100 printable ASCII characters: it is part of every refusal."
-        }
+        if let contact, !Names.isContact(contact) { faults["contact"] = "A contact has \(Names.contactRule)." }
         let words = settings.wordsNearPasswords + [organization].filter { !$0.isEmpty }
         if let weakness = password.weakness(for: owner.isEmpty ? "password" : owner, near: words) {
             faults["password"] = Dashboard.sentence(weakness)

@@ -287,14 +287,15 @@ enum EnrollmentContent {
         var content: [String: Any] = ["data": services.data?.path ?? ""]
         var root = try await services.publisher.served.newest(of: organization)?.rootDocument
         if root == nil, let data = services.data {
-            let file = "\(data.path)/\(FirstDocuments.fileToSign)"
+            let name = FirstDocuments.fileToSign(of: organization)
+            let file = "\(data.path)/\(name)"
             if let bytes = try ServerFile.read(file, atMost: DocumentKind.root.longest) {
                 let text = bytes.filter { $0 != UInt8(ascii: "\n") }
                 let waiting = try RootDocument(payload: Envelope(json: text, as: .root).payload)
                 if waiting.organization == organization {
                     root = waiting
                     content["fileToSign"] = file
-                    content["fileName"] = FirstDocuments.fileToSign
+                    content["fileName"] = name
                 }
             }
         }

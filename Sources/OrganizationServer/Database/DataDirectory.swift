@@ -127,7 +127,9 @@ struct DataDirectory: Sendable {
     }
 
     /// Insists on being the owner: what root makes in the directory of the service's account, that account cannot read.
-    private func checkOwner() throws(Fault) {
+    ///
+    /// - Throws: ``Fault``.
+    func checkOwner() throws(Fault) {
         let place = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
         let attributes = try? FileManager.default.attributesOfItem(atPath: place)
         guard let attributes, let user = attributes[.ownerAccountID] as? NSNumber else {

@@ -1,8 +1,9 @@
 import RegistryAccess
+import GRDB
 import Glibc
 import SignedPolicy
 
-/// What `docker-ram-server init` signs: the first root document and the first policy of an organization.
+/// What is signed for a new organization: the first root document and the first policy of an organization.
 struct FirstDocuments: Sendable {
     /// How long a root document holds: time enough to make the next one, and too short to forget how.
     static let rootLifetime: Int64 = 400 * 86_400
@@ -21,19 +22,11 @@ struct FirstDocuments: Sendable {
     /// Where the root key comes from.
     let rootKey: RootKey
 
-    /// Where the first root document waits for a signature, in the server's directory.
-    static let fileToSign = "root-1-to-sign.json"
-
-    /// The file that its owner has to do something with: the root key, or what is to be signed with it.
+    /// What the first root document of an organization is called in the server's directory, while it waits for a signature.
     ///
-    /// - Parameter data: the server's directory.
-    /// - Returns: its path.
-    func file(in data: DataDirectory) -> String {
-        switch rootKey {
-        case .new(let file): file
-        case .elsewhere: "\(data.path)/\(Self.fileToSign)"
-        }
-    }
+    /// - Parameter organization: whose.
+    /// - Returns: the name of the file.
+    static func fileToSign(of organization: String) -> String { "\(organization)-root-1-to-sign.json" }
 
     /// Where the root key of an organization is written unless somebody wants it elsewhere.
     ///
@@ -45,65 +38,70 @@ struct FirstDocuments: Sendable {
         "\(data.path)/\(organization)-root.key"
     }
 
-    /// Makes the keys, the root document and the first policy.
+    /// Makes the keys, the root document and the first policy, and writes the organization with them: all of it or nothing.
     ///
     /// - Parameters:
-    ///   - setup: the organization, which is in the database.
+    ///   - setup: the organization.
     ///   - store: the database.
     ///   - data: where the server's keys go.
     /// - Returns: lines that say what its owner has to do now.
     /// - Throws: ``ServerFileError`` if a file cannot be written, or what SQLite says.
     func make(for setup: OrganizationSetup, in store: Store, _ data: DataDirectory) async throws -> [String] {
         let keys = SigningKeys(directory: data.keys)
+        let (file, trusted, secret): (String, VerificationKey, SigningKey?)
         switch rootKey {
-        case .new(let file):
-            let rootKey = SigningKey.generate()
-            try ServerFile.write(file, Array(rootKey.file.utf8), mode: 0o600, isNew: true)
+        case .new(let path):
+            let key = SigningKey.generate()
+            (file, trusted, secret) = (path, key.verificationKey, key)
+        case .elsewhere(let key):
+            (file, trusted, secret) = ("\(data.path)/\(Self.fileToSign(of: setup.organization))", key, nil)
+        }
+        let root = try keys.create(
+            organization: setup.organization,
+            rootKeys: [trusted],
+            expires: setup.now + Self.rootLifetime
+        )
+        do {
+            let envelope = try Envelope(signing: root.payload, as: .root, with: secret.map { [$0] } ?? [])
+            let content = secret?.file ?? "\(envelope.json)\n"
+            try ServerFile.write(file, Array(content.utf8), mode: 0o600, isNew: true)
             do {
-                try await publish(rootKey, for: setup, in: store, keys)
+                try await write(setup, secret == nil ? nil : envelope, in: store, keys)
             } catch {
                 // A key of nothing would only be in the way of the next attempt.
                 unlink(file)
                 throw error
             }
-            return [
-                "the root key is \(file): move it away from this machine, and keep it safe",
-                "machines are enrolled with the fingerprint \(rootKey.verificationKey.id.fingerprint)",
-            ]
-        case .elsewhere(let rootKey):
-            let root = try keys.create(
-                organization: setup.organization,
-                rootKeys: [rootKey],
-                expires: setup.now + Self.rootLifetime
-            )
-            let file = file(in: data)
-            let envelope = try Envelope(signing: root.payload, as: .root, with: [])
-            try ServerFile.write(file, Array("\(envelope.json)\n".utf8), mode: 0o600, isNew: true)
-            return [
-                "sign \(file) where the root key is: docker ram admin key sign FILE --key root.key",
-                "then bring it back: docker-ram-server trust --data \(data.path) FILE",
-                "machines are enrolled with the fingerprint \(rootKey.id.fingerprint)",
-            ]
+        } catch {
+            keys.discard(root)
+            throw error
         }
+        let fingerprint = "machines are enrolled with the fingerprint \(trusted.id.fingerprint)"
+        guard secret == nil else {
+            return ["the root key is \(file): move it away from this machine, and keep it safe", fingerprint]
+        }
+        return [
+            "sign \(file) where the root key is: docker ram admin key sign FILE --key root.key",
+            "then bring it back: docker-ram-server trust --data \(data.path) FILE",
+            fingerprint,
+        ]
     }
 
-    private func publish(
-        _ rootKey: SigningKey,
-        for setup: OrganizationSetup,
+    /// Writes the organization, and the first policy if the root document is signed already.
+    private func write(
+        _ setup: OrganizationSetup,
+        _ root: Envelope?,
         in store: Store,
         _ keys: SigningKeys
     ) async throws {
+        guard let root else { return try await store.database.write { try setup.write($0) } }
         let publisher = Publisher(store: store, keys: keys, changes: ChangeFeed()) { setup.now }
-        let root = try keys.create(
-            organization: setup.organization,
-            rootKey: rootKey,
-            expires: setup.now + Self.rootLifetime
-        )
         try await publisher.begin(
             setup.organization,
             root: Array(root.json.utf8),
             by: setup.owner,
-            contact: setup.contact
+            contact: setup.contact,
+            beforehand: { try setup.write($0) }
         )
     }
 }

@@ -72,12 +72,19 @@ struct Publisher: Sendable {
     /// and nothing else.
     ///
     /// - Parameters:
-    ///   - organization: the organization, which is in the database.
+    ///   - organization: the organization.
     ///   - root: the first root document, signed. It names keys that ``SigningKeys`` has.
     ///   - owner: who makes it.
     ///   - contact: whom developers ask.
+    ///   - beforehand: writes what has to be there first, in the same transaction: the organization, where it is new.
     /// - Throws: ``Rejection`` if the root document is not in order, ``Problem`` if there is one already.
-    func begin(_ organization: String, root: [UInt8], by owner: String, contact: String?) async throws {
+    func begin(
+        _ organization: String,
+        root: [UInt8],
+        by owner: String,
+        contact: String?,
+        beforehand: @escaping @Sendable (Database) throws -> Void = { _ in }
+    ) async throws {
         guard try await store.signingState(of: organization) == nil else {
             throw Problem(.conflict, .conflict, "\"\(organization)\" has a root document already")
         }
@@ -108,7 +115,8 @@ struct Publisher: Sendable {
                 difference: change.json.text()
             ),
             activities: [rootActivity(document, by: owner)]
-                + change.activities(.policySaved, version: 1, comment: "the first policy", by: owner)
+                + change.activities(.policySaved, version: 1, comment: "the first policy", by: owner),
+            beforehand: beforehand
         )
         guard try await store.write(publication, keys: keys, at: now()) else {
             throw Problem(.conflict, .conflict, "\"\(organization)\" has a root document already")
@@ -362,8 +370,15 @@ struct Publisher: Sendable {
                 failures.append((organization, error))
             }
         }
-        for organization in served.outdated(by: try await store.sequences()) { await announce(organization) }
+        try await announceWhatIsNewer()
         return failures
+    }
+
+    /// Drops from memory what another process has changed.
+    ///
+    /// - Throws: what SQLite says.
+    func announceWhatIsNewer() async throws {
+        for organization in served.outdated(by: try await store.sequences()) { await announce(organization) }
     }
 
     /// Makes the freshness document of an organization anew at once, as when its settings have changed.

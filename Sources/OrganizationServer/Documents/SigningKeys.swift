@@ -1,3 +1,4 @@
+import Glibc
 import RegistryAccess
 import SignedPolicy
 
@@ -27,10 +28,33 @@ struct SigningKeys: Sendable {
         expires: Instant
     ) throws(ServerFileError) -> RootDocument {
         var roles: [DocumentKind: RootDocument.Role] = [.root: RootDocument.Role(rootKeys)]
-        for kind in Self.kinds {
-            roles[kind] = RootDocument.Role([try add(kind, for: organization)])
+        func root() -> RootDocument {
+            RootDocument(organization: organization, version: 1, expires: expires, roles: roles)
         }
-        return RootDocument(organization: organization, version: 1, expires: expires, roles: roles)
+        do {
+            for kind in Self.kinds { roles[kind] = RootDocument.Role([try add(kind, for: organization)]) }
+        } catch {
+            discard(root())
+            throw error
+        }
+        return root()
+    }
+
+    /// Takes the keys away that were made for a root document which came to nothing; others of the organization stay.
+    ///
+    /// - Parameter root: the root document.
+    func discard(_ root: RootDocument) {
+        guard let folder = try? directory(of: root.organization) else { return }
+        for kind in Self.kinds {
+            for key in root.roles[kind]?.keys ?? [] { unlink(Self.file(kind, key, in: folder)) }
+        }
+        // As long as something else is in them, they stay.
+        rmdir(folder)
+        rmdir(directory)
+    }
+
+    private static func file(_ kind: DocumentKind, _ key: VerificationKey, in directory: String) -> String {
+        "\(directory)/\(kind.rawValue)-\(key.id).key"
     }
 
     /// Makes the first keys of an organization and the root document that names them, signed.
@@ -57,7 +81,7 @@ struct SigningKeys: Sendable {
         let key = SigningKey.generate()
         let directory = try self.directory(of: organization)
         try ServerFile.makeDirectory(directory, mode: 0o700)
-        let path = "\(directory)/\(kind.rawValue)-\(key.verificationKey.id).key"
+        let path = Self.file(kind, key.verificationKey, in: directory)
         try ServerFile.write(path, Array(key.file.utf8), mode: 0o600, isNew: true)
         return key.verificationKey
     }

@@ -58,6 +58,8 @@ struct Publication: Sendable {
     var newRoot: Envelope?
     var policy: Policy?
     var activities: [Activity] = []
+    /// What is written in the same transaction, before all of it.
+    var beforehand: @Sendable (Database) throws -> Void = { _ in }
     /// What is written in the same transaction, after the version.
     var alongside: @Sendable (Database) throws -> Void = { _ in }
 }
@@ -196,6 +198,7 @@ extension Store {
                 policyVersion: Store.newest("policyVersion", of: organization, database)
             )
             guard newest == publication.base else { return false }
+            try publication.beforehand(database)
             if let root = publication.newRoot {
                 try database.execute(
                     sql: "INSERT INTO rootDocument (organization, version, envelope, created) VALUES (?, ?, ?, ?)",
