@@ -7,8 +7,8 @@ struct Main: AsyncParsableCommand {
         commandName: "docker-ram-server",
         abstract: "The server that organizations keep their registry policy on.",
         subcommands: [
-            Init.self, OrganizationCommands.self, Trust.self, Serve.self, Publish.self, MakeBackup.self,
-            Restore.self, Verify.self,
+            Init.self, OrganizationCommands.self, Trust.self, Serve.self, Publish.self, SetPassword.self,
+            MakeBackup.self, Restore.self, Verify.self,
         ]
     )
 }

@@ -52,8 +52,11 @@ PAGES = (
     Page("members", f"{BASE}/members", READERS),
     Page("member", f"{BASE}/members/mia", READERS),
     Page("member-remove", f"{BASE}/members/mia/remove", OWNER),
+    Page("member-password-reset", f"{BASE}/members/mia/password-reset", OWNER),
     Page("invitations", f"{BASE}/invitations", READERS),
     Page("join", "/join", (None,)),
+    Page("new-password", "/new-password?link={reset}", (None,)),
+    Page("new-password-link", "/new-password", (None,)),
     Page("teams", f"{BASE}/teams"),
     Page("team", f"{BASE}/teams/platform"),
     Page("team-remove", f"{BASE}/teams/platform/remove", OWNER),
@@ -106,4 +109,5 @@ def prepare(server):
     policy["registries"] = [*REGISTRIES[1:], {"address": "gcr.io", "allowed": True},
                             {"address": "**", "allowed": True, "acknowledgeBroad": True}]
     alice.send("PUT", "./policy/draft", body=policy, headers={"If-Match": '"0"'})
-    return {"device": device["device"]}
+    reset = alice.send("POST", "./members/mia/password-reset")["link"]
+    return {"device": device["device"], "reset": reset.split("=")[1]}

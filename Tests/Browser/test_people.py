@@ -43,6 +43,36 @@ class People(OwnBrowsers, unittest.TestCase):
         alice.sign_in("alice").press("Activity")
         self.assertIn("alice ended sessions", alice.text)
 
+    def test_whoever_has_forgotten_the_password_sets_a_new_one_by_an_owners_link(self):
+        new = "some other words for it"
+        self.server.add_member("mia")
+        mia = self.browser("mia")
+        alice = self.alice.go(f"{BASE}/members/mia")
+        alice.press("Make a link for a new password").press("Make the link")
+        link = alice.field("Give mia this link").get_attribute("value")
+        self.assertTrue(link.startswith(f"{self.server.url}/new-password?link=ramn_"), link)
+        self.assertEqual(alice.violations(), [])
+        alice.press("I have copied it")
+        self.assertEqual(alice.path, f"{BASE}/members/mia")
+
+        visitor = self.browser().go(link.removeprefix(self.server.url))
+        self.assertIn("A new password for mia", visitor.text)
+        visitor.fill("New password", "short").fill("New password again", "short").press("Set the password")
+        self.assertIn("12 to 256 bytes", visitor.text)
+        self.assertEqual(visitor.violations(), [])
+        visitor.fill("New password", new).fill("New password again", new).press("Set the password")
+        self.assertEqual(visitor.path, "/sign-in")
+        self.assertIn("mia has a new password", visitor.text)
+        # Where mia was signed in before, mia is not any more.
+        mia.go(f"{BASE}/registry-access")
+        self.assertTrue(mia.path.startswith("/sign-in?to="), mia.path)
+        visitor.sign_in("mia", new)
+        self.assertEqual(visitor.path, f"{BASE}/registry-access")
+        visitor.go(link.removeprefix(self.server.url))
+        self.assertIn("This link is not good, or not any more.", visitor.text)
+        alice.press("Activity")
+        self.assertIn("alice made a link for a new password of", alice.text)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -35,6 +35,9 @@ struct AdminTests {
             return Reply(status: 201, body: #"{"token":"ramp_new","expires":"2027-01-01T00:00:00Z"}"#)
         case ("POST", "invitations"):
             return Reply(status: 201, body: #"{"invitation":"rami_new","expires":"2027-01-01T00:00:00Z"}"#)
+        case ("POST", "members/bob/password-reset"):
+            let link = "https://ram.acme.test/new-password?link=ramn_new"
+            return Reply(status: 201, body: #"{"link":"\#(link)","name":"bob","expires":"2027-01-01T00:00:00Z"}"#)
         case ("DELETE", let path) where path.hasPrefix("sessions"): return Reply(body: #"{"ended":2}"#)
         case ("DELETE", _), ("PATCH", _): return Reply(status: 204)
         case ("GET", let list): return Reply(body: #"{"\#(list)":[],"next":null}"#)
@@ -88,6 +91,7 @@ struct AdminTests {
             ("member list", ["GET members"], ""),
             ("member role bob editor", ["PATCH members/bob"], #"{"role":"editor"}"#),
             ("member remove bob", ["DELETE members/bob"], ""),
+            ("member reset-password bob", ["POST members/bob/password-reset"], ""),
             (
                 "member invite --role auditor --email a@b.test", ["POST invitations"],
                 #"{"role":"auditor","email":"a@b.test"}"#
@@ -149,6 +153,19 @@ struct AdminTests {
             let json = await Self.run(machine, words + ["--format", "json"], extra: Self.environment(server))
             #expect(json.code == 0)
             #expect((try? StrictJSON.parse(Array(json.output.utf8))) != nil, "\(json.output)")
+        }
+    }
+
+    @Test
+    func `a link for a new password is the only thing on standard output`() async throws {
+        try await Self.with { machine, server in
+            let made = await Self.run(
+                machine,
+                ["member", "reset-password", "bob"],
+                extra: Self.environment(server)
+            )
+            #expect(made.output == "https://ram.acme.test/new-password?link=ramn_new\n", "\(made)")
+            #expect(made.errors.contains("good until 2027-01-01T00:00:00Z"))
         }
     }
 

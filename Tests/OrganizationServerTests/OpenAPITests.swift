@@ -177,6 +177,7 @@ struct OpenAPITests {
             case .server(_, let scope):
                 #expect(security.contains(#"{"session":[]}"#), "\(row.route)")
                 #expect(security.contains("{\"accessToken\":[\"\(scope.rawValue)\"]}"), "\(row.route)")
+            case .signedIn: #expect(security == [#"{"session":[]}"#], "\(row.route)")
             case .device: #expect(security == [#"{"deviceSecret":[]}"#], "\(row.route)")
             case .page: Issue.record("\(row.route) is a page")
             }
@@ -296,6 +297,7 @@ struct OpenAPITests {
             ("PATCH \(own)/settings", #"{"contact":null,"reportDays":30,"maximumDevices":10}"#, nil, "", 200),
             ("PATCH \(own)/settings", #"{"reportDays":0}"#, nil, "", 422),
             ("POST \(own)/devices", #"{"name":"another"}"#, nil, "", 201), ("GET \(own)/devices", nil, nil, "", 200),
+            ("POST \(own)/members/{user}/password-reset", nil, nil, "", 201),
             ("GET \(own)/sessions", nil, nil, "?user=member", 200), ("GET \(own)/members", nil, nil, "", 200),
             ("GET \(own)/teams", nil, nil, "", 200), ("GET \(own)/tokens", nil, nil, "", 200),
             ("GET /v1/me", nil, nil, "", 200), ("GET \(own)/reports", nil, nil, "", 200),

@@ -7,7 +7,7 @@ import Testing
 
 @testable import OrganizationServer
 
-/// `docker-ram-server organization`, with a server that runs.
+/// `docker-ram-server organization` and `docker-ram-server password`, with a server that runs.
 struct OrganizationCommandTests {
     private static let password = ServerCommandTests.password
     private static let new = "quite a fine sentence"
@@ -58,6 +58,72 @@ struct OrganizationCommandTests {
             try #require(answer.json.value(named: "secret")?.text, "\(answer)")
         )
     }
+
+    // MARK: - Passwords
+
+    @Test
+    func `a forgotten password is set anew beside a running server, which ends every session at once`() async throws {
+        try await withTemporaryDirectory { directory in
+            let data = "\(directory)/data"
+            try await ServerCommandTests.make(in: data)
+            let unknown = try await Self.run("password", "--data", data, "bob", "--password-stdin").expecting(1)
+            #expect(unknown.errors.contains("there is nobody \"bob\""), "\(unknown)")
+            for weak in ["short", "", "horses of acme", "alice in a wonderland"] {
+                let refused = try await Self.run(
+                    "password",
+                    "--data",
+                    data,
+                    "alice",
+                    "--password-stdin",
+                    input: "\(weak)\n"
+                ).expecting(1)
+                #expect(refused.errors.contains("password"), "\(refused)")
+            }
+            try await ServerCommandTests.serving(data) { port, _ in
+                let device = try Self.register(port, in: "acme")
+                #expect(try Self.signIn(port, "alice", in: "acme", on: device).status == 200)
+                let signedIn = try Self.signIn(port, "alice", in: "acme")
+                let token = try #require(signedIn.json.value(named: "access_token")?.text, "\(signedIn)")
+                #expect(try Self.ask(port, "GET /v1/me", as: token).status == 200)
+                let changes = "/v1/organizations/acme/devices/\(device.id)/changes"
+                let known = try Self.ask(port, "GET \(changes)", as: device.secret)
+                #expect(known.text.contains("active"), "\(known)")
+                let cursor = try #require(known.json.value(named: "cursor")?.text)
+                async let told = onThread {
+                    let start = ContinuousClock.now
+                    let answer = try Self.ask(port, "GET \(changes)?wait=60&after=\(cursor)", as: device.secret)
+                    return (answer.text, start.duration(to: .now))
+                }
+                let set = try await Self.run(
+                    "password",
+                    "--data",
+                    data,
+                    "alice",
+                    "--password-stdin",
+                    input: "\(Self.new)\n"
+                ).expecting(0)
+                #expect(set.output.contains("\"alice\" has a new password"), "\(set)")
+                #expect(!set.output.contains(Self.new) && !set.errors.contains(Self.new))
+                // The machine that waits is told, and does not find out when its time is over.
+                let (news, after) = try await told
+                #expect(news.contains("ended") && after < .seconds(50), "\(news) after \(after)")
+                #expect(try Self.ask(port, "GET /v1/me", as: token).status == 401)
+                #expect(try Self.signIn(port, "alice", in: "acme").status == 400)
+                #expect(try Self.signIn(port, "alice", Self.new, in: "acme").status == 200)
+                try await Self.run("verify", "--data", data).expecting(0)
+            }
+            let database = try DatabaseQueue(path: "\(data)/server.sqlite")
+            let recorded = try await database.read { database in
+                try String.fetchAll(
+                    database,
+                    sql: "SELECT actor || ' ' || name FROM activity WHERE action = 'user.password.set'"
+                )
+            }
+            #expect(recorded == ["system alice"])
+        }
+    }
+
+    // MARK: - Organizations
 
     @Test
     func `a further organization works beside the first, with everything that is its own`() async throws {

@@ -16,6 +16,8 @@ enum Access: Sendable {
     case person(withToken: Bool)
     /// Members in these roles; with an access token if it has this scope, or the other one.
     case members(Set<Role>, scope: Permission, or: Permission? = nil)
+    /// Members in these roles who have signed in; no access token.
+    case signedIn(Set<Role>)
     /// The device that the path names.
     case device
     /// Members in these roles of any organization; with an access token if it has this scope.
@@ -93,6 +95,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
             body: #"{"role":"member"}"#
         ),
         RouteRow("DELETE /v1/organizations/{organization}/members/{user}", .members(owner, scope: .manageMembers)),
+        RouteRow("POST /v1/organizations/{organization}/members/{user}/password-reset", .signedIn(owner)),
         RouteRow("GET /v1/organizations/{organization}/invitations", .members(readers, scope: .readMembers)),
         RouteRow(
             "POST /v1/organizations/{organization}/invitations",
@@ -327,6 +330,10 @@ extension RouteRow {
         RouteRow("POST \(page)/members/{user}/role", .page(owner), fields: ["role": "editor"]),
         RouteRow("GET \(page)/members/{user}/remove", .page(owner)),
         RouteRow("POST \(page)/members/{user}/remove", .page(owner)),
+        RouteRow("GET \(page)/members/{user}/password-reset", .page(owner)),
+        RouteRow("POST \(page)/members/{user}/password-reset", .page(owner)),
+        RouteRow("GET /new-password", .open),
+        RouteRow("POST /new-password", .open),
         RouteRow("GET \(page)/invitations", .page(readers)),
         RouteRow("POST \(page)/invitations", .page(owner), fields: ["role": "member"]),
         RouteRow("POST \(page)/invitations/{invitation}/withdraw", .page(owner)),
@@ -461,6 +468,9 @@ struct RouteTests {
             withToken ? nil : 403
         case (.person, _): nil
         case (.members, .stranger), (.members, .tokenOfAnother): 404
+        case (.signedIn, .stranger), (.signedIn, .tokenOfAnother): 404
+        case (.signedIn, .tokenWithoutScope), (.signedIn, .tokenWithScope): 403
+        case (.signedIn(let roles), _): who.role.map(roles.contains) ?? false ? nil : 403
         case (.members, .tokenWithoutScope): 403
         case (.members, .tokenWithScope): nil
         case (.server, .stranger), (.server, .tokenOfAnother), (.server, .tokenWithScope): nil

@@ -62,7 +62,7 @@ struct AdminMemberCommands: ParsableCommand {
         abstract: "Members and invitations",
         subcommands: [
             AdminMemberList.self, AdminMemberInvite.self, AdminMemberInvitations.self, AdminMemberUninvite.self,
-            AdminMemberJoin.self, AdminMemberRole.self, AdminMemberRemove.self,
+            AdminMemberJoin.self, AdminMemberRole.self, AdminMemberResetPassword.self, AdminMemberRemove.self,
         ]
     )
 }

@@ -140,6 +140,37 @@ struct AdminMemberRole: AdminCommand {
     }
 }
 
+/// `docker ram admin member reset-password`.
+struct AdminMemberResetPassword: AdminCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reset-password",
+        abstract: "Make a link by which a member sets a new password",
+        discussion: """
+            For whoever has forgotten theirs. The link is printed, this once; it is good for a
+            day, once, and ends the one before. Give it to nobody else: whoever has it can act
+            as that member. It takes a sign-in, and is refused for who belongs to another
+            organization as well; there whoever runs the server sets the password, with
+            docker-ram-server password.
+
+            Example: docker ram admin member reset-password bob
+            """
+    )
+
+    @Argument(help: "The member")
+    var user: String
+
+    @OptionGroup var admin: AdminOptions
+    @OptionGroup var common: CommonOptions
+
+    func run(at server: AdminServer, in context: CommandContext) throws {
+        let answer = try server.ask(.post, "members", user, "password-reset")
+        context.show(AdminSecret(secret: answer.value.shown("link"), json: answer.value), as: common.format)
+        if common.format == .text {
+            context.note("note: it is good until \(answer.value.shown("expires")), once; \(user) opens it in a browser")
+        }
+    }
+}
+
 /// `docker ram admin member remove`.
 struct AdminMemberRemove: AdminCommand {
     static let configuration = CommandConfiguration(

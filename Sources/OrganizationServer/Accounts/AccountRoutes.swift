@@ -74,6 +74,19 @@ extension Router<ServerContext> {
             try await services.removeMember(user, from: organization, by: person.name)
             return HTTPResponse.Status.noContent
         }
+        post("v1/organizations/{organization}/members/{user}/password-reset") { _, context in
+            let (person, organization) = try context.authorize(.manageMembers)
+            let user = try context.parameters.require("user")
+            let made = try await services.makePasswordReset(for: user, in: organization, by: person)
+            return JSONAnswer(
+                value: .object([
+                    // Shown here and never again.
+                    JSONMember("link", .string(made.link)), JSONMember("name", .string(user)),
+                    JSONMember("expires", .string(made.expires.description)),
+                ]),
+                status: .created
+            )
+        }
     }
 
     private func addInvitationRoutes(_ services: Services) {
@@ -361,7 +374,7 @@ extension Person {
 }
 
 extension Problem {
-    fileprivate static var needsSignIn: Problem {
+    static var needsSignIn: Problem {
         Problem(.forbidden, .forbidden, "an access token cannot do this", hint: "sign in with a password")
     }
 

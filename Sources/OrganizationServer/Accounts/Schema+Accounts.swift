@@ -134,5 +134,31 @@ extension Schema {
             CREATE INDEX accessTokenOfMaker ON accessToken (maker) WHERE maker IS NOT NULL;
             """
         ),
+        (
+            "links for new passwords",
+            """
+            CREATE TABLE passwordReset (
+                digest TEXT PRIMARY KEY CHECK (length(digest) = 64),
+                organization TEXT NOT NULL,
+                user TEXT NOT NULL UNIQUE, -- a new one takes the place of the one before
+                maker TEXT NOT NULL,
+                created INTEGER NOT NULL,
+                expires INTEGER NOT NULL CHECK (expires > created AND expires <= created + 86400),
+                FOREIGN KEY (organization, user) REFERENCES membership (organization, user) ON DELETE CASCADE,
+                -- Whoever leaves takes their links back.
+                FOREIGN KEY (organization, maker) REFERENCES membership (organization, user) ON DELETE CASCADE
+            ) STRICT, WITHOUT ROWID;
+            -- No owner gets at somebody who belongs to another organization as well.
+            CREATE TRIGGER passwordResetOfOwnPeople BEFORE INSERT ON passwordReset
+            WHEN EXISTS (SELECT 1 FROM membership WHERE user = NEW.user AND organization <> NEW.organization)
+                OR NOT EXISTS (SELECT 1 FROM membership
+                    WHERE organization = NEW.organization AND user = NEW.maker AND role = 'owner')
+            BEGIN SELECT RAISE(ABORT, 'only an owner, and only of whom belongs nowhere else'); END;
+            CREATE TRIGGER joiningEndsPasswordReset AFTER INSERT ON membership
+            BEGIN DELETE FROM passwordReset WHERE user = NEW.user AND organization <> NEW.organization; END;
+            CREATE TRIGGER steppingDownEndsPasswordReset AFTER UPDATE OF role ON membership WHEN NEW.role <> 'owner'
+            BEGIN DELETE FROM passwordReset WHERE organization = NEW.organization AND maker = NEW.user; END;
+            """
+        ),
     ]
 }

@@ -45,8 +45,14 @@ struct OrganizationAdd: AsyncParsableCommand {
             } catch let problem as Problem {
                 throw DataDirectory.Fault(description: problem.detail)
             }
+            let hasPassword = try await store.account(named: setup.owner)?.password != nil
             try store.database.close()
             print("made \"\(setup.organization)\" with its owner \"\(setup.owner)\"")
+            if !hasPassword {
+                print(
+                    "\"\(setup.owner)\" has no password yet: docker-ram-server password --data \(data.data) \(setup.owner)"
+                )
+            }
             for line in lines { print(line) }
         }
     }

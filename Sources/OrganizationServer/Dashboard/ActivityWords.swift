@@ -45,8 +45,8 @@ extension Activity.Action {
             .invitationCancelled, .teamCreated, .teamDeleted, .teamRenamed, .teamMemberAdded, .teamMemberRemoved,
             .tokenCreated, .tokenDeleted:
             .people
-        case .sessionStarted, .sessionsEnded, .tokenReused, .signInSlowed, .passwordChanged, .identityLinked,
-            .identityUnlinked:
+        case .sessionStarted, .sessionsEnded, .tokenReused, .signInSlowed, .passwordChanged, .passwordSet,
+            .passwordResetMade, .identityLinked, .identityUnlinked:
             .signIns
         case .singleSignOnSet, .singleSignOnRemoved: .settings
         case .requestMade, .requestAllowed, .requestDeclined, .requestWithdrawn, .requestEnded: .requests
@@ -73,6 +73,8 @@ extension Activity.Action {
         case .tokenReused: "ended the session, because a used token came again, of"
         case .signInSlowed: "slowed down sign-ins of"
         case .passwordChanged: "changed the password"
+        case .passwordSet: "set a new password for"
+        case .passwordResetMade: "made a link for a new password of"
         case .singleSignOnSet: "set up single sign-on with"
         case .singleSignOnRemoved: "removed single sign-on from"
         case .identityLinked: "linked an identity of single sign-on with"

@@ -20,6 +20,7 @@ extension Router<ServerContext> {
         addOverviewPage(dashboard)
         addMemberPages(dashboard)
         addInvitationPages(dashboard)
+        addPasswordResetPages(dashboard)
         addTeamPages(dashboard)
         addSessionPages(dashboard)
         addAccountPages(dashboard)

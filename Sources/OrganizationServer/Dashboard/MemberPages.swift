@@ -124,6 +124,9 @@ struct MemberPages: Sendable {
         content["mayManage"] = visit.may(.manageMembers)
         content["mayEnd"] = visit.may(.endSessions)
         content["endAll"] = Dashboard.address(visit.address("sessions/end"), [("user", name)])
+        if visit.may(.manageMembers), name != visit.person.name {
+            content["passwordReset"] = visit.address("members/\(name)/password-reset")
+        }
         content["isOnlyOwner"] = member.role == .owner && owners == 1
         content["roles"] = Self.roles(visit.fields["role"].flatMap(Role.init) ?? member.role)
         content["activityAddress"] = Dashboard.address(visit.address("activity"), [("person", name)])

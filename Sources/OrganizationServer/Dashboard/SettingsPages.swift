@@ -228,7 +228,8 @@ struct SettingsPages: Sendable {
                 template: "secret",
                 title: "Enrollment token \(name)",
                 content: [
-                    "secret": token.secret, "expires": expires.description, "back": visit.address("settings/machines"),
+                    "label": "The token", "secret": token.secret, "expires": expires.description,
+                    "back": visit.address("settings/machines"),
                     "use":
                         "Whoever enrolls a machine gives it along: docker ram enroll ... --enrollment-token-stdin <token",
                 ]

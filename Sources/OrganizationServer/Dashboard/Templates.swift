@@ -34,6 +34,7 @@ enum DashboardFiles {
             ("members", PackageResources.members_mustache),
             ("message", PackageResources.message_mustache),
             ("missing", PackageResources.missing_mustache),
+            ("new-password", PackageResources.new_password_mustache),
             ("organization-settings", PackageResources.organization_settings_mustache),
             ("organizations", PackageResources.organizations_mustache),
             ("overview", PackageResources.overview_mustache),

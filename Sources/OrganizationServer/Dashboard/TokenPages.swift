@@ -112,7 +112,7 @@ struct TokenPages: Sendable {
                     template: "secret",
                     title: "Access token \(name)",
                     content: [
-                        "secret": token.secret, "expires": expires.description,
+                        "label": "The token", "secret": token.secret, "expires": expires.description,
                         "back": visit.address("settings/tokens"),
                         "use": "Programs send it as \"Authorization: Bearer ...\"; machines without a person sign in "
                             + "with it.",

@@ -24,6 +24,8 @@ struct Activity: Sendable {
         case tokenReused = "session.token_reused"
         case signInSlowed = "session.sign_in_slowed"
         case passwordChanged = "user.password.change"
+        case passwordSet = "user.password.set"
+        case passwordResetMade = "user.password.reset_link"
         case singleSignOnSet = "single_sign_on.set"
         case singleSignOnRemoved = "single_sign_on.remove"
         case identityLinked = "single_sign_on.link"

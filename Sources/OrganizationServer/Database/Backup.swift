@@ -63,6 +63,8 @@ enum Backup {
         try restored.write { database in
             try database.execute(sql: "UPDATE session SET ended = ? WHERE ended IS NULL", arguments: [now.seconds])
             try database.execute(sql: "DELETE FROM deviceAuthorization")
+            // One that was used since would be good once more.
+            try database.execute(sql: "DELETE FROM passwordReset")
         }
         try restored.close()
         let kept = "\(data.database).before-restore"

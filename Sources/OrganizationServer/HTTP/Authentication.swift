@@ -33,7 +33,8 @@ struct Authentication: RouterMiddleware {
             case .access: try await services.store.person(inSessionShowing: token, at: now).map(Caller.person)
             case .personal: try await services.store.person(showing: token, at: now).map(Caller.person)
             case .device: try await services.store.device(showing: token)
-            case .refresh, .enrollment, .deviceCode, .invitation, .form, .browser, .setUp: nil
+            case .refresh, .enrollment, .deviceCode, .invitation, .passwordReset, .form, .browser, .setUp:
+                nil
             }
         guard let caller else {
             throw token.kind == .device

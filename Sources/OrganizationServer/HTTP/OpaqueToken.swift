@@ -21,6 +21,8 @@ struct OpaqueToken: Hashable, Sendable, CustomStringConvertible {
         case deviceCode = "ramc"
         /// What lets a person join.
         case invitation = "rami"
+        /// What lets a person set a new password without the old one.
+        case passwordReset = "ramn"
         /// What binds a form of the sign-in page to the browser that it was given to.
         case form = "ramf"
         /// By which a browser is known in which somebody signed in.

@@ -24,6 +24,8 @@ actor RateLimits {
         case wrongToken
         /// Invitations that are shown, from one address.
         case invitation
+        /// Links for new passwords that are shown, from one address.
+        case passwordReset
         /// Sign-ins at a provider that are begun from one address.
         case singleSignOn
         /// Devices that register without an enrollment token, from one address.
@@ -35,7 +37,7 @@ actor RateLimits {
             switch self {
             case .passwordOfAccount, .passwordInSession, .codeInBrowser: 5
             case .passwordFromAddress, .codeFromAddress, .singleSignOn: 20
-            case .passwordInARow, .deviceAuthorization, .invitation, .registration: 10
+            case .passwordInARow, .deviceAuthorization, .invitation, .passwordReset, .registration: 10
             case .wrongToken: 100
             case .reports: 2000
             }

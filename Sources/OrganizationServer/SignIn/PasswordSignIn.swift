@@ -183,21 +183,43 @@ extension Store {
         -> [String]
     {
         try await database.write { database in
-            try database.execute(
-                sql: "UPDATE user SET password = ? WHERE name = ?",
-                arguments: [password.phc, user]
-            )
-            try database.execute(
-                sql: "UPDATE session SET ended = ? WHERE user = ? AND ended IS NULL AND id IS NOT ?",
-                arguments: [now.seconds, user, session]
-            )
-            try database.execute(sql: "DELETE FROM deviceAuthorization WHERE user = ?", arguments: [user])
-            let organizations = try Self.roles(of: user, database).keys.sorted()
-            for organization in organizations {
-                try Activity(.passwordChanged, by: user, name: user).record(in: organization, at: now, database)
-            }
-            return organizations
+            let activity = Activity(.passwordChanged, by: user, name: user)
+            return try Self.changePassword(of: user, to: password, keeping: session, activity, at: now, database)
         }
+    }
+
+    /// Changes a password, ends the sessions of its owner, and takes back what waits to become one.
+    ///
+    /// - Parameters:
+    ///   - user: whose.
+    ///   - password: the new one.
+    ///   - session: a session that goes on; `nil`: none does.
+    ///   - activity: what is recorded in every organization that the person belongs to.
+    ///   - now: the time.
+    ///   - database: where the transaction is.
+    /// - Returns: those organizations.
+    /// - Throws: what SQLite says.
+    static func changePassword(
+        of user: String,
+        to password: PasswordHash,
+        keeping session: String? = nil,
+        _ activity: Activity,
+        at now: Instant,
+        _ database: Database
+    ) throws -> [String] {
+        try database.execute(
+            sql: "UPDATE user SET password = ? WHERE name = ?",
+            arguments: [password.phc, user]
+        )
+        try database.execute(
+            sql: "UPDATE session SET ended = ? WHERE user = ? AND ended IS NULL AND id IS NOT ?",
+            arguments: [now.seconds, user, session]
+        )
+        try database.execute(sql: "DELETE FROM deviceAuthorization WHERE user = ?", arguments: [user])
+        try database.execute(sql: "DELETE FROM passwordReset WHERE user = ?", arguments: [user])
+        let organizations = try Self.roles(of: user, database).keys.sorted()
+        for organization in organizations { try activity.record(in: organization, at: now, database) }
+        return organizations
     }
 
     /// Writes something down in every organization that somebody belongs to.

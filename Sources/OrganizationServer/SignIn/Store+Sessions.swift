@@ -336,7 +336,9 @@ extension Store {
                 sql: "DELETE FROM deviceAuthorization WHERE expires < ?",
                 arguments: [(now + -3600).seconds]
             )
-            try database.execute(sql: "DELETE FROM invitation WHERE expires < ?", arguments: [now.seconds])
+            for table in ["invitation", "passwordReset"] {
+                try database.execute(sql: "DELETE FROM \(table) WHERE expires < ?", arguments: [now.seconds])
+            }
             try database.execute(
                 sql: "DELETE FROM accessToken WHERE expires < ?",
                 arguments: [(now + -30 * 86_400).seconds]
