@@ -38,6 +38,8 @@ struct AdminTests {
         case ("POST", "members/bob/password-reset"):
             let link = "https://ram.acme.test/new-password?link=ramn_new"
             return Reply(status: 201, body: #"{"link":"\#(link)","name":"bob","expires":"2027-01-01T00:00:00Z"}"#)
+        case ("GET", "/v1/me"):
+            return Reply(body: #"{"name":"alice","organizations":[{"name":"acme","role":"owner"}],"scopes":null}"#)
         case ("DELETE", let path) where path.hasPrefix("sessions"): return Reply(body: #"{"ended":2}"#)
         case ("DELETE", _), ("PATCH", _): return Reply(status: 204)
         case ("GET", let list): return Reply(body: #"{"\#(list)":[],"next":null}"#)
@@ -92,6 +94,15 @@ struct AdminTests {
             ("member role bob editor", ["PATCH members/bob"], #"{"role":"editor"}"#),
             ("member remove bob", ["DELETE members/bob"], ""),
             ("member reset-password bob", ["POST members/bob/password-reset"], ""),
+            ("organization list", ["GET /v1/me"], ""), ("organization show", ["GET settings"], ""),
+            (
+                "organization set --contact it@a.test --refresh-seconds 60 --validity-seconds 3600 --report-days 30 "
+                    + "--maximum-devices 10 --enrollment token",
+                ["PATCH settings"],
+                #"{"contact":"it@a.test","refreshSeconds":60,"validitySeconds":3600,"reportDays":30,"#
+                    + #""maximumDevices":10,"enrollment":"token"}"#
+            ),
+            ("organization set --no-contact", ["PATCH settings"], #"{"contact":null}"#),
             (
                 "member invite --role auditor --email a@b.test", ["POST invitations"],
                 #"{"role":"auditor","email":"a@b.test"}"#
@@ -153,6 +164,44 @@ struct AdminTests {
             let json = await Self.run(machine, words + ["--format", "json"], extra: Self.environment(server))
             #expect(json.code == 0)
             #expect((try? StrictJSON.parse(Array(json.output.utf8))) != nil, "\(json.output)")
+        }
+    }
+
+    @Test
+    func `what an organization is set to is shown in words, and no setting is sent that is none`() async throws {
+        let settings =
+            #"{"contact":"it@acme.test","refreshSeconds":900,"validitySeconds":86400,"reportDays":90,"#
+            + #""enrollment":"open","maximumDevices":20000}"#
+        try await Self.with { _ in
+            Reply(body: settings)
+        } _: { machine, server in
+            let shown = await Self.run(machine, ["organization", "show"], extra: Self.environment(server))
+            #expect(
+                shown.output == """
+                    organization          acme
+                    contact               it@acme.test
+                    machines ask after    900 seconds
+                    a policy holds for    86400 seconds
+                    reports are kept for  90 days
+                    who may register      open
+                    machines at most      20000
+
+                    """,
+                "\(shown)"
+            )
+            for (words, fault) in [
+                ([], "say what is to change"), (["--refresh-seconds", "59"], "from 60 to 86400"),
+                (["--report-days", "0"], "from 1 to 3650"), (["--enrollment", "closed"], "closed"),
+                (["--contact", "x", "--no-contact"], "exclude each other"),
+            ] {
+                let refused = await Self.run(
+                    machine,
+                    ["organization", "set"] + words,
+                    extra: Self.environment(server)
+                )
+                #expect(refused.code == 64 && refused.errors.contains(fault), "\(refused)")
+            }
+            #expect(server.requests.count == 1)
         }
     }
 

@@ -6,12 +6,22 @@ struct AdminCommands: ParsableCommand {
         commandName: "admin",
         abstract: "Administer an organization at its server",
         subcommands: [
-            AdminLogin.self, AdminLogout.self, AdminActivityCommands.self, AdminPolicyCommands.self,
+            AdminLogin.self, AdminLogout.self, AdminOrganizationCommands.self, AdminActivityCommands.self,
+            AdminPolicyCommands.self,
             AdminRegistryCommands.self, AdminRequestCommands.self, AdminMemberCommands.self, AdminTeamCommands.self,
             AdminSessionCommands.self,
             AdminTokenCommands.self, AdminDeviceCommands.self, AdminReportCommands.self, AdminKeyCommands.self,
             AdminSingleSignOnCommands.self,
         ]
+    )
+}
+
+/// `docker ram admin organization`.
+struct AdminOrganizationCommands: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "organization",
+        abstract: "Your organizations, and what one is set to",
+        subcommands: [AdminOrganizationList.self, AdminOrganizationShow.self, AdminOrganizationSet.self]
     )
 }
 

@@ -148,6 +148,12 @@ struct AdminServer: Sendable {
         return try answer(to: request)
     }
 
+    /// Asks who it is that asks, and which organizations they belong to.
+    ///
+    /// - Returns: the answer.
+    /// - Throws: ``Failure``.
+    func askWhoAsks() throws -> Answer { try answer(to: Request(.get, ["me"])) }
+
     /// Sends a request, and says why the server did not do it.
     private func answer(to request: Request) throws -> Answer {
         do {
