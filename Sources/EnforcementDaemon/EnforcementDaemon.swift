@@ -36,6 +36,8 @@ struct EnforcementDaemon: Sendable {
     var organizationPace = OrganizationKeeper.Pace()
     /// How the organization is told what was refused.
     var reportPace = RefusalReporter.Pace()
+    /// How the organization is told which registries are used.
+    var usePace = UseReporter.Pace()
     /// The service manager.
     var notifier = ServiceNotifier(socketPath: nil)
     /// How often the service manager wants a sign of life.
@@ -50,7 +52,8 @@ struct EnforcementDaemon: Sendable {
         let group = MultiThreadedEventLoopGroup.singleton
         let watcher = PolicyWatcher(paths, logger: logger, pace: organizationPace, settings: settings.egressProxy)
         await watcher.begin()
-        let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed)
+        let tally = UseTally()
+        let queue = DecisionQueue(logAllowed: settings.decisionLog.logAllowed, uses: tally)
         let log = DecisionLog(path: paths.decisionLog, settings: settings.decisionLog, queue: queue, logger: logger)
 
         // Before the plugin answers, so that whoever waits for that finds the proxy and its secrets.
@@ -97,6 +100,13 @@ struct EnforcementDaemon: Sendable {
                 )
             }
         )
+        let useReporter = UseReporter(
+            paths,
+            tally: tally,
+            logger: logger,
+            pace: usePace,
+            target: { await watcher.organization.reportTarget }
+        )
         logger.notice(
             "listening",
             metadata: [
@@ -115,6 +125,7 @@ struct EnforcementDaemon: Sendable {
                 tasks.addTask { await watcher.run() }
                 tasks.addTask { await watcher.organization.run() }
                 tasks.addTask { await reporter.run() }
+                tasks.addTask { await useReporter.run() }
                 tasks.addTask { for await _ in watcher.policy.changes { proxy.reconsider() } }
                 tasks.addTask {
                     try await controlServer.run()

@@ -112,6 +112,18 @@ extension OrganizationClient {
         _ = try await exchange(json(report, path, device), atMost: 64 << 10, within: limits.exchange)
     }
 
+    /// Tells the server which registries the machine uses; the same may be told twice.
+    ///
+    /// - Parameters:
+    ///   - uses: objects with `day`, `registry` and `action`, 1,000 at most.
+    ///   - device: this machine.
+    /// - Throws: ``ServerFault``.
+    public func send(uses: [JSONValue], from device: Device) async throws(ServerFault) {
+        let path = "organizations/\(organization)/devices/\(PercentEncoding.encode(device.id))/uses"
+        let body = JSONValue.object([JSONMember("uses", .array(uses))])
+        _ = try await exchange(json(body, path, device), atMost: 64 << 10, within: limits.exchange)
+    }
+
     func json(_ value: JSONValue, _ path: String, _ device: Device?) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: "\(server)/v1/\(path)")
         request.method = .POST

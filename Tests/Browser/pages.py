@@ -97,16 +97,19 @@ def prepare(server):
     denied = ["quay.io"] * 7 + ["gcr.io"] * 4 + ["registry.example.test"] * 2 + ["mcr.microsoft.com"]
     finding = {"code": "proxy-not-used", "summary": "the engine does not go out through the proxy"}
     device = alice.add_device("build-01", alice.status(), [refusal(name) for name in denied[:6]])
-    alice.add_device("build-02", alice.status(), [refusal(name, "bob", verdict="would-deny") for name in denied[6:]])
+    other = alice.add_device("build-02", alice.status(), [refusal(name, "bob", verdict="would-deny") for name in denied[6:]])
     alice.add_device("laptop-mia", alice.status(version=old), [refusal("quay.io", action="push")])
     alice.add_device("laptop-of-a-person-with-a-rather-long-name", alice.status(points=(), findings=[finding]))
     alice.add_device("new-laptop")
+    for machine in (device, other):
+        alice.use(machine, "docker.io", "registry.acme.test:5000")
     alice.send("POST", "./teams", body={"name": "platform"})
     mia = API(server.url, "mia", PASSWORD)
     mia.send("POST", "./requests", body={"registry": "gcr.io", "action": "pull", "reason": "the base image of the shop"})
     # A change that waits to be saved, with something to warn of.
     policy = alice.policy()
-    policy["registries"] = [*REGISTRIES[1:], {"address": "gcr.io", "allowed": True},
+    policy["registries"] = [*REGISTRIES[1:3], {"address": "registry.acme.test:5000", "nickname": "Our own", "allowed": False},
+                            *REGISTRIES[4:], {"address": "gcr.io", "allowed": True},
                             {"address": "**", "allowed": True, "acknowledgeBroad": True}]
     alice.send("PUT", "./policy/draft", body=policy, headers={"If-Match": '"0"'})
     reset = alice.send("POST", "./members/mia/password-reset")["link"]

@@ -94,6 +94,12 @@ class API:
             body["status"] = status
         self.send("POST", f"./devices/{device['device']}/reports", body=body, token=device["secret"])
 
+    def use(self, device, *registries, action="pull"):
+        """Tells that a machine used registries today."""
+        day = time.strftime("%Y-%m-%d", time.gmtime())
+        body = {"uses": [{"day": day, "registry": registry, "action": action} for registry in registries]}
+        self.send("POST", f"./devices/{device['device']}/uses", body=body, token=device["secret"])
+
     def status(self, points=("authorization-plugin", "egress-proxy"), version=None, **more):
         version = version or self.policy()["version"]
         status = {"policyVersion": version, "productVersion": "0.1.0", "engineVersion": "28.2.2"}

@@ -40,6 +40,7 @@ struct RunningDaemon: Sendable {
         controlLimits: ControlServer.Limits = Self.patientControl,
         pace: OrganizationKeeper.Pace = OrganizationKeeper.Pace(),
         reportPace: RefusalReporter.Pace = RefusalReporter.Pace(),
+        usePace: UseReporter.Pace = UseReporter.Pace(),
         preparing: (InstallationPaths) throws -> Void = { _ in },
         _ body: @Sendable @escaping (RunningDaemon) async throws -> Void
     ) async throws {
@@ -61,7 +62,8 @@ struct RunningDaemon: Sendable {
                 pluginLimits: pluginLimits,
                 controlLimits: controlLimits,
                 organizationPace: pace,
-                reportPace: reportPace
+                reportPace: reportPace,
+                usePace: usePace
             )
             let running = RunningDaemon(paths: paths, orders: continuation)
             try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -323,6 +323,15 @@ struct OpenAPITests {
                     + #""refusals":[{"id":"a","time":"2026-11-25T13:45:10Z","verdict":"deny","point":"egress-proxy"}]}"#
                 let told = try await server.send(.post, row.path, as: tokens[.device] ?? nil, body: report)
                 #expect(told.status == 204, "\(told)")
+                let used = #"{"uses":[{"day":"2026-11-25","registry":"ghcr.io","action":"pull"}]}"#
+                let uses = RouteRow("POST /v1/organizations/{organization}/devices/{device}/uses", .device)
+                let heard = try await server.send(.post, uses.path, as: tokens[.device] ?? nil, body: used)
+                #expect(heard.status == 204, "\(heard)")
+                let schema = try #require(
+                    api.operations[uses.route]?.value(named: "requestBody")?.value(named: "content")?
+                        .value(named: "application/json")?.value(named: "schema")
+                )
+                #expect(try api.faults(of: StrictJSON.parse(Array(used.utf8)), schema, uses.route) == [])
                 for request in Self.requests {
                     let row = RouteRow(request.route, .open)
                     var headers = HTTPFields()

@@ -172,6 +172,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
         RouteRow("DELETE \(organization)/devices/{device}", .members(owner, scope: .manageMachines)),
         RouteRow("GET \(organization)/devices/{device}/changes", .device),
         RouteRow("POST \(organization)/devices/{device}/reports", .device, body: "{}"),
+        RouteRow("POST \(organization)/devices/{device}/uses", .device, body: #"{"uses":[]}"#),
         RouteRow(
             "POST \(organization)/devices/{device}/requests",
             .device,

@@ -16,6 +16,7 @@ final class DecisionQueue: Sendable {
     private let bell: AsyncStream<Void>.Continuation
     private let capacity: Int
     private let logAllowed: Bool
+    private let uses: UseTally?
     private let waiting = Mutex<(records: [DecisionRecord], isFinished: Bool)>(([], false))
     private let losses = Atomic(0)
 
@@ -24,15 +25,18 @@ final class DecisionQueue: Sendable {
     /// - Parameters:
     ///   - capacity: how many records wait at most.
     ///   - logAllowed: whether allowed contacts are taken.
-    init(capacity: Int = 8192, logAllowed: Bool = true) {
+    ///   - uses: where it is noted which registries are used, of the contacts that are taken.
+    init(capacity: Int = 8192, logAllowed: Bool = true, uses: UseTally? = nil) {
         self.capacity = capacity
         self.logAllowed = logAllowed
+        self.uses = uses
         (rings, bell) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Hands over a record.
     func record(_ record: DecisionRecord) {
         guard logAllowed || record.verdict != .allow else { return }
+        uses?.note(record)
         let waits = waiting.withLock { waiting in
             guard !waiting.isFinished, waiting.records.count < capacity else { return 0 }
             waiting.records.append(record)

@@ -25,6 +25,7 @@ struct OrganizationFiles: Hashable, Sendable {
         case clock = "clock.json"
         case device = "device.json"
         case session = "session.json"
+        case uses = "uses.json"
     }
 
     /// Makes the directory, if it is not there.

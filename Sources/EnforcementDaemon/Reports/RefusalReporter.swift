@@ -301,7 +301,7 @@ actor RefusalReporter {
 
 extension ServerFault {
     /// Whether the server will never take what was sent.
-    fileprivate var isAboutReport: Bool {
+    var isAboutReport: Bool {
         switch self {
         case .refused(let status, _), .status(let status): [400, 413, 422].contains(status)
         default: false

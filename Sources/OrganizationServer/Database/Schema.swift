@@ -6,7 +6,7 @@ import GRDB
 enum Schema {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
-        for (name, sql) in [organizations] + accounts + policies + dashboard + singleSignOn + requests {
+        for (name, sql) in [organizations] + accounts + policies + dashboard + singleSignOn + requests + reports {
             migrator.registerMigration(name) { try $0.execute(sql: sql) }
         }
         migrator.registerMigration(ActivityChain.migration.name, migrate: ActivityChain.migration.migrate)

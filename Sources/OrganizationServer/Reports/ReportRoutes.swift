@@ -22,6 +22,18 @@ extension Router<ServerContext> {
             services.lastSeen.note(device, in: organization, at: now)
             return HTTPResponse.Status.noContent
         }
+        organization.post("devices/:device/uses") { request, context in
+            let (organization, device) = try context.authorizeDevice()
+            let now = services.now()
+            let report = try await request.readJSON(atMost: context.maxUploadSize, depth: 4) {
+                (scanner) throws(InvalidJSON) in try UseReport(&scanner, at: now)
+            }
+            guard try await services.store.keep(report, of: device, in: organization, at: now) else {
+                throw Problem(.unauthorized, .deviceUnknown, "this device is not known", hint: "register it again")
+            }
+            services.lastSeen.note(device, in: organization, at: now)
+            return HTTPResponse.Status.noContent
+        }
         organization.get("reports") { request, context in
             let (_, organization) = try context.authorize(.readActivity)
             let filter = RefusalFilter(

@@ -343,6 +343,7 @@ extension Store {
             }
         }
         for (organization, end) in ends {
+            try await removeOldUses(of: organization, before: Instant(seconds: end))
             for table in ["refusal", "reportBatch"] {
                 let isThere = try await database.read { database in
                     try Bool.fetchOne(
