@@ -67,7 +67,7 @@ extension Store {
     /// - Throws: what SQLite says.
     func setPassword(of user: String, to password: PasswordHash, at now: Instant) async throws -> [String] {
         try await database.write { database in
-            let activity = Activity(.passwordSet, by: Names.server, name: user)
+            let activity = Activity(.passwordSet, by: Names.system, name: user)
             return try Self.changePassword(of: user, to: password, activity, at: now, database)
         }
     }

@@ -237,7 +237,7 @@ extension Store {
         if forgotten > 0 {
             try Activity(
                 .devicesForgotten,
-                by: "system",
+                by: Names.system,
                 name: organization,
                 data: [JSONMember("devices", .number("\(forgotten)"))]
             ).record(in: organization, at: now, database)
@@ -254,7 +254,7 @@ extension Store {
         if database.changesCount > 0 {
             try Activity(
                 .devicesFull,
-                by: "system",
+                by: Names.system,
                 name: organization,
                 data: [JSONMember("maximum", .number("\(most)"))]
             ).record(in: organization, at: now, database)

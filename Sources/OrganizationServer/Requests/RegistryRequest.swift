@@ -58,7 +58,7 @@ struct RegistryRequest: Hashable, Sendable {
     var actions: Set<RegistryAction> { action == .push ? [.pull, .push] : [.pull] }
 
     /// Who asked, as the activity names them.
-    var asker: String { user ?? device.map { "device:\($0)" } ?? "system" }
+    var asker: String { user ?? device.map { "device:\($0)" } ?? Names.system }
 
     init(_ row: Row) throws {
         number = row["number"]

@@ -311,7 +311,7 @@ extension Services {
         }
         let result = try await publisher.publish(
             in: organization,
-            by: "system",
+            by: Names.system,
             comment: "request \(number) of \(request.asker) has ended: \(request.registry)",
             // What is taken out allows, so it locks nobody out who was not before.
             acknowledgingLockOut: true,

@@ -437,7 +437,7 @@ extension Store {
             arguments: ["organization": organization, "number": number]
         )
         let data = [JSONMember("request", .number("\(number)")), JSONMember("asked_by", .string(request.asker))]
-        try Activity(.requestEnded, by: "system", name: request.registry.description, data: data + more)
+        try Activity(.requestEnded, by: Names.system, name: request.registry.description, data: data + more)
             .record(in: organization, at: now, database)
     }
 

@@ -78,7 +78,7 @@ extension Services {
     private func recordSlowing(of user: String, from address: String) async throws {
         try await store.recordInEachOrganization(
             of: user,
-            Activity(.signInSlowed, by: "system", name: user, data: [JSONMember("address", .string(address))]),
+            Activity(.signInSlowed, by: Names.system, name: user, data: [JSONMember("address", .string(address))]),
             at: now()
         )
     }
