@@ -51,7 +51,7 @@ public enum ServerFault: Error, Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .unreachable, .tooSlow: true
         case .refused(let status, _), .status(let status): status == 429 || status >= 500
-        case .tooLong, .redirect, .notFound, .malformed: false
+        case .untrusted, .tooLong, .redirect, .notFound, .malformed: false
         }
     }
 

@@ -416,14 +416,6 @@ struct Dashboard: Sendable {
         return "\(parts[2]) \(months[parts[1] - 1]) \(parts[0])"
     }
 
-    /// Names in a sentence: `a`, `a and b`, `a, b, c and 5 more`.
-    static func list(_ names: [String], atMost most: Int) -> String {
-        var parts = Array(names.prefix(most))
-        if names.count > most { parts.append("\(names.count - most) more") }
-        guard let last = parts.popLast() else { return "" }
-        return parts.isEmpty ? last : "\(parts.joined(separator: ", ")) and \(last)"
-    }
-
     /// An address with those parameters that say something.
     static func address(_ path: String, _ parameters: [(name: String, value: String)]) -> String {
         let pairs = parameters.filter { !$0.value.isEmpty && !($0.name == "page" && $0.value == "1") }

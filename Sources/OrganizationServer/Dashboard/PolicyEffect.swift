@@ -328,3 +328,13 @@ struct NarrowedEntries {
         return RegistryAction.allCases.contains { policy.verdict(on: AccessRequest($0, address)).isAllowed }
     }
 }
+
+extension Dashboard {
+    /// Names in a sentence: `a`, `a and b`, `a, b, c and 5 more`.
+    static func list(_ names: [String], atMost most: Int) -> String {
+        var parts = Array(names.prefix(most))
+        if names.count > most { parts.append("\(names.count - most) more") }
+        guard let last = parts.popLast() else { return "" }
+        return parts.isEmpty ? last : "\(parts.joined(separator: ", ")) and \(last)"
+    }
+}
