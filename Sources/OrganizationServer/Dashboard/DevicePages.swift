@@ -241,9 +241,9 @@ struct DevicePages: Sendable {
             title: "Take \(device.name) out?",
             lines: [
                 (user.map { "\($0) is signed in there, and is signed out. " } ?? "")
-                    + "The machine is not known any more, and refuses whatever touches a registry until it is "
-                    + "registered and somebody signs in again. Containers that run go on.",
-                "What it refused stays in the activity.",
+                    + "The machine is not known here any more. It can register again, as any machine can; where sign-in is "
+                    + "required, it refuses whatever touches a registry until somebody signs in there again.",
+                "Containers that run go on. What it refused stays in the activity.",
             ],
             button: "Take the machine out",
             action: visit.address("devices/\(device.id)/remove"),
