@@ -254,15 +254,18 @@ struct AccessPolicyTests {
             ),
             (
                 "-auth.docker.io docker.io",
-                #"registry 1 denies auth.docker.io, without which "docker.io" cannot be used"#
+                #"registry 1, "auth.docker.io", denies auth.docker.io, without which "docker.io" cannot be used"#
             ),
-            ("-**.docker.io docker.io", "registry 1 denies auth.docker.io"),
+            ("-**.docker.io docker.io", #"registry 1, "**.docker.io", denies auth.docker.io"#),
             ("-cdn02.quay.io quay.io", "it is there for layers"),
             (
                 "-storage.googleapis.com gcr.io",
                 #"storage.googleapis.com, where "gcr.io" may keep what it needs for layers"#
             ),
-            ("-*.s3.eu-west-1.amazonaws.com **.dkr.ecr.eu-west-1.amazonaws.com", "registry 1 denies prod-eu-west-1-"),
+            (
+                "-*.s3.eu-west-1.amazonaws.com **.dkr.ecr.eu-west-1.amazonaws.com",
+                #"registry 1, "*.s3.eu-west-1.amazonaws.com", denies prod-eu-west-1-"#
+            ),
             (
                 "pkg-containers.githubusercontent.com",
                 #"support host of GitHub Container Registry; the registry is "ghcr.io""#
@@ -278,6 +281,26 @@ struct AccessPolicyTests {
         }
         let warnings = try Self.policy(registries.joined(separator: ",")).warnings
         #expect(warnings.contains { $0.description.contains(text) }, "\(warnings)")
+    }
+
+    @Test
+    func `a warning stays the same one when rules before it come or go`() throws {
+        func warnings(_ rules: String) throws -> [PolicyWarning] {
+            let registries = rules.split(separator: " ").map { rule in
+                #"{"address":"\#(rule.drop { $0 == "-" })","allowed":\#(rule.first != "-")}"#
+            }
+            return try Self.policy(registries.joined(separator: ",")).warnings
+        }
+        let before = try warnings("quay.test ghcr.test ghcr.test -auth.docker.io docker.io")
+        let after = try warnings("ghcr.test ghcr.test -auth.docker.io docker.io")
+        #expect(before.contains { $0.description.hasPrefix("registry 4, ") })
+        #expect(after.contains { $0.description.hasPrefix("registry 3, ") })
+        #expect(after.contains { $0.description.hasSuffix("is already rule 1") })
+        #expect(after.beyond(before).isEmpty)
+        // A third one is one more.
+        let third = try warnings("quay.test ghcr.test ghcr.test ghcr.test -auth.docker.io docker.io").beyond(before)
+        #expect(third.map(\.description) == [#""ghcr.test" is already rule 2"#])
+        #expect(third.map(\.rule) == [3])
     }
 
     @Test(

@@ -1,5 +1,3 @@
-import RegistryAccess
-
 extension DockerRegistryAccess {
     /// The policy that a document of Docker's stands for.
     ///
@@ -10,7 +8,7 @@ extension DockerRegistryAccess {
     ///
     /// - Parameter current: the policy in force.
     /// - Returns: the policy that is to be.
-    func policy(after current: AccessPolicy) -> AccessPolicy {
+    public func policy(after current: AccessPolicy) -> AccessPolicy {
         let shown = Self.standing(of: Self.export(current).document)
         let byAddress = Dictionary(grouping: current.rules, by: \.address)
         var rules: [RegistryRule] = []
