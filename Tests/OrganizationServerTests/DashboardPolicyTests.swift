@@ -519,6 +519,96 @@ struct DashboardPolicyTests {
         }
     }
 
+    @Test
+    func `times that are not whole minutes or hours stay as they are when others are changed`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let store = server.services.store
+            var set = try await store.settings(of: "acme")
+            (set.refreshSeconds, set.validitySeconds) = (90, 5400)
+            try await store.set(set, of: "acme", by: "alice", at: server.clock.now)
+            let alice = try await server.browser("alice")
+            let times = "\(TestBrowser.access)/times"
+            let page = try await alice.get("\(TestBrowser.access)/settings")
+            let (refresh, validity) = (try #require(page.hidden("refresh")), try #require(page.hidden("validity")))
+            #expect(refresh == "90 s" && validity == "5400 s")
+            let seen = ["refreshSeen": refresh, "validitySeen": validity]
+            let only = ["refresh": refresh, "validity": "2"].merging(seen) { $1 }
+            #expect(try await alice.post(times, only).status == 303)
+            var now = try await store.settings(of: "acme")
+            #expect(now.refreshSeconds == 90 && now.validitySeconds == 7200)
+            // Somebody else has changed the other one meanwhile.
+            let late = ["refresh": "5", "validity": validity].merging(seen) { $1 }
+            #expect(try await alice.post(times, late).status == 303)
+            now = try await store.settings(of: "acme")
+            #expect(now.refreshSeconds == 300 && now.validitySeconds == 7200)
+            #expect(try await alice.post(times, ["refresh": "61 s", "validity": "3"]).status == 303)
+            #expect(try await store.settings(of: "acme").refreshSeconds == 61)
+            let member = try await server.browser("mia").get("\(TestBrowser.access)/settings")
+            #expect(member.text.contains("61 seconds") && member.text.contains("3 hours"))
+            for wrong in ["59 s", "86401 s", "1.5", "90s", "", "9007199254740992"] {
+                let answer = try await alice.post(times, ["refresh": wrong, "validity": "3"])
+                #expect(answer.status == 422, "\(wrong)")
+            }
+        }
+    }
+
+    @Test
+    func `what was typed in the settings and in the review stays after a mistake`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            let fields = ["contact": "caf\u{e9}", "imports": "on"]
+            let wrong = try await alice.post("\(TestBrowser.access)/settings", fields)
+            #expect(wrong.status == 422)
+            #expect(wrong.text.contains("name=\"imports\" checked>"))
+            #expect(!wrong.text.contains("name=\"builders\" checked>"), "allowed before, but the box was cleared")
+            _ = try await alice.add("ram.acme.test", ["allowed": "false"])
+            server.clock.advance(601)
+            let typed = ["acknowledgeLockOut": "on", "comment": "why & what", "password": "wrong"]
+            let refused = try await alice.save(typed)
+            #expect(refused.status == 403 && refused.text.contains("name=\"acknowledgeLockOut\" checked>"))
+            // Somebody else saves meanwhile.
+            _ = try await server.services.publisher.publish(in: "acme", by: "bob") { content in
+                var content = content
+                content.policy = content.policy.with(contact: "bob")
+                return content
+            }
+            let late = ["draft": "1", "policy": "1", "comment": "why & what", "password": AccountsServer.password]
+            let behind = try await alice.post("\(TestBrowser.access)/save", late)
+            #expect(behind.status == 412 && behind.text.contains("Your comment is kept: “why &amp; what”"))
+            #expect(behind.hidden("comment") == "why &amp; what")
+            let updated = try await alice.post("\(TestBrowser.access)/update", ["comment": "why & what"])
+            let review = try await alice.get(try #require(updated.headers[.location]))
+            #expect(review.text.contains("name=\"comment\" value=\"why &amp; what\""))
+        }
+    }
+
+    @Test
+    func `warnings about what is in force stay to be seen, and are no new ones when registries before them go`()
+        async throws
+    {
+        try await AccountsServer.withPolicy { server in
+            let rules = try ["quay.test", "auth.docker.io", "docker.io"].map { name in
+                RegistryRule(address: try AddressPattern(name), isAllowed: name != "auth.docker.io")
+            }
+            _ = try await server.services.publisher.publish(in: "acme", by: "bob") { content in
+                var content = content
+                content.policy = content.policy.with(contact: "bob", rules: rules)
+                return content
+            }
+            let alice = try await server.browser("alice")
+            let list = try await alice.get(TestBrowser.access)
+            #expect(list.text.contains("about what is on the machines</summary>"))
+            #expect(list.text.contains("Registry 2, &quot;auth.docker.io&quot;, denies auth.docker.io"))
+            #expect(try await server.browser("audrey").get(TestBrowser.access).text.contains("</summary><ul"))
+            #expect(try await !server.browser("mia").get(TestBrowser.access).text.contains("what is on the machines"))
+            let quay = try await alice.rule("quay.test")
+            #expect(try await alice.post("\(TestBrowser.access)/remove", ["rule": quay]).status == 303)
+            let review = try await alice.get("\(TestBrowser.access)/review")
+            #expect(!review.text.contains("Look at these again"))
+            #expect(review.text.contains("Registry 1, &quot;auth.docker.io&quot;, denies auth.docker.io"))
+        }
+    }
+
     // MARK: - Size
 
     @Test

@@ -166,6 +166,34 @@ struct DashboardRequestTests {
     }
 
     @Test
+    func `where the policy is meant to deny the server, requests are allowed with that said again`() async throws {
+        try await Self.with { server in
+            #expect(try await server.browser("member").post(Self.page, ["registry": "quay.test"]).status == 303)
+            let publisher = server.services.publisher
+            _ = try await publisher.publish(in: "acme", by: "owner", acknowledgingLockOut: true) { content in
+                var content = content
+                let denying = RegistryRule(address: try AddressPattern("ram.acme.test"), isAllowed: false)
+                content.policy = content.policy.with(rules: content.policy.rules + [denying])
+                return content
+            }
+            let editor = try await server.browser("editor")
+            var fields = ["policy": "2", "address": "quay.test", "pull": "on"]
+            #expect(try await !editor.get("\(Self.page)/1").text.contains("acknowledgeLockOut"))
+            let refused = try await editor.post("\(Self.page)/1/allow", fields)
+            #expect(refused.status == 422, "\(refused)")
+            #expect(refused.text.contains("That is meant: allow it all the same"))
+            #expect(!refused.text.contains("say &quot;acknowledgeLockOut&quot;"))
+            fields["acknowledgeLockOut"] = "on"
+            server.clock.advance(601)
+            let again = try await editor.post("\(Self.page)/1/allow", fields)
+            #expect(again.status == 403 && again.text.contains("name=\"acknowledgeLockOut\" checked>"), "\(again)")
+            fields["password"] = AccountsServer.password
+            #expect(try await editor.post("\(Self.page)/1/allow", fields).status == 303)
+            #expect(try await Self.inForce(server).version == 3)
+        }
+    }
+
+    @Test
     func `who has not shown their password lately does so before something is allowed`() async throws {
         try await Self.with { server in
             #expect(try await server.browser("member").post(Self.page, ["registry": "quay.test"]).status == 303)

@@ -1,3 +1,4 @@
+import GRDB
 import HTTPTypes
 import Hummingbird
 import RegistryAccess
@@ -233,6 +234,68 @@ struct DashboardTeamTests {
             _ = try await alice.post("\(TestBrowser.organization)/teams", ["team": "backend"])
             #expect(try await server.additions().isEmpty)
             #expect(try await alice.get(TestBrowser.team).text.contains("No registries in addition"))
+        }
+    }
+
+    @Test
+    func `the history and the way back show what changes for teams`() async throws {
+        try await Self.withTeam { server, alice in
+            #expect(try await alice.saveForTeam("quay.io").status == 303)
+            let history = "\(TestBrowser.access)/history"
+            #expect(try await alice.get(history).text.contains("team backend: 1 added"))
+            let saved = try await alice.get("\(history)/2").text
+            #expect(saved.contains("Nothing is changed for everybody.") && saved.contains("<h3>Team backend</h3>"))
+            #expect(saved.contains("<code>quay.io</code>") && saved.contains("and 1 registry of teams in addition"))
+            let back = try await alice.get("\(history)/1").text
+            let preview = try #require(back.split(separator: "What rolling back would change.").last)
+            #expect(preview.contains("<h3>Team backend</h3>") && preview.contains("was allowed"))
+            // Under another name it is the same team, and nothing is taken from it.
+            #expect(try await alice.post("\(TestBrowser.team)/rename", ["team": "services"]).status == 303)
+            let renamed = try await alice.get("\(history)/3").text
+            #expect(renamed.contains("Nothing is changed.</p>") && !renamed.contains("<h3>Team"))
+            let same = try await alice.get("\(history)/2").text
+            let nothing = try #require(same.split(separator: "What rolling back would change.").last)
+            #expect(nothing.contains("Nothing is changed."))
+            #expect(try await alice.post("\(TestBrowser.organization)/teams/services/remove").status == 303)
+            let removed = try await alice.get("\(history)/4").text
+            #expect(removed.contains("<h3>Team services</h3>") && removed.contains("was allowed"))
+            let gone = try await alice.get("\(history)/2").text
+            #expect(gone.contains("Of teams that are no more nothing comes back: services."))
+        }
+    }
+
+    @Test
+    func `each of the two lists of a team keeps where the other one stands`() async throws {
+        try await Self.withTeam { server, alice in
+            let rules = try (1...60).map { number in
+                RegistryRule(address: try AddressPattern("r\(number).acme.test"), isAllowed: true)
+            }
+            _ = try await server.services.publisher.publish(in: "acme", by: "alice") { content in
+                var content = content
+                content.teams["backend"] = rules
+                return content
+            }
+            let hash = try await server.services.passwords.hash(Password(AccountsServer.password))
+            try await server.services.store.database.write { database in
+                for name in (100..<160).map({ "user-\($0)" }) {
+                    try Store.insertUser(name, email: "\(name)@acme.test", hash, at: Instant(seconds: 0), database)
+                    try database.execute(
+                        sql: """
+                            INSERT INTO membership (organization, user, role, created) VALUES ('acme', ?, 'member', 0)
+                            """,
+                        arguments: [name]
+                    )
+                    try database.execute(
+                        sql: "INSERT INTO teamMember (organization, team, user) VALUES ('acme', 'backend', ?)",
+                        arguments: [name]
+                    )
+                }
+            }
+            let page = try await alice.get("\(TestBrowser.team)?entries=2&page=2").text
+            for address in ["?page=2", "?entries=3&amp;page=2", "?entries=2", "?entries=2&amp;page=3"] {
+                #expect(page.contains("href=\"\(TestBrowser.team)\(address)\""), "\(address)")
+            }
+            #expect(page.contains("r26.acme.test") && page.contains("user-125"))
         }
     }
 

@@ -434,6 +434,31 @@ struct PolicyTests {
     }
 
     @Test
+    func `versions and answers say how much changes for teams, and what teams were called later`() async throws {
+        try await RunningServer.with { server in
+            let rules = #"{"registries":[{"address":"quay.io","allowed":true}]}"#
+            let saved = try await server.ask(.put, "teams/backend/policy", by: "editor", body: rules, ifMatch: 1)
+            let one = #"{"backend":{"settings":0,"removed":0,"added":1,"changed":0}}"#
+            #expect(try saved.json().value(named: "teamCounts")?.text() == one)
+            let list = try await server.ask(.get, "policy/versions?limit=1", by: "member")
+            let newest = try list.json().value(named: "versions")?.elements?.first
+            #expect(newest?.value(named: "teamCounts")?.text() == one)
+            let back = try await server.ask(.post, "policy/rollback", by: "editor", body: #"{"version":1}"#)
+            #expect(
+                try back.json().value(named: "teamCounts")?.text()
+                    == #"{"backend":{"settings":0,"removed":1,"added":0,"changed":0}}"#
+            )
+            try await server.ask(.post, "policy/rollback", by: "editor", body: #"{"version":2}"#)
+            try await server.ask(.patch, "teams/backend", by: "owner", body: #"{"name":"services"}"#)
+            let version = try await server.ask(.get, "policy/versions/2", by: "member")
+            #expect(
+                try version.json().value(named: "renamedTeams")?.text()
+                    == #"[{"version":5,"from":"backend","to":"services"}]"#
+            )
+        }
+    }
+
+    @Test
     func `what a team had does not come back with another team of its name`() async throws {
         try await RunningServer.with { server in
             let rules = #"{"registries":[{"address":"quay.io","allowed":true}]}"#

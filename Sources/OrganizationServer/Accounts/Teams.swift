@@ -219,17 +219,18 @@ extension Store {
     /// - Parameters:
     ///   - version: which version.
     ///   - organization: whose.
-    /// - Returns: pairs of an earlier and a later name, in the order in which they were given.
+    /// - Returns: the changes of names, in the order in which they were made.
     /// - Throws: what SQLite says.
-    func teamRenames(since version: Int, in organization: String) async throws -> [(earlier: String, later: String)] {
+    func teamRenames(since version: Int, in organization: String) async throws -> [TeamRename] {
         try await database.read { database in
             try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT earlier, later FROM teamRename WHERE organization = ? AND policyVersion > ? ORDER BY number
+                    SELECT policyVersion, earlier, later FROM teamRename
+                    WHERE organization = ? AND policyVersion > ? ORDER BY number
                     """,
                 arguments: [organization, version]
-            ).map { ($0["earlier"], $0["later"]) }
+            ).map { TeamRename(version: $0["policyVersion"], earlier: $0["earlier"], later: $0["later"]) }
         }
     }
 

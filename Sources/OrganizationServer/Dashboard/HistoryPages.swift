@@ -34,14 +34,9 @@ struct HistoryPages: Sendable {
         let base = visit.address("registry-access/history")
         var content = RegistryAccessPages.head(staged, visit, "history")
         content["versions"] = versions.map { version -> [String: Any] in
-            let counts = version.json(withDifference: false).value(named: "counts")?.members ?? []
-            let words = counts.compactMap { member -> String? in
-                guard case .number(let count) = member.value, count != "0" else { return nil }
-                return "\(count) \(member.name)"
-            }
             var row: [String: Any] = [
                 "version": version.version, "time": version.time.description, "author": version.author,
-                "counts": words.isEmpty ? "nothing for everybody" : words.joined(separator: ", "),
+                "counts": Self.summary(of: version),
                 "isNewest": version.version == staged.inForce.version, "address": "\(base)/\(version.version)",
             ]
             row["comment"] = version.comment.isEmpty ? nil : version.comment
@@ -52,6 +47,22 @@ struct HistoryPages: Sendable {
             content["older"] = "\(base)?before=\(last.version)"
         }
         return .page(Dashboard.Page(template: "history", title: "Registry Access history", content: content))
+    }
+
+    /// What a version changed for everybody and for teams, in a line.
+    private static func summary(of version: PolicyVersion) -> String {
+        func words(_ counts: JSONValue?) -> String {
+            (counts?.members ?? []).compactMap { member -> String? in
+                guard case .number(let count) = member.value, count != "0" else { return nil }
+                return "\(count) \(count == "1" && member.name == "settings" ? "setting" : member.name)"
+            }.joined(separator: ", ")
+        }
+        let json = version.json(withDifference: false)
+        let teams = json.value(named: "teamCounts")?.members ?? []
+        var parts = [words(json.value(named: "counts"))].filter { !$0.isEmpty }
+        parts += teams.prefix(3).map { "team \($0.name): \(words($0.value))" }
+        if teams.count > 3 { parts.append(Dashboard.count(teams.count - 3, "more team", "more teams")) }
+        return parts.isEmpty ? "nothing" : parts.joined(separator: "; ")
     }
 
     fileprivate func version(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
@@ -72,9 +83,12 @@ struct HistoryPages: Sendable {
                 atMost: 1
             ).first
         else { throw Self.noVersion }
-        var before = AccessPolicy(version: 1, organization: visit.organization, rules: [])
+        let nothing = AccessPolicy(version: 1, organization: visit.organization, rules: [])
+        var before = PolicyContent(policy: nothing, teams: [:])
         if number > 1, let document = try await services.store.policyDocument(number - 1, of: visit.organization) {
-            before = document.policy
+            before = PolicyContent(document)
+            let renames = try await services.store.teamRenames(since: number - 1, in: visit.organization)
+            before.teams = before.teams.renamed(renames.prefix { $0.version == number })
         }
         var content = RegistryAccessPages.head(staged, visit, "history")
         content["number"] = number
@@ -85,11 +99,20 @@ struct HistoryPages: Sendable {
         content["comment"] = version.comment.isEmpty ? nil : version.comment
         content["digest"] = "sha256:\(version.digest)"
         content["registries"] = Dashboard.count(document.policy.rules.count, "registry", "registries")
-        content["difference"] = DifferenceContent.content(PolicyDifference(from: before, to: document.policy))
+        let ofTeams = document.teams.values.reduce(0) { $0 + $1.count }
+        content["teamRegistries"] = ofTeams == 0 ? nil : Dashboard.count(ofTeams, "registry", "registries")
+        let change = PolicyChange(from: before, to: PolicyContent(document))
+        content["difference"] = DifferenceContent.content(change)
         if number != staged.inForce.version {
-            let earlier = try await services.publisher.content(ofRollingBackTo: document, in: visit.organization)
-            let back = PolicyDifference(from: staged.inForce.policy, to: earlier.policy)
+            var earlier = try await services.publisher.content(ofRollingBackTo: document, in: visit.organization)
+            let teams = Set(try await services.store.teamNames(of: visit.organization))
+            let gone = earlier.teams.keys.filter { !teams.contains($0) }.sorted()
+            earlier.teams = earlier.teams.filter { teams.contains($0.key) }
+            let back = PolicyChange(from: PolicyContent(staged.inForce), to: earlier)
             content["back"] = ["difference": DifferenceContent.content(back)]
+            content["goneTeams"] = gone.isEmpty ? nil : gone.joined(separator: ", ")
+            content["lockOut"] = services.publisher.lockOut(by: earlier).map(Dashboard.sentence)
+            content["acknowledgesLockOut"] = visit.fields["acknowledgeLockOut"] == "on"
         }
         content.merge(more) { _, new in new }
         return .page(Dashboard.Page(template: "version", title: "Version \(number)", content: content, status: status))
@@ -128,7 +151,11 @@ struct HistoryPages: Sendable {
                 + "so nothing was done. This is how it is now."
             return try await page(visit, ["conflict": conflict], .preconditionFailed)
         } catch let problem as Problem where problem.code == .locksOut {
-            return try await page(visit, ["lockOut": Dashboard.sentence(problem.detail)], .unprocessableContent)
+            return try await page(
+                visit,
+                ["lockOut": Dashboard.sentence(problem.detail), "lockOutFault": true],
+                .unprocessableContent
+            )
         }
     }
 }

@@ -60,6 +60,9 @@ struct RegistryAccessPages: Sendable {
         }
         content["back"] = visit.request.uri.string
         content["contact"] = staged.policy.contact
+        if visit.may(.readActivity) {
+            content["standing"] = StandingWarnings.content(dashboard.staged.warnings(of: staged.inForce))
+        }
         return .page(Dashboard.Page(template: "registries", title: "Registry Access", content: content))
     }
 

@@ -219,7 +219,13 @@ struct RequestPages: Sendable {
         content["date"] = visit.fields["date"] ?? ""
         content["today"] = String(services.now().description.prefix(10))
         content["typedWord"] = visit.fields["word"] ?? ""
-        content["policyVersion"] = try await services.publisher.served.policy(of: visit.organization)?.version ?? 0
+        let inForce = try await services.publisher.served.policy(of: visit.organization)
+        content["policyVersion"] = inForce?.version ?? 0
+        content["seen"] = visit.fields["seen"]
+        if visit.fields["acknowledgeLockOut"] == "on", let inForce {
+            content["lockOut"] = services.publisher.lockOut(by: PolicyContent(inForce)).map(Dashboard.sentence)
+            content["acknowledgesLockOut"] = true
+        }
         content["mayAnswer"] = isOpen && visit.may(.editPolicy)
         content["mayWithdraw"] = isOpen && request.user == visit.person.name
         content["requests"] = visit.address("requests")
@@ -247,6 +253,7 @@ struct RequestPages: Sendable {
         answer.actions = rule.actions
         answer.repositories = rule.repositories
         answer.acknowledgesBroad = rule.isBroadAcknowledged
+        answer.acknowledgesLockOut = visit.fields["acknowledgeLockOut"] == "on"
         answer.word = Self.oneLine(visit.fields["word"] ?? "")
         answer.version = version
         if visit.fields["end"] == "date" {
@@ -275,7 +282,9 @@ struct RequestPages: Sendable {
         } catch let problem as Problem where problem.code == .changedMeanwhile {
             let fault = "Somebody has saved another version of the policy meanwhile. Look at your answer once more."
             return try await again(["formFault": fault], .preconditionFailed)
-        } catch let problem as Problem where [.conflict, .faulty, .badRequest, .locksOut].contains(problem.code) {
+        } catch let problem as Problem where problem.code == .locksOut {
+            return try await again(["lockOut": Dashboard.sentence(problem.detail), "lockOutFault": true])
+        } catch let problem as Problem where [.conflict, .faulty, .badRequest].contains(problem.code) {
             let now = try await services.store.request(request.number, of: visit.organization)
             return try await page(about: now, form, visit, ["formFault": Dashboard.words(problem)], problem.status)
         }

@@ -36,7 +36,9 @@ struct ReviewPages: Sendable {
         content["isBehind"] = false
         content["mustUpdate"] = staged.isBehind
         content["difference"] = DifferenceContent.content(staged.difference)
-        content["comment"] = visit.fields["comment"] ?? ""
+        // Bringing the changes up to date hands the comment on in the address.
+        content["comment"] = visit.fields["comment"] ?? visit.request.typedValue("comment") ?? ""
+        content["acknowledgesLockOut"] = visit.fields["acknowledgeLockOut"] == "on"
         content["policyVersion"] = staged.inForce.version
         if staged.isBehind {
             let saved = try await services.store.policyVersions(of: visit.organization, before: nil, atMost: 1).first
@@ -47,15 +49,17 @@ struct ReviewPages: Sendable {
             content["newestAddress"] = visit.address("registry-access/history/\(staged.inForce.version)")
         }
         if staged.draft != nil {
-            let lockOut = services.publisher.lockOut(by: staged.policy)
+            let lockOut = services.publisher.lockOut(
+                by: PolicyContent(policy: staged.policy, teams: staged.inForce.teams)
+            )
             content["lockOut"] = lockOut.map(Dashboard.sentence)
             let warnings = staged.policy.warnings
-            // What the draft brings comes first; what was there before is not hidden.
-            let new = warnings.unknown(to: staged.inForce.policy)
-            content["warnings"] = new.prefix(20).map(Dashboard.sentence)
+            // What the draft brings comes first; what was there before is folded away.
+            let new = warnings.beyond(dashboard.staged.warnings(of: staged.inForce))
+            content["warnings"] = new.prefix(20).map { Dashboard.sentence($0.description) }
             content["hasWarnings"] = !new.isEmpty
             content["moreWarnings"] = new.count > 20 ? new.count - 20 : nil
-            content["oldWarnings"] = warnings.count - new.count
+            content["standing"] = StandingWarnings.content(warnings.beyond(new))
             let effect = try await PolicyEffect(of: staged, in: visit.organization, services)
             content["effect"] = effect.content
         }
@@ -155,12 +159,17 @@ struct ReviewPages: Sendable {
 
     fileprivate func bringUpToDate(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let both = try await dashboard.staged.bringUpToDate(in: visit.organization, by: visit.person.name)
+        let comment = visit.fields["comment"] ?? ""
         var message = "Your changes are on top of the newest version now."
         if !both.isEmpty {
             let names = both.prefix(3).joined(separator: ", ") + (both.count > 3 ? " and \(both.count - 3) more" : "")
             message += " Others have changed \(names) too: look at these again."
         }
-        return .see(visit.address("registry-access/review"), message: message)
+        let review = visit.address("registry-access/review")
+        return .see(
+            comment.isEmpty ? review : Dashboard.address(review, [("comment", comment)]),
+            message: message
+        )
     }
 
     // MARK: - Settings
@@ -177,11 +186,18 @@ struct ReviewPages: Sendable {
         let staged = try await dashboard.staged.staged(of: visit.organization, withDraft: visit.may(.editPolicy))
         let settings = try await services.store.settings(of: visit.organization)
         var content = RegistryAccessPages.head(staged, visit, "settings")
+        // A box that is not ticked is not sent.
+        let isTyped = visit.fields["contact"] != nil
         content["contact"] = visit.fields["contact"] ?? staged.policy.contact ?? ""
-        content["allowsImports"] = staged.policy.imports == .allow
-        content["allowsBuilders"] = staged.policy.unmanagedBuilders == .allow
-        content["refresh"] = visit.fields["refresh"] ?? "\(settings.refreshSeconds / 60)"
-        content["validity"] = visit.fields["validity"] ?? "\(settings.validitySeconds / 3600)"
+        content["allowsImports"] = isTyped ? visit.fields["imports"] == "on" : staged.policy.imports == .allow
+        content["allowsBuilders"] =
+            isTyped ? visit.fields["builders"] == "on" : staged.policy.unmanagedBuilders == .allow
+        for time in SetTime.allCases {
+            let text = time.text(settings[keyPath: time.setting])
+            content[time.field] = visit.fields[time.field] ?? text
+            content[time.fieldSeen] = visit.fields[time.fieldSeen] ?? text
+            content["\(time.field)InWords"] = time.words(settings[keyPath: time.setting])
+        }
         content["mayManage"] = visit.may(.manageSettings)
         content.merge(more) { _, new in new }
         return .page(
@@ -209,25 +225,101 @@ struct ReviewPages: Sendable {
     /// Takes the two times of the organization, which are in force at once.
     fileprivate func saveTimes(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         var faults: [String: Any] = [:]
-        func number(_ field: String, _ range: ClosedRange<Int>, _ what: String) -> Int? {
-            guard let number = visit.fields[field].flatMap({ WholeNumber.read($0) }), range.contains(number) else {
-                faults["\(field)Fault"] = "This is a number of \(what) from \(range.lowerBound) to \(range.upperBound)."
-                return nil
+        var typed: [(time: SetTime, seconds: Int64)] = []
+        for time in SetTime.allCases {
+            let text = visit.fields[time.field] ?? ""
+            // What was left as it was shown stays as it is, also if somebody has set something else meanwhile.
+            if text == visit.fields[time.fieldSeen] { continue }
+            if let seconds = time.seconds(text) {
+                typed.append((time, seconds))
+            } else {
+                faults["\(time.field)Fault"] = time.fault
             }
-            return number
         }
-        let refresh = number("refresh", 1...1440, "minutes")
-        let validity = number("validity", 1...168, "hours")
-        guard let refresh, let validity else { return try await settingsPage(visit, faults, .unprocessableContent) }
+        guard faults.isEmpty else { return try await settingsPage(visit, faults, .unprocessableContent) }
         if let fault = try await dashboard.confirm(visit) {
             return try await settingsPage(visit, ["passwordFault": fault], .forbidden)
         }
         let before = try await services.store.settings(of: visit.organization)
         var after = before
-        after.refreshSeconds = Int64(refresh) * 60
-        after.validitySeconds = Int64(validity) * 3600
+        for (time, seconds) in typed { after[keyPath: time.setting] = seconds }
         try await services.change(before, to: after, of: visit.organization, by: visit.person.name)
         return .see(visit.address("registry-access/settings"), message: "The times are saved, and hold from now on.")
+    }
+}
+
+/// One of the two times of an organization, as the form has it: a number of its unit, or of seconds where that is not whole.
+private enum SetTime: String, CaseIterable {
+    /// After how long machines ask by themselves.
+    case refresh
+    /// How long a policy holds without the server.
+    case validity
+
+    var setting: WritableKeyPath<OrganizationSettings, Int64> {
+        switch self {
+        case .refresh: \.refreshSeconds
+        case .validity: \.validitySeconds
+        }
+    }
+
+    private var unit: (name: String, seconds: Int64) {
+        switch self {
+        case .refresh: ("minutes", 60)
+        case .validity: ("hours", 3600)
+        }
+    }
+
+    /// How many of the unit there may be.
+    private var range: ClosedRange<Int64> {
+        switch self {
+        case .refresh: 1...1440
+        case .validity: 1...168
+        }
+    }
+
+    /// The field.
+    var field: String { rawValue }
+    /// The field with what was shown.
+    var fieldSeen: String { "\(field)Seen" }
+
+    func text(_ seconds: Int64) -> String {
+        seconds % unit.seconds == 0 ? "\(seconds / unit.seconds)" : "\(seconds) s"
+    }
+
+    func words(_ seconds: Int64) -> String {
+        seconds % unit.seconds == 0 ? "\(seconds / unit.seconds) \(unit.name)" : "\(seconds) seconds"
+    }
+
+    /// What was typed; `nil` if it is no such time.
+    func seconds(_ text: String) -> Int64? {
+        let isOfSeconds = text.hasSuffix(" s")
+        guard let number = WholeNumber.read(text.dropLast(isOfSeconds ? 2 : 0)) else { return nil }
+        let factor = isOfSeconds ? 1 : unit.seconds
+        let whole = range.lowerBound * unit.seconds...range.upperBound * unit.seconds
+        let (seconds, isTooMuch) = Int64(number).multipliedReportingOverflow(by: factor)
+        return !isTooMuch && whole.contains(seconds) ? seconds : nil
+    }
+
+    var fault: String {
+        "This is a number of \(unit.name) from \(range.lowerBound) to \(range.upperBound), or of seconds as in “5400 s”."
+    }
+}
+
+/// Warnings about what is in force, as templates name them.
+enum StandingWarnings {
+    /// So many are shown.
+    private static let most = 50
+
+    /// - Parameter warnings: the warnings.
+    /// - Returns: `nil` if there are none.
+    static func content(_ warnings: [PolicyWarning]) -> [String: Any]? {
+        guard !warnings.isEmpty else { return nil }
+        var content: [String: Any] = [
+            "count": Dashboard.count(warnings.count, "warning", "warnings"),
+            "lines": warnings.prefix(most).map { Dashboard.sentence($0.description) },
+        ]
+        content["more"] = warnings.count > most ? Dashboard.count(warnings.count - most, "", "").dropLast() : nil
+        return content
     }
 }
 
@@ -235,6 +327,17 @@ struct ReviewPages: Sendable {
 enum DifferenceContent {
     /// So many lines of each sort are shown.
     private static let most = 200
+
+    /// What changes for everybody and for teams.
+    static func content(_ change: PolicyChange) -> [String: Any] {
+        var content = Self.content(change.everybody)
+        content["isEmpty"] = change.isEmpty
+        content["isForTeams"] = change.everybody.isEmpty && !change.teams.isEmpty
+        content["teams"] = change.teams.map { team in
+            Self.content(team.difference).merging(["name": team.name]) { _, new in new }
+        }
+        return content
+    }
 
     static func content(_ difference: PolicyDifference) -> [String: Any] {
         [
@@ -307,9 +410,6 @@ extension [PolicyWarning] {
     /// What a change of a policy brings.
     ///
     /// - Parameter policy: the policy before.
-    /// - Returns: the warnings that it has not got.
-    func unknown(to policy: AccessPolicy) -> [String] {
-        let known = Set(policy.warnings.map(\.description))
-        return map(\.description).filter { !known.contains($0) }
-    }
+    /// - Returns: what the warnings say that it has not got.
+    func unknown(to policy: AccessPolicy) -> [String] { beyond(policy.warnings).map(\.description) }
 }

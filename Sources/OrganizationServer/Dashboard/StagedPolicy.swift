@@ -140,6 +140,8 @@ struct RuleName: Hashable, Sendable, CustomStringConvertible {
 final class StagedPolicies: Sendable {
     private let services: Services
     private let held = Mutex<[Key: StagedPolicy]>([:])
+    /// What policies in force are warned of, by their digests.
+    private let warned = Mutex<[String: [PolicyWarning]]>([:])
     /// So many organizations are held at most.
     private static let most = 16
 
@@ -204,6 +206,20 @@ final class StagedPolicies: Sendable {
             held[key] = staged
         }
         return staged
+    }
+
+    /// What the owner of a policy in force should look at again; looked for once.
+    ///
+    /// - Parameter document: the version.
+    /// - Returns: the warnings about what it says for everybody.
+    func warnings(of document: PolicyDocument) -> [PolicyWarning] {
+        if let known = warned.withLock({ $0[document.digest] }) { return known }
+        let warnings = document.policy.warnings
+        warned.withLock { warned in
+            if warned.count >= Self.most { warned.removeAll() }
+            warned[document.digest] = warnings
+        }
+        return warnings
     }
 
     /// Changes the draft of an organization, and begins one where there is none.

@@ -117,12 +117,20 @@ struct TeamPages: Sendable {
             "registries": Dashboard.count(rules.count, "registry", "registries"),
         ]
         let rulePaging = Paging(count: rules.count, page: try number("entries", visit))
+        let memberPage = try number("page", visit)
+        // Each of the two lists keeps where the other one stands.
+        func place(entries: Int, members: Int) -> String {
+            Dashboard.address(
+                address,
+                [("entries", entries > 1 ? "\(entries)" : ""), ("page", members > 1 ? "\(members)" : "")]
+            )
+        }
         content["rules"] = rulePaging.range.map { index in
             var row = RegistryAccessPages.content(of: rules[index])
             row["rule"] = RuleName(rules[index], at: index).description
             return row
         }
-        content["rulePaging"] = ["paging": rulePaging.content { "\(address)?entries=\($0)" }]
+        content["rulePaging"] = ["paging": rulePaging.content { place(entries: $0, members: memberPage) }]
         if let document {
             let warnings = document.policy(for: [team]).warnings.unknown(to: document.policy)
             content["warnings"] = warnings.prefix(20).map(Dashboard.sentence)
@@ -131,13 +139,13 @@ struct TeamPages: Sendable {
         if visit.may(.readMembers) {
             let counts = try await services.store.memberCounts(ofTeams: [team], in: visit.organization)
             let count = counts[team] ?? 0
-            let paging = Paging(count: count, page: try number("page", visit))
+            let paging = Paging(count: count, page: memberPage)
             let shown = try await services.store.members(ofTeam: team, in: visit.organization, paging.range)
             content["seesMembers"] = true
             content["hasMembers"] = count > 0
             content["members"] = shown.map { ["member": $0, "memberAddress": visit.address("members/\($0)")] }
             content["memberCount"] = Dashboard.count(count, "member", "members")
-            content["memberPaging"] = ["paging": paging.content { "\(address)?page=\($0)" }]
+            content["memberPaging"] = ["paging": paging.content { place(entries: rulePaging.page, members: $0) }]
         }
         if visit.may(.manageMembers) {
             // As many names as a page can carry; others are typed.

@@ -12,6 +12,11 @@ struct PolicyContent: Sendable {
     var teams: [String: [RegistryRule]]
 }
 
+extension PolicyContent {
+    /// What a version decides.
+    init(_ document: PolicyDocument) { self.init(policy: document.policy, teams: document.teams) }
+}
+
 /// Makes what machines fetch: root documents, policies, freshness documents and tickets.
 ///
 /// Nothing is signed that a machine would not accept: each document is read again by the machines' own reader first.
@@ -61,7 +66,7 @@ struct Publisher: Sendable {
         /// The newest version.
         let document: PolicyDocument
         /// What it changed.
-        let difference: PolicyDifference
+        let change: PolicyChange
         /// Whether it was made now: what decides as before is no new version.
         let isNew: Bool
     }
@@ -157,7 +162,7 @@ struct Publisher: Sendable {
                 throw Problem(.notFound, .notFound, "\"\(organization)\" has no policy yet")
             }
             if let version, version != current.version { throw try await changedMeanwhile(organization, version) }
-            var before = PolicyContent(policy: current.policy, teams: current.teams)
+            var before = PolicyContent(current)
             var teams = state.teams
             if let leaving {
                 teams.remove(leaving.team)
@@ -172,7 +177,7 @@ struct Publisher: Sendable {
             after.teams = after.teams.filter { teams.contains($0.key) && !$0.value.isEmpty }
             let difference = PolicyChange(from: before, to: after)
             guard !difference.isEmpty || leaving?.newName != nil else {
-                return Result(document: current, difference: difference.everybody, isNew: false)
+                return Result(document: current, change: difference, isNew: false)
             }
             let made = try sign(after, version: current.version + 1, by: state.root)
             if !acknowledgesLockOut { try checkLockOut(made.document) }
@@ -198,7 +203,7 @@ struct Publisher: Sendable {
             if try await store.write(publication, keys: keys, at: now()) {
                 metrics.happened(action == .policyRolledBack ? .policiesRolledBack : .policiesSaved)
                 await announce(organization)
-                return Result(document: made.document, difference: difference.everybody, isNew: true)
+                return Result(document: made.document, change: difference, isNew: true)
             }
         }
     }
@@ -252,6 +257,19 @@ struct Publisher: Sendable {
         }
     }
 
+    /// How what is to be decided denies the organization's own server, for everybody or for a team.
+    ///
+    /// - Parameter content: what is to be decided.
+    /// - Returns: which rule does so; `nil` if none does.
+    func lockOut(by content: PolicyContent) -> String? {
+        if let lockOut = lockOut(by: content.policy) { return lockOut }
+        // What only allows shuts nothing.
+        let teams = content.teams.filter { $0.value.contains { !$0.isAllowed } }
+        return teams.sorted { $0.key < $1.key }.lazy.compactMap { team, rules in
+            lockOut(by: content.policy.with(rules: content.policy.rules + rules), ofTeam: team)
+        }.first
+    }
+
     /// How a policy denies the organization's own server.
     ///
     /// - Parameters:
@@ -301,7 +319,7 @@ struct Publisher: Sendable {
             if let role = root.roles[.policy], let envelope = state.policyEnvelope,
                 envelope.signers(among: Self.byName(role.keys)).count < role.threshold
             {
-                let content = PolicyContent(policy: policy.policy, teams: policy.teams)
+                let content = PolicyContent(policy)
                 let made = try sign(content, version: policy.version + 1, by: root)
                 let change = PolicyChange(from: content, to: content)
                 let comment = "signed with the keys of root version \(root.version)"

@@ -38,6 +38,28 @@ extension Activity {
     }
 }
 
+/// A team was given another name.
+struct TeamRename: Sendable {
+    /// The version of the policy that was the newest then; that which was made by it if the team had something in addition.
+    let version: Int
+    let earlier: String
+    let later: String
+}
+
+extension [String: [RegistryRule]] {
+    /// What teams have in addition, by the names that they were given later.
+    ///
+    /// - Parameter renames: the changes of names, in their order.
+    /// - Returns: the same under other names.
+    func renamed(_ renames: some Sequence<TeamRename>) -> Self {
+        var teams = self
+        for rename in renames {
+            if let rules = teams.removeValue(forKey: rename.earlier) { teams[rename.later] = rules }
+        }
+        return teams
+    }
+}
+
 /// What changes from one version of an organization's policy to the next.
 struct PolicyChange: Sendable {
     /// For everybody.
@@ -68,6 +90,11 @@ struct PolicyChange: Sendable {
 
     /// The most rules of each sort that are named one by one; a list of more is cut, and says so.
     static let mostNamed = 1000
+
+    /// How much changes for everybody.
+    var counts: JSONValue { everybody.counts }
+    /// How much changes for each team for which something does.
+    var teamCounts: JSONValue { .object(teams.map { JSONMember($0.name, $0.difference.counts) }) }
 
     /// The change for people and programs: whole counts, and of long lists the beginning.
     var json: JSONValue {
@@ -145,21 +172,22 @@ struct PolicyChange: Sendable {
 }
 
 extension PolicyDifference {
+    fileprivate var counts: JSONValue {
+        .object([
+            JSONMember("settings", .number("\(settings.count)")),
+            JSONMember("removed", .number("\(removed.count)")),
+            JSONMember("added", .number("\(added.count)")),
+            JSONMember("changed", .number("\(changed.count)")),
+        ])
+    }
+
     /// The members of the object that stands for it.
     fileprivate var members: [JSONMember] {
         let most = PolicyChange.mostNamed
         func list(_ rules: [RegistryRule]) -> JSONValue { .array(rules.prefix(most).map(\.document)) }
         let isCut = [removed.count, added.count, changed.count].contains { $0 > most }
         return [
-            JSONMember(
-                "counts",
-                .object([
-                    JSONMember("settings", .number("\(settings.count)")),
-                    JSONMember("removed", .number("\(removed.count)")),
-                    JSONMember("added", .number("\(added.count)")),
-                    JSONMember("changed", .number("\(changed.count)")),
-                ])
-            ),
+            JSONMember("counts", counts),
             JSONMember("cut", .bool(isCut)),
             JSONMember(
                 "settings",

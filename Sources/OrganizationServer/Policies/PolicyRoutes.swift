@@ -55,11 +55,13 @@ extension Router<ServerContext> {
                     .first, version.version == number,
                 let document = try await services.store.policyDocument(number, of: organization)
             else { throw Problem(.notFound, .notFound, "there is no such version of the policy") }
+            let renames = try await services.store.teamRenames(since: number, in: organization)
             return JSONAnswer(
                 value: .object(
                     (version.json(withDifference: true).members ?? []) + [
                         JSONMember("policy", document.policy.document),
                         JSONMember("teams", teams(document.teams)),
+                        JSONMember("renamedTeams", .array(renames.map(\.json))),
                     ]
                 )
             )
@@ -270,6 +272,15 @@ private func teams(_ teams: [String: [RegistryRule]]) -> JSONValue {
     .object(teams.sorted { $0.key < $1.key }.map { JSONMember($0.key, .array($0.value.map(\.document))) })
 }
 
+extension TeamRename {
+    fileprivate var json: JSONValue {
+        .object([
+            JSONMember("version", .number("\(version)")), JSONMember("from", .string(earlier)),
+            JSONMember("to", .string(later)),
+        ])
+    }
+}
+
 // MARK: - What requests bring
 
 /// In which form a policy comes and goes.
@@ -412,15 +423,8 @@ extension Publisher.Result {
             JSONMember("version", .number("\(document.version)")),
             JSONMember("digest", .string("sha256:\(document.digest)")),
             JSONMember("isNew", .bool(isNew)),
-            JSONMember(
-                "counts",
-                .object([
-                    JSONMember("settings", .number("\(difference.settings.count)")),
-                    JSONMember("removed", .number("\(difference.removed.count)")),
-                    JSONMember("added", .number("\(difference.added.count)")),
-                    JSONMember("changed", .number("\(difference.changed.count)")),
-                ])
-            ),
+            JSONMember("counts", change.counts),
+            JSONMember("teamCounts", change.teamCounts),
             JSONMember("warnings", document.policy.warningsInJSON),
         ]).numbered(document.version)
     }

@@ -80,19 +80,17 @@ extension Publisher {
     /// - Parameters:
     ///   - document: the earlier version.
     ///   - organization: where.
-    /// - Returns: what it says, of teams by the names that they have now, and without what was allowed until a date that has
-    ///   come: what people were given for a time does not stay for good.
+    /// - Returns: what it says, of teams by the names that they have now, also of those that are no more, which get nothing
+    ///   back; and without what was allowed until a date that has come: what people were given for a time does not stay for
+    ///   good.
     /// - Throws: what SQLite says.
     func content(ofRollingBackTo document: PolicyDocument, in organization: String) async throws -> PolicyContent {
-        var teams = document.teams
-        for (earlier, later) in try await store.teamRenames(since: document.version, in: organization) {
-            if let rules = teams.removeValue(forKey: earlier) { teams[later] = rules }
-        }
         var rules = document.policy.rules
         for ended in try await store.endedRules(in: document.version, of: organization) {
             guard let rule = Services.rule(ended), let index = rules.lastIndex(of: rule) else { continue }
             rules.remove(at: index)
         }
-        return PolicyContent(policy: document.policy.with(rules: rules), teams: teams)
+        let renames = try await store.teamRenames(since: document.version, in: organization)
+        return PolicyContent(policy: document.policy.with(rules: rules), teams: document.teams.renamed(renames))
     }
 }

@@ -36,6 +36,13 @@ extension PolicyVersion {
             members.append(JSONMember("difference", difference ?? .null))
         } else {
             members.append(JSONMember("counts", difference?.value(named: "counts") ?? .null))
+            let teams = difference?.value(named: "teams")?.members ?? []
+            members.append(
+                JSONMember(
+                    "teamCounts",
+                    .object(teams.map { JSONMember($0.name, $0.value.value(named: "counts") ?? .null) })
+                )
+            )
         }
         return .object(members)
     }
