@@ -25,9 +25,28 @@ struct AdminTests {
         let path = String(request.target.prefix { $0 != "?" })
         switch (request.method, path.replacing("/v1/organizations/acme/", with: "")) {
         case ("GET", "policy"): return Reply(body: policy, version: 7)
+        case ("GET", "policy/versions"):
+            let counts = #"{"settings":0,"removed":0,"added":0,"changed":0}"#
+            let team = #"{"settings":0,"removed":0,"added":2,"changed":1}"#
+            return Reply(
+                body: #"{"versions":[{"version":7,"counts":\#(counts),"teamCounts":{"backend":\#(team)}}],"#
+                    + #""next":null}"#
+            )
         case ("GET", "policy/versions/6"):
             let older = policy.replacing("\"version\":7", with: "\"version\":6").replacing("docker.io", with: "quay.io")
-            return Reply(body: #"{"version":6,"policy":\#(older),"teams":{}}"#)
+            let rules = #"[{"address":"quay.io","allowed":true}]"#
+            return Reply(
+                body: #"{"version":6,"policy":\#(older),"teams":{"backend":\#(rules),"web":\#(rules)},"#
+                    + #""renamedTeams":[{"version":7,"from":"web","to":"site"},{"version":8,"from":"site","to":"x"}]}"#
+            )
+        case ("GET", "policy/versions/7"):
+            let rules = #"[{"address":"quay.io","allowed":true}]"#
+            let others =
+                #"[{"address":"quay.io","allowed":true,"actions":["pull"]},{"address":"r.test","allowed":true}]"#
+            return Reply(
+                body: #"{"version":7,"policy":\#(policy),"teams":{"backend":\#(others),"site":\#(rules)},"#
+                    + #""renamedTeams":[{"version":8,"from":"site","to":"x"}]}"#
+            )
         case ("GET", "teams/backend/policy"):
             return Reply(body: #"{"team":"backend","registries":[{"address":"quay.io","allowed":true}]}"#, version: 7)
         case ("PUT", _), ("POST", "policy/rollback"): return Reply(body: saved, version: 8)
@@ -85,7 +104,15 @@ struct AdminTests {
         "each command asks for what it says, once",
         arguments: [
             ("policy history --limit 5", ["GET policy/versions?limit=5"], ""),
-            ("policy diff 6", ["GET policy", "GET policy/versions/6"], ""),
+            (
+                "policy diff 6",
+                ["GET policy/versions?limit=1", "GET policy/versions/7", "GET policy/versions/6"], ""
+            ),
+            ("policy show --docker", ["GET policy"], ""),
+            (
+                "request allow 3 --acknowledge-lock-out", ["POST requests/3/allow"],
+                #"{"acknowledgeLockOut":true}"#
+            ),
             (
                 "policy rollback 6 --message back", ["GET policy", "POST policy/rollback"],
                 #"{"version":6,"comment":"back"}"#
@@ -450,6 +477,59 @@ struct AdminTests {
             let foreign = await Self.run(machine, ["policy", "apply", "-f", file], extra: Self.environment(server))
             #expect(foreign.errors.contains("is the policy of \"other\" and not of \"acme\""))
             #expect(foreign.code == 1)
+        }
+    }
+
+    @Test
+    func `what changes for teams is shown, by the names that they have later`() async throws {
+        try await Self.with { machine, server in
+            let environment = Self.environment(server)
+            let difference = await Self.run(machine, ["policy", "diff", "6", "7"], extra: environment)
+            let lines = difference.output.split(separator: "\n").map(String.init)
+            #expect(
+                lines == [
+                    "policy version 6 -> 7", "-  quay.io    allowed; nickname Hub",
+                    "+  docker.io  allowed; nickname Hub",
+                    "team backend", "+  r.test   allowed", "~  quay.io  actions all -> pull",
+                ],
+                "\(difference)"
+            )
+            let json = await Self.run(machine, ["policy", "diff", "7", "6", "--format", "json"], extra: environment)
+            let teams = try StrictJSON.parse(Array(json.output.utf8)).value(named: "teams")
+            #expect(teams?.members?.map(\.name) == ["backend"])
+            #expect(teams?.value(named: "backend")?.value(named: "removed")?.elements?.count == 1)
+            let history = await Self.run(machine, ["policy", "history"], extra: environment)
+            #expect(history.output.contains("backend: +2 ~1"), "\(history)")
+        }
+    }
+
+    @Test
+    func `Docker's own settings are exported, planned and applied`() async throws {
+        try await Self.with { machine, server in
+            let environment = Self.environment(server)
+            let exported = await Self.run(machine, ["policy", "show", "--docker"], extra: environment)
+            #expect(exported.output.contains(#""standard_registries""#) && !exported.output.contains("ghcr.io"))
+            #expect(exported.errors.contains("\"ghcr.io\" is left out"), "\(exported)")
+            let settings =
+                #"{"enabled":true,"standard_registries":[{"id":"DockerHub","allowed":true}],"#
+                + #""custom_registries":[{"address":"quay.io","friendly_name":"Quay","allowed":true}]}"#
+            try machine.write(settings, "settings.json")
+            let file = "\(machine.directory)/settings.json"
+            let plan = await Self.run(machine, ["policy", "plan", "--docker", file], extra: environment)
+            #expect(plan.output.contains("+  quay.io"), "\(plan)")
+            let unsafe = await Self.run(machine, ["policy", "apply", "--docker", file], extra: environment)
+            #expect(unsafe.code == 64 && unsafe.errors.contains("applied with --replace only"), "\(unsafe)")
+            #expect(server.requests.allSatisfy { $0.method == "GET" })
+            let words = ["policy", "apply", "--docker", "--replace", file]
+            let applied = await Self.run(machine, words, extra: environment)
+            #expect(applied.code == 0, "\(applied)")
+            let put = try #require(server.requests.last)
+            #expect(put.method == "PUT" && put.headers["if-match"] == "\"7\"")
+            // What they do not know stays.
+            #expect(put.body.contains("it@acme.test") && put.body.contains("quay.io") && put.body.contains("Hub"))
+            try machine.write(#"{"custom_registries":[{"address":"*.test","allowed":true}]}"#, "settings.json")
+            let faulty = await Self.run(machine, ["policy", "plan", "--docker", file], extra: environment)
+            #expect(faulty.code == 1 && faulty.errors.contains("cannot be imported: "), "\(faulty)")
         }
     }
 

@@ -11,6 +11,10 @@ struct AdminPolicyShow: AdminCommand {
         discussion: """
             With --format json it is the document that apply takes.
 
+            With --docker it is what Docker's own service can hold of it, for apply --docker
+            or that service; what is lost is said on standard error, and nothing becomes open
+            that the policy does not open.
+
             Example: docker ram admin policy show --format json > policy.json
             """
     )
@@ -18,11 +22,16 @@ struct AdminPolicyShow: AdminCommand {
     @Option(help: ArgumentHelp("Show this version instead of the newest", valueName: "int"))
     var version: Int?
 
+    @Flag(help: "As Docker's own registry access settings")
+    var docker = false
+
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        context.show(KeptPolicy(policy: try server.policy(version)), as: common.format)
+        let policy = try server.policy(version)
+        guard !docker else { return context.showInDockersForm(policy) }
+        context.show(KeptPolicy(policy: policy), as: common.format)
     }
 }
 
@@ -56,10 +65,11 @@ struct AdminPolicyPlan: AdminCommand {
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let planned = try file.read(in: context)
-        try server.check(planned, file.name)
+        let given = try file.read(for: server, in: context)
         let newest = try server.policy()
-        let change = ShownDifference(old: newest, new: planned.numbered(newest.version + 1))
+        let planned = given.policy(after: newest)
+        // Teams keep what they have in addition.
+        let change = ShownDifference(old: newest, new: planned.numbered(newest.version + 1), teams: ([:], [:]))
         context.show(change, as: common.format)
         if planned.version != newest.version, !change.difference.isEmpty {
             context.note(
@@ -80,6 +90,10 @@ struct AdminPolicyApply: AdminCommand {
             newest any more, nothing is saved, so that nobody's change is lost. Files that
             are kept elsewhere, as in Git, are applied with --replace.
 
+            With --docker the file is Docker's own registry access settings. They say all
+            that is allowed; what they do not know, as the mode, stays as it is. They name no
+            version, so they are applied with --replace only.
+
             Example: docker ram admin policy apply --file policy.json --message "add ghcr.io"
             """
     )
@@ -98,10 +112,21 @@ struct AdminPolicyApply: AdminCommand {
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
+    func validate() throws {
+        guard !file.docker || replace else {
+            throw ValidationError("Docker's settings name no version, so they are applied with --replace only")
+        }
+    }
+
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let policy = try file.read(in: context)
-        try server.check(policy, file.name)
-        let seen = replace ? try server.policy().version : policy.version
+        let policy: AccessPolicy
+        let seen: Int
+        switch (try file.read(for: server, in: context), replace) {
+        case (.own(let given), false): (policy, seen) = (given, given.version)
+        case (let given, _):
+            let newest = try server.policy()
+            (policy, seen) = (given.policy(after: newest), newest.version)
+        }
         let saved = try server.save(
             policy,
             seen: seen,
@@ -120,15 +145,38 @@ struct PolicyFileOption: ParsableArguments {
     @Option(name: [.short, .long], help: ArgumentHelp("The policy file", valueName: "file"), completion: .file())
     var file: String?
 
+    @Flag(help: "The file is Docker's own registry access settings")
+    var docker = false
+
     func validate() throws {
         guard (argument == nil) != (file == nil) else { throw ValidationError("name one policy file") }
     }
 
     /// As it was named.
-    var name: String { file ?? argument ?? "" }
+    private var name: String { file ?? argument ?? "" }
 
-    /// Reads it.
-    func read(in context: CommandContext) throws -> AccessPolicy { try AccessPolicy(file: name, in: context) }
+    /// Reads it, and makes sure that it is not of another organization.
+    func read(for server: AdminServer, in context: CommandContext) throws -> GivenPolicy {
+        guard !docker else { return .docker(try DockerRegistryAccess(file: name, in: context)) }
+        let policy = try AccessPolicy(file: name, in: context)
+        try server.check(policy, name)
+        return .own(policy)
+    }
+}
+
+/// What a file says is to be the policy.
+enum GivenPolicy {
+    case own(AccessPolicy)
+    /// It says all that is allowed, and nothing of what it does not know.
+    case docker(DockerRegistryAccess)
+
+    /// The policy that is to be.
+    func policy(after newest: AccessPolicy) -> AccessPolicy {
+        switch self {
+        case .own(let policy): policy
+        case .docker(let settings): settings.policy(after: newest)
+        }
+    }
 }
 
 /// `docker ram admin policy diff [V1 [V2]]`.
@@ -153,12 +201,38 @@ struct AdminPolicyDiff: AdminCommand {
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        let new = try server.policy(to)
-        guard from != nil || new.version > 1 else {
+        let new = try server.version(to)
+        guard from != nil || new.policy.version > 1 else {
             throw Failure("there is only version 1 of the policy, so there is nothing to compare")
         }
-        let old = try server.policy(from ?? new.version - 1)
-        context.show(ShownDifference(old: old, new: new), as: common.format)
+        let old = try server.version(from ?? new.policy.version - 1)
+        let teams = (old: old.teams(named: new), new: new.teams(named: old))
+        context.show(ShownDifference(old: old.policy, new: new.policy, teams: teams), as: common.format)
+    }
+}
+
+/// A version of the policy as the server keeps it, with what teams have in addition.
+struct KeptVersion {
+    /// A team was given another name.
+    struct Rename {
+        /// The version that was the newest then.
+        let version: Int
+        let from: String
+        let to: String
+    }
+
+    let policy: AccessPolicy
+    let teams: [String: [RegistryRule]]
+    /// Those since then, in their order.
+    let renames: [Rename]
+
+    /// What teams have in addition, by the names that they had in another version if that is a later one.
+    func teams(named other: KeptVersion) -> [String: [RegistryRule]] {
+        var teams = teams
+        for rename in renames where rename.version <= other.policy.version {
+            if let rules = teams.removeValue(forKey: rename.from) { teams[rename.to] = rules }
+        }
+        return teams
     }
 }
 
@@ -185,18 +259,24 @@ struct AdminPolicyHistory: AdminCommand {
             columns: [
                 .init("VERSION", "version"), .init("TIME", "time"), .init("AUTHOR", "author"),
                 .init("CHANGES") { version in
-                    let counts = version.value(named: "counts")
-                    let names = [("+", "added"), ("-", "removed"), ("~", "changed"), ("settings ", "settings")]
-                    let parts = names.compactMap { mark, name in
-                        counts?.value(named: name)?.integer.flatMap { $0 > 0 ? "\(mark)\($0)" : nil }
-                    }
-                    return parts.isEmpty ? "-" : parts.joined(separator: " ")
+                    let teams = version.value(named: "teamCounts")?.members ?? []
+                    var parts = [Self.words(version.value(named: "counts"))].filter { !$0.isEmpty }
+                    parts += teams.prefix(3).map { "\($0.name): \(Self.words($0.value))" }
+                    if teams.count > 3 { parts.append("\(teams.count - 3) more teams") }
+                    return parts.isEmpty ? "-" : parts.joined(separator: ", ")
                 },
                 .init("MESSAGE", "comment"),
             ],
             nothing: "there is no version of the policy"
         )
         context.show(list, as: common.format)
+    }
+
+    /// How much changed for everybody or for a team.
+    private static func words(_ counts: JSONValue?) -> String {
+        [("+", "added"), ("-", "removed"), ("~", "changed"), ("settings ", "settings")].compactMap { mark, name in
+            counts?.value(named: name)?.integer.flatMap { $0 > 0 ? "\(mark)\($0)" : nil }
+        }.joined(separator: " ")
     }
 }
 
@@ -286,6 +366,50 @@ extension AdminServer {
             throw Failure("\"\(client.server)\" sent a version of the policy that says nothing")
         }
         return try read(policy: document)
+    }
+
+    /// A version of the policy with what teams have in addition.
+    ///
+    /// - Parameter number: which; `nil` is the newest.
+    /// - Returns: the version.
+    /// - Throws: ``Failure``.
+    func version(_ number: Int?) throws -> KeptVersion {
+        var number = number
+        if number == nil {
+            let newest = try list("versions", ["policy", "versions"], page: "before", limit: 1).first
+            number = newest?.value(named: "version")?.integer
+        }
+        guard let number else { throw Failure("\"\(client.server)\" has no policy of \"\(organization)\" yet") }
+        let answer = try ask(.get, "policy", "versions", "\(number)").value
+        guard let document = answer.value(named: "policy") else {
+            throw Failure("\"\(client.server)\" sent a version of the policy that says nothing")
+        }
+        var teams: [String: [RegistryRule]] = [:]
+        for team in answer.value(named: "teams")?.members ?? [] {
+            teams[team.name] = try read(team.value, ofTeam: team.name)
+        }
+        let renames = (answer.value(named: "renamedTeams")?.elements ?? []).compactMap {
+            rename -> KeptVersion.Rename? in
+            guard let version = rename.value(named: "version")?.integer, let from = rename.value(named: "from")?.text,
+                let to = rename.value(named: "to")?.text
+            else { return nil }
+            return KeptVersion.Rename(version: version, from: from, to: to)
+        }
+        return KeptVersion(policy: try read(policy: document), teams: teams, renames: renames)
+    }
+
+    /// Reads what a team has in addition.
+    func read(_ rules: JSONValue, ofTeam team: String) throws -> [RegistryRule] {
+        // There is one reader of rules, and it reads policies.
+        let document = JSONValue.object([
+            JSONMember("version", .number("1")), JSONMember("organization", .string(organization)),
+            JSONMember("registries", rules),
+        ])
+        do throws(InvalidPolicy) {
+            return try AccessPolicy(json: Array(document.text().utf8)).rules
+        } catch {
+            throw Failure("this program does not understand what team \"\(team)\" has: \(error)")
+        }
     }
 
     private func read(policy: JSONValue) throws -> AccessPolicy {

@@ -187,16 +187,7 @@ extension AdminServer {
         guard let version = answer.version, let rules = answer.value.value(named: "registries") else {
             throw Failure("\"\(client.server)\" did not say what team \"\(team)\" has")
         }
-        // There is one reader of rules, and it reads policies.
-        let document = JSONValue.object([
-            JSONMember("version", .number("\(version)")), JSONMember("organization", .string(organization)),
-            JSONMember("registries", rules),
-        ])
-        do throws(InvalidPolicy) {
-            return (try AccessPolicy(json: Array(document.text().utf8)).rules, version)
-        } catch {
-            throw Failure("this program does not understand what team \"\(team)\" has: \(error)")
-        }
+        return (try read(rules, ofTeam: team), version)
     }
 
     /// Changes the registries of everybody or of a team; if somebody else has saved meanwhile, nothing is saved.

@@ -78,6 +78,9 @@ struct AdminRequestAllow: AdminCommand {
     @Flag(help: "The pattern is meant to be as broad as it is")
     var acknowledgeBroad = false
 
+    @Flag(help: "The policy is meant to deny the server itself")
+    var acknowledgeLockOut = false
+
     @OptionGroup var admin: AdminOptions
     @OptionGroup var common: CommonOptions
 
@@ -102,6 +105,7 @@ struct AdminRequestAllow: AdminCommand {
             if let list { members.append(JSONMember(name, .texts(list.listed))) }
         }
         if acknowledgeBroad { members.append(JSONMember("acknowledgeBroad", .bool(true))) }
+        if acknowledgeLockOut { members.append(JSONMember("acknowledgeLockOut", .bool(true))) }
         let answer = try server.ask(.post, "requests", "\(number)", "allow", body: .object(members))
         for warning in answer.value.value(named: "warnings")?.elements ?? [] {
             context.note("warning: \(warning.shown("message"))")

@@ -31,3 +31,30 @@ extension AccessPolicy {
         self = policy
     }
 }
+
+extension DockerRegistryAccess {
+    /// Docker's own settings in a file that somebody names.
+    ///
+    /// - Parameters:
+    ///   - file: the file.
+    ///   - context: where all its faults are listed if they are none.
+    /// - Throws: ``Failure`` if they are none, and ``FileError``.
+    init(file: String, in context: CommandContext) throws {
+        let bytes = try Files.read(file, atMost: Self.longestDocument).bytes
+        do throws(InvalidDockerDocument) {
+            try self.init(json: bytes)
+        } catch {
+            context.list(error.faults, in: file)
+            throw Failure("\"\(file)\" cannot be imported: \(error.faults.countInWords)")
+        }
+    }
+}
+
+extension CommandContext {
+    /// Shows what Docker's own service can hold of a policy, and says what is lost.
+    func showInDockersForm(_ policy: AccessPolicy) {
+        let (document, losses) = DockerRegistryAccess.export(policy)
+        output.line(TerminalText.escaped(json: document.text(indentation: "  ")))
+        for loss in losses { note("note: \(loss)") }
+    }
+}

@@ -35,28 +35,54 @@ struct ShownDifference: CommandResult {
     let old: AccessPolicy
     let new: AccessPolicy
     let difference: PolicyDifference
+    /// What changes for each team for which something does, in the order of their names; `nil` where there are no teams.
+    let teams: [(name: String, difference: PolicyDifference)]?
 
     /// - Parameters:
     ///   - old: the earlier policy.
     ///   - new: the later one.
-    init(old: AccessPolicy, new: AccessPolicy) {
+    ///   - teams: what teams had in addition, and what they have; `nil` where there are no teams.
+    init(
+        old: AccessPolicy,
+        new: AccessPolicy,
+        teams: (old: [String: [RegistryRule]], new: [String: [RegistryRule]])? = nil
+    ) {
         self.old = old
         self.new = new
         difference = PolicyDifference(from: old, to: new)
+        self.teams = teams.map { teams in
+            func policy(_ rules: [RegistryRule]?) -> AccessPolicy {
+                AccessPolicy(version: 1, organization: new.organization, rules: rules ?? [])
+            }
+            return Set(teams.old.keys).union(teams.new.keys).sorted().compactMap { team in
+                let difference = PolicyDifference(from: policy(teams.old[team]), to: policy(teams.new[team]))
+                return difference.isEmpty ? nil : (team, difference)
+            }
+        }
     }
+
+    /// Whether nothing changes for anybody.
+    var isEmpty: Bool { difference.isEmpty && (teams ?? []).isEmpty }
 
     func text(for context: CommandContext) -> String {
         let versions = "policy version \(old.version) -> \(new.version)"
-        guard !difference.isEmpty else { return "\(versions): nothing changes" }
+        guard !isEmpty else { return "\(versions): nothing changes" }
+        var lines = [difference.isEmpty ? "\(versions): nothing changes for everybody" : versions]
+        lines += Self.lines(difference)
+        for team in teams ?? [] { lines += [TerminalText.printable("team \(team.name)")] + Self.lines(team.difference) }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func lines(_ difference: PolicyDifference) -> [String] {
         var lines = difference.settings.map {
             ["~", $0.name, "\($0.before ?? "none") -> \($0.after ?? "none")"]
         }
-        lines += difference.removed.map { ["-", $0.address.description, Self.words($0)] }
-        lines += difference.added.map { ["+", $0.address.description, Self.words($0)] }
+        lines += difference.removed.map { ["-", $0.address.description, words($0)] }
+        lines += difference.added.map { ["+", $0.address.description, words($0)] }
         lines += difference.changed.map {
-            ["~", $0.after.address.description, Self.changes(from: $0.before, to: $0.after)]
+            ["~", $0.after.address.description, changes(from: $0.before, to: $0.after)]
         }
-        return ([versions] + TerminalText.table(lines).map(TerminalText.printable)).joined(separator: "\n")
+        return TerminalText.table(lines).map(TerminalText.printable)
     }
 
     /// What a rule says, in the order in which `policy show` has it.
@@ -84,7 +110,7 @@ struct ShownDifference: CommandResult {
     }
 
     var json: JSONValue {
-        .object([
+        var members = [
             JSONMember("from", .number("\(old.version)")),
             JSONMember("to", .number("\(new.version)")),
             JSONMember(
@@ -99,6 +125,17 @@ struct ShownDifference: CommandResult {
                     }
                 )
             ),
+        ]
+        members += Self.registries(difference)
+        if let teams {
+            let changes = teams.map { JSONMember($0.name, .object(Self.registries($0.difference))) }
+            members.append(JSONMember("teams", .object(changes)))
+        }
+        return .object(members)
+    }
+
+    private static func registries(_ difference: PolicyDifference) -> [JSONMember] {
+        [
             JSONMember("removed", .array(difference.removed.map(\.document))),
             JSONMember("added", .array(difference.added.map(\.document))),
             JSONMember(
@@ -109,6 +146,6 @@ struct ShownDifference: CommandResult {
                     }
                 )
             ),
-        ])
+        ]
     }
 }

@@ -22,8 +22,6 @@ struct PolicyExport: PluginCommand {
 
     func run(in context: CommandContext) throws {
         let policy = try file.map { try AccessPolicy(file: $0, in: context) } ?? AccessPolicy(inForceIn: context)
-        let (document, losses) = DockerRegistryAccess.export(policy)
-        context.output.line(TerminalText.escaped(json: document.text(indentation: "  ")))
-        for loss in losses { context.note("note: \(loss)") }
+        context.showInDockersForm(policy)
     }
 }

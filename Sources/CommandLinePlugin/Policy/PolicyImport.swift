@@ -27,14 +27,7 @@ struct PolicyImport: PluginCommand {
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
-        let bytes = try Files.read(file, atMost: DockerRegistryAccess.longestDocument).bytes
-        let settings: DockerRegistryAccess
-        do throws(InvalidDockerDocument) {
-            settings = try DockerRegistryAccess(json: bytes)
-        } catch {
-            context.list(error.faults, in: file)
-            throw Failure("\"\(file)\" cannot be imported: \(error.faults.countInWords)")
-        }
+        let settings = try DockerRegistryAccess(file: file, in: context)
         let policy = AccessPolicy(
             version: 1,
             organization: organization,
