@@ -39,17 +39,29 @@ struct OrganizationFaultTests {
             let organization = SignedOrganization()
             try web.publishRoot(organization)
             try web.publish(organization, version: 1)
-            try await withTemporaryDirectory { root in
-                let outside = InstallationPaths(root: root)
-                try web.enroll(outside, organization)
-                let settings = #"{"egressProxy":{"listen":"127.0.0.1:0"}}"#
-                try Files.replace(outside.daemonSettings, with: Array(settings.utf8), mode: 0o644)
-                let state = Files.directory(of: outside.organizationPolicy)
-                try Files.makeDirectory(state)
-                try await SmallDisk.with(at: state, kilobytes: 1024) { disk in
-                    let seen = InstallationPaths(root: String(disk.path.dropLast(state.utf8.count)) + root)
-                    try await Self.fullDisk(web, organization, outside, seen, disk)
-                }
+            try await Self.withSmallDisk(web, organization) { outside, seen, disk in
+                try await Self.fullDisk(web, organization, outside, seen, disk)
+            }
+        }
+    }
+
+    /// Makes a machine of an organization whose state is on a small disk; `body` gets its paths as docker-ramd sees them and
+    /// as a test does.
+    private static func withSmallDisk(
+        _ web: OrganizationWeb,
+        _ organization: SignedOrganization,
+        _ body: (_ outside: InstallationPaths, _ seen: InstallationPaths, _ disk: SmallDisk) async throws -> Void
+    ) async throws {
+        try await withTemporaryDirectory { root in
+            let outside = InstallationPaths(root: root)
+            try web.enroll(outside, organization)
+            let settings = #"{"egressProxy":{"listen":"127.0.0.1:0"}}"#
+            try Files.replace(outside.daemonSettings, with: Array(settings.utf8), mode: 0o644)
+            let state = Files.directory(of: outside.organizationPolicy)
+            try Files.makeDirectory(state)
+            try await SmallDisk.with(at: state, kilobytes: 1024) { disk in
+                let seen = InstallationPaths(root: String(disk.path.dropLast(state.utf8.count)) + root)
+                try await body(outside, seen, disk)
             }
         }
     }
@@ -127,41 +139,31 @@ struct OrganizationFaultTests {
             try web.publish(organization, version: 1)
             let registered = Mutex(0)
             let polled = Mutex(0)
-            web.reply(to: "/v1/organizations/acme/devices") { _ in
-                let number = registered.withLock { count -> Int in
-                    count += 1
-                    return count
-                }
-                return .json(#"{"device":"d123456789\#(number)","secret":"ramd_x"}"#, 201)
-            }
+            let unknown = #"{"title":"unknown","status":401,"code":"device_unknown"}"#
+            web.reply(to: "/v1/organizations/acme/devices/d1234567891/changes", .json(unknown, 401))
             web.reply(to: "/v1/organizations/acme/devices/d1234567892/changes") { _ in
                 polled.withLock { $0 += 1 }
                 return .json(#"{"cursor":"c1","session":"none"}"#)
             }
-            try await withTemporaryDirectory { root in
-                let outside = InstallationPaths(root: root)
-                try web.enroll(outside, organization)
-                let settings = #"{"egressProxy":{"listen":"127.0.0.1:0"}}"#
-                try Files.replace(outside.daemonSettings, with: Array(settings.utf8), mode: 0o644)
-                let state = Files.directory(of: outside.organizationPolicy)
-                try Files.makeDirectory(state)
-                try await SmallDisk.with(at: state, kilobytes: 1024) { disk in
-                    let seen = InstallationPaths(root: String(disk.path.dropLast(state.utf8.count)) + root)
-                    web.reply(to: "/v1/organizations/acme/devices/d1234567891/changes") { _ in
-                        // As late as this, because a machine with nothing at all could not begin on a full disk.
-                        try? disk.fill()
-                        return .json(#"{"code":"device_unknown"}"#, 401)
+            try await Self.withSmallDisk(web, organization) { outside, seen, disk in
+                web.reply(to: "/v1/organizations/acme/devices") { _ in
+                    let number = registered.withLock { count -> Int in
+                        count += 1
+                        return count
                     }
-                    let daemon = try Self.start(outside, disk)
-                    #expect(await eventually { polled.withLock { $0 } >= 4 })
-                    #expect(registered.withLock { $0 } == 2)
-                    #expect(try OrganizationFiles(seen).device == nil)
-                    disk.free()
-                    #expect(await eventually { (try? OrganizationFiles(seen).device?.id) == "d1234567892" })
-                    #expect(registered.withLock { $0 } == 2)
-                    daemon.send(SIGTERM)
-                    #expect(try await daemon.status(within: .seconds(60)) == 0, "\(daemon.errors)")
+                    // As late as this: a machine with nothing at all could not begin, and forgetting a name makes space.
+                    if number > 1 { try? disk.fill() }
+                    return .json(#"{"device":"d123456789\#(number)","secret":"ramd_x"}"#, 201)
                 }
+                let daemon = try Self.start(outside, disk)
+                #expect(await eventually { polled.withLock { $0 } >= 4 })
+                #expect(registered.withLock { $0 } == 2)
+                #expect(try OrganizationFiles(seen).device == nil)
+                disk.free()
+                #expect(await eventually { (try? OrganizationFiles(seen).device?.id) == "d1234567892" })
+                #expect(registered.withLock { $0 } == 2)
+                daemon.send(SIGTERM)
+                #expect(try await daemon.status(within: .seconds(60)) == 0, "\(daemon.errors)")
             }
         }
     }
