@@ -417,7 +417,7 @@ struct DashboardInvitationTests {
 
     @Test(arguments: [
         ("name", "No Name", "is no name"), ("name", "x", "is no name"),
-        ("name", "system", "the server&#39;s own name"), ("password", "short", "12 to 256 bytes"),
+        ("name", "system", "which is the server&#39;s own"), ("password", "short", "12 to 256 bytes"),
         ("repeated", "another sentence", "not the same"), ("name", "mia", "the password is not theirs"),
         ("name", "", "is no name"), ("password", "acme acme acme!", "12"),
     ])

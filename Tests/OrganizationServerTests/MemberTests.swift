@@ -180,10 +180,13 @@ struct InvitationTests {
             ([.readPolicy], ["owner": 403, "editor": 403, "auditor": 403, "member": 201]),
             ([.readPolicy, .editPolicy], ["editor": 403]),
             (
-                [.readPolicy, .readActivity, .readMachines, .readMembers],
+                [.readPolicy, .readActivity, .readMachines, .readMembers, .readSettings],
                 ["owner": 403, "editor": 403, "auditor": 201]
             ),
-            ([.readPolicy, .readActivity, .readMachines, .readMembers, .editPolicy], ["owner": 403, "editor": 201]),
+            (
+                [.readPolicy, .readActivity, .readMachines, .readMembers, .readSettings, .editPolicy],
+                ["owner": 403, "editor": 201]
+            ),
         ] as [(Set<Permission>, [String: Int])]
     )
     func `a token gives no role that may do more than it may`(scopes: Set<Permission>, statuses: [String: Int])

@@ -260,7 +260,7 @@ struct OrganizationCommandTests {
             let cases: [(arguments: [String], status: Int32, words: String)] = [
                 (["--organization", "acme", "--owner", "alice"], 1, "there is an organization \"acme\" already"),
                 (["--organization", "Ops", "--owner", "alice"], 64, "is no name"),
-                (["--organization", "ops", "--owner", "system"], 64, "the server itself acts under this name"),
+                (["--organization", "ops", "--owner", "system"], 64, "which is the server's own"),
                 (["--organization", "ops", "--owner", "alice", "--contact", "caf\u{e9}"], 64, "printable ASCII"),
                 (["--organization", "ops", "--owner", "bob", "--password-stdin"], 1, "no password on standard input"),
                 (
