@@ -341,8 +341,8 @@ struct OrganizationChangesTests {
             let before = devices.state.withLock { $0.refreshTokens.count }
             devices.state.withLock { $0.ticketDevice = nil }
             daemon.orders.yield(.reload)
+            #expect(await eventually { devices.state.withLock { $0.refreshTokens.count } > before })
             #expect(try await Self.becomes(daemon) { $0.problem == nil })
-            #expect(devices.state.withLock { $0.refreshTokens.count } > before)
         }
     }
 

@@ -249,6 +249,7 @@ actor OrganizationKeeper {
             }
             guard generation == self.generation else { return }
             // What is accepted does not wait until who is signed in has been asked about.
+            if fault == nil { state?.fault = nil }
             publish()
             // Documents may come from elsewhere: where they fail, people stay signed in all the same.
             do throws(RefreshFault) {
@@ -258,7 +259,6 @@ actor OrganizationKeeper {
             }
             guard generation == self.generation else { return }
             if let fault { throw fault }
-            state?.fault = nil
             let seconds = state?.documents?.freshness?.refreshSeconds ?? 900
             schedule.succeeded(at: reading().sinceBoot, refreshSeconds: seconds, using: &chance)
         } catch {
