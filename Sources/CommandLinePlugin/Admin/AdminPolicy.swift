@@ -114,7 +114,7 @@ struct AdminPolicyApply: AdminCommand {
 
     func validate() throws {
         guard !file.docker || replace else {
-            throw ValidationError("Docker's settings name no version, so they are applied with --replace only")
+            throw ValidationError("settings of Docker name no version, so they are applied with --replace only")
         }
     }
 
