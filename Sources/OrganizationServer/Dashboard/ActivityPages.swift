@@ -203,9 +203,9 @@ struct ActivityPages: Sendable {
         if let refusals { kept = try await store.refusals(of: visit.organization, refusals) }
         let ids = Set(activities.flatMap(\.possibleDevices) + kept.map(\.device))
         let names = DeviceNames(names: try await store.deviceNames(of: ids, in: visit.organization), visit: visit)
-        let lines = activities.map { Self.line($0, names) } + kept.map { Self.line($0, names) }
+        let lines = kept.map { Self.line($0, names) } + activities.map { Self.line($0, names) }
         return lines.enumerated().sorted { first, second in
-            // Of one second, what came first stays so.
+            // Of one second, what was refused comes after the change because of which it was.
             first.element.time != second.element.time
                 ? first.element.time > second.element.time : first.offset < second.offset
         }.map(\.element)
