@@ -179,8 +179,8 @@ struct DashboardPageTests {
             }
             #expect(seen.count == 130)
             #expect(Set(seen).count == 130)
-            // Of one second, changes come before refusals.
-            #expect(seen.prefix(3) == ["team-129", "team-127", "registry-128"])
+            // Of one second, refusals come before changes.
+            #expect(seen.prefix(4) == ["team-129", "registry-128", "registry-126", "team-127"])
         }
     }
 
