@@ -3,7 +3,7 @@
 import unittest
 
 from browser import BASE, Browser
-from server import Server, refusal
+from server import API, PASSWORD, Server, refusal
 
 TEXTS = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)", "</title><script>alert(1)",
@@ -27,7 +27,8 @@ for (const element of document.querySelectorAll("*")) {
     script: () => element.src.startsWith(location.origin + "/assets/page."),
     link: () => element.href.startsWith(location.origin + "/assets/"),
     a: () => element.href === "" || element.href.startsWith(location.origin + "/"),
-    form: () => element.action.startsWith(location.origin + "/"),
+    // A field that is called "action" takes the place of the property.
+    form: () => new URL(element.getAttribute("action") || "", location).href.startsWith(location.origin + "/"),
     svg: () => element.classList.contains("plot") || element.classList.contains("mark"),
     h1: () => document.querySelectorAll("h1").length === 1,
     b: () => false, base: () => false, img: () => false, style: () => false, iframe: () => false, object: () => false,
@@ -64,6 +65,18 @@ class Hostile(unittest.TestCase):
             status["findings"] = [text, {"code": text, "summary": text}]
             told = refusal(text, user=text, rule=text, id=text)
             cls.devices.append(alice.add_device(text, status, [told])["device"])
+        # What people are asked for, and what they are given.
+        for number, text in enumerate(TEXTS):
+            name = f"person{number // 20}"
+            if number % 20 == 0:
+                cls.server.add_member(name)
+                person = API(cls.server.url, name, PASSWORD)
+            asked = person.send("POST", "./requests", body={"registry": f"q{number}.acme.test", "action": "pull", "reason": text})
+            if number % 2:
+                alice.send("POST", f"./requests/{asked['number']}/decline", body={"word": text})
+            alice.send("POST", "./tokens", body={"name": text, "scopes": ["policy:read"], "days": 1})
+            alice.send("POST", "./enrollment-tokens", body={"name": text, "days": 1})
+            alice.send("POST", "./invitations", body={"role": "member", "email": f"{text}@{number}"})
         policy = alice.policy()
         policy["registries"] = [{**rule, "nickname": rule["nickname"] + " too"} for rule in rules]
         alice.send("PUT", "./policy/draft", body=policy, headers={"If-Match": '"0"'})
@@ -117,6 +130,24 @@ class Hostile(unittest.TestCase):
             self.browser.go(f"{BASE}/devices/{device}")
             self.assert_harmless(text)
             self.assertIn(text, self.browser.run("return document.querySelector('main').textContent"))
+
+    def test_the_requests(self):
+        # Those that are open on the page, and each on its own.
+        self.browser.go(f"{BASE}/requests")
+        self.assert_harmless("Requests")
+        for number, text in enumerate(TEXTS):
+            self.browser.go(f"{BASE}/requests/{number + 1}")
+            self.assert_harmless(f"q{number}.acme.test")
+            read = self.browser.run("return document.querySelector('main').textContent")
+            self.assertGreaterEqual(read.count(text), 2 if number % 2 else 1, (number, text))
+
+    def test_the_tokens_and_invitations(self):
+        self.assert_shown(f"{BASE}/settings/tokens", "Settings: access tokens")
+        self.assert_shown(f"{BASE}/settings/machines", "Settings: machines")
+        self.assert_shown(f"{BASE}/invitations", "Invitations")
+        for kind in ("people", "requests", "settings"):
+            self.browser.go(f"{BASE}/activity?kind={kind}")
+            self.assert_harmless("Activity")
 
     def test_what_is_asked_for(self):
         for text in TEXTS:
