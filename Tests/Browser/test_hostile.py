@@ -149,6 +149,14 @@ class Hostile(unittest.TestCase):
             self.browser.go(f"{BASE}/activity?kind={kind}")
             self.assert_harmless("Activity")
 
+    def test_the_settings(self):
+        # A contact is ASCII.
+        for text in filter(str.isascii, TEXTS):
+            self.server.alice.send("PATCH", "./settings", body={"contact": text})
+            self.browser.go(f"{BASE}/settings")
+            self.assert_harmless("Settings")
+            self.assertEqual(self.browser.field("Contact").get_attribute("value"), text)
+
     def test_what_is_asked_for(self):
         for text in TEXTS:
             for path, label in (("registry-access", "Search"), ("activity", "Person")):
