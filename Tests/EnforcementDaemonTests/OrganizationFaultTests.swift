@@ -190,17 +190,8 @@ struct OrganizationFaultTests {
                 to: "/v1/organizations/acme/devices/d0000000000000000000000001/changes",
                 .json(#"{"cursor":"1","session":"none"}"#)
             )
-            try await withTemporaryDirectory { root in
-                let paths = InstallationPaths(root: root)
-                try web.enroll(paths, organization)
-                let settings = #"{"egressProxy":{"listen":"127.0.0.1:0"}}"#
-                try Files.replace(paths.daemonSettings, with: Array(settings.utf8), mode: 0o644)
-                let state = Files.directory(of: paths.organizationPolicy)
-                try Files.makeDirectory(state)
-                try await SmallDisk.with(at: state, kilobytes: 1024) { disk in
-                    let seen = InstallationPaths(root: String(disk.path.dropLast(state.utf8.count)) + root)
-                    try await Self.reports(web, paths, seen, disk) { isAway.withLock { $0 = false } }
-                }
+            try await Self.withSmallDisk(web, organization) { paths, seen, disk in
+                try await Self.reports(web, paths, seen, disk) { isAway.withLock { $0 = false } }
             }
         }
     }
