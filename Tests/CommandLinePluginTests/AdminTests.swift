@@ -413,8 +413,11 @@ struct AdminTests {
                 "registry add *.com",
                 "\"*.com\" is too broad: names below \"com\" are sold to anybody\ndocker ram: hint", 1
             ),
-            ("policy plan", "name one policy file", 64),
-            ("policy apply one.json -f other.json", "name one policy file", 64),
+            ("policy plan", "name a policy file: --file policy.json", 64),
+            (
+                "policy apply one.json -f other.json",
+                "name one policy file, and not both \"other.json\" and \"one.json\"", 64
+            ),
             ("registry add quay.io --actions pull,fly", "--actions is a list of pull, push and login", 64),
             ("session end --all", "--all makes everybody sign in again, you too; if that is meant, add --yes", 64),
             ("session end", "say which sessions", 64),
@@ -880,6 +883,8 @@ struct AdminTests {
     private struct Quorum {
         let organization: SignedOrganization
         let root: RootDocument
+        let waiting = SigningKey.generate().verificationKey
+        let retired = SigningKey.generate().verificationKey
 
         init(thresholds: [DocumentKind: Int] = [.root: 2]) {
             var organization = SignedOrganization()
@@ -908,13 +913,15 @@ struct AdminTests {
             return (try? Envelope(signing: payload, as: .root, with: organization.keys(.root)).json) ?? ""
         }
 
-        /// What its server answers.
+        /// What its server answers, which has two more keys for tickets.
         func answer(_ request: ServerStandIn.Request) -> Reply {
             if request.target.hasSuffix("root.json") { return Reply(body: envelope()) }
+            func json(_ key: VerificationKey, _ state: String) -> String {
+                #"{"id":"\#(key.id)","key":"\#(StrictBase64.encode(key.bytes))","signs":\#(state == "signs"),"state":"\#(state)"}"#
+            }
             let kinds = [DocumentKind.policy, .freshness, .ticket].map { kind in
-                let keys = organization.keys(kind).map { key in
-                    #"{"id":"\#(key.verificationKey.id)","key":"\#(StrictBase64.encode(key.verificationKey.bytes))","signs":true}"#
-                }
+                var keys = organization.keys(kind).map { json($0.verificationKey, "signs") }
+                if kind == .ticket { keys += [json(waiting, "waiting"), json(retired, "retired")] }
                 return #""\#(kind.rawValue)":[\#(keys.joined(separator: ","))]"#
             }
             return Reply(body: #"{"rootVersion":3,"keys":{\#(kinds.joined(separator: ","))}}"#)
@@ -985,12 +992,61 @@ struct AdminTests {
             #expect(meant.errors == "docker ram: note: fewer keys must sign than before: root 1 of 2, before 2 of 2\n")
             let json = try StrictJSON.parse(Array(meant.output.utf8))
             #expect(json.value(named: "lowered")?.text() == #"["root"]"#)
+            #expect(json.value(named: "added")?.text() == "[]" && json.value(named: "leftOut")?.text() == "[]")
             try next(4, threshold: 2)
             let same = await Self.run(machine, words)
             #expect(same.code == 0 && same.errors.isEmpty, "\(same.errors)")
             try next(5, threshold: 2)
             let other = await Self.run(machine, words)
             #expect(other.code == 1 && other.errors.contains("is not the document before version 5 of acme"))
+        }
+    }
+
+    @Test
+    func `a key that was left out once is named by no later document, and who signs sees what changes`() async throws {
+        let quorum = Quorum()
+        try await Self.with(quorum.answer) { machine, server in
+            let environment = Self.environment(server)
+            let list = await Self.run(machine, ["key", "list"], extra: environment)
+            #expect(list.words.contains("KIND KEY STATE"), "\(list)")
+            #expect(list.words.contains("ticket \(quorum.fingerprint(.ticket)) signs"))
+            #expect(list.words.contains("ticket \(quorum.waiting.id.fingerprint) not named yet"))
+            #expect(list.words.contains("ticket \(quorum.retired.id.fingerprint) retired"))
+
+            let (old, file) = ("\(machine.directory)/root-3.json", "\(machine.directory)/root-4.json")
+            let prepare = ["key", "prepare", "--out", file, "--without"]
+            for kind in [quorum.fingerprint(.policy), quorum.retired.id.fingerprint] {
+                try? FileManager.default.removeItem(atPath: file)
+                let prepared = await Self.run(machine, prepare + [kind], extra: environment)
+                #expect(prepared.code == 0, "\(prepared.errors)")
+                #expect(prepared.words.contains("ticket 1 of 2 \(quorum.fingerprint(.ticket)) ticket"), "\(prepared)")
+                #expect(prepared.words.contains("ticket 1 of 2 \(quorum.waiting.id.fingerprint) new"))
+                #expect(!prepared.output.contains(quorum.retired.id.fingerprint))
+                #expect(
+                    try AdminKeySign.read(file).1.roles[.ticket]?.keys == [
+                        quorum.organization.keys(.ticket)[0].verificationKey, quorum.waiting,
+                    ]
+                )
+            }
+            try FileManager.default.removeItem(atPath: file)
+            let policy = quorum.fingerprint(.policy)
+            _ = await Self.run(machine, prepare + [policy], extra: environment)
+
+            // Who signs is told the same by the two documents.
+            try machine.write(quorum.organization.keys(.root)[0].file, "root.key", mode: 0o600)
+            try machine.write("\(quorum.envelope())\n", "root-3.json")
+            let words = ["key", "sign", file, "--key", "\(machine.directory)/root.key"]
+            let unknown = await Self.run(machine, words)
+            #expect(unknown.code == 0 && !unknown.output.contains("new") && !unknown.output.contains("left out"))
+            let signed = await Self.run(machine, words + ["--before", old])
+            #expect(signed.words.contains("ticket 1 of 2 \(quorum.waiting.id.fingerprint) new"), "\(signed)")
+            #expect(signed.words.contains("policy left out \(policy)"))
+            let json = try StrictJSON.parse(
+                Array(await Self.run(machine, words + ["--before", old, "--format", "json"]).output.utf8)
+            )
+            #expect(json.value(named: "added")?.text() == "[\"\(quorum.waiting.id.fingerprint)\"]")
+            #expect(json.value(named: "leftOut")?.text() == "[\"\(policy)\"]")
+            #expect(json.value(named: "lowered")?.text() == "[]")
         }
     }
 

@@ -272,7 +272,11 @@ extension EndToEnd {
                 let second = try await setting.newestRoot()
                 #expect(second.version == 2 && second.roles[.policy]?.keys.first?.id.fingerprint != old)
                 let list = try await setting.admin("key", "list").expecting(0)
-                #expect(list.output.contains("policy     \(old)  no"), "\(list)")
+                #expect(list.output.contains("policy     \(old)  retired"), "\(list)")
+                // The next document does not bring it back.
+                let third = "\(setting.directory)/root-3.json"
+                let prepared = try await setting.admin("key", "prepare", "--out", third, "--before", next).expecting(0)
+                #expect(prepared.output.contains("policy     1 of 1") && !prepared.output.contains(old), "\(prepared)")
                 let policy = try await setting.admin("policy", "history").expecting(0)
                 #expect(policy.output.contains("signed with the keys of root version 2"))
             }

@@ -430,6 +430,15 @@ struct DashboardSettingsTests {
             #expect(after.contains("<dt>Version</dt><dd>2</dd>") && !after.contains("Not named yet"))
             // The same once more is an older one now.
             #expect(try await alice.post(page, ["document": pasted]).status == 422)
+            // A key that the next one leaves out is retired: nothing is left to do with it.
+            let old = try #require(roles[.policy]?.keys.first)
+            roles[.policy] = RootDocument.Role([try #require(roles[.policy]?.keys.last)])
+            root = RootDocument(organization: "acme", version: 3, expires: root.expires, roles: roles)
+            let third = try Envelope(signing: root.payload, as: .root, with: [rootKey]).json
+            #expect(try await alice.post(page, ["document": third]).status == 303)
+            let retired = try await alice.get(keys).text
+            #expect(retired.contains("<code>\(old.id.fingerprint)</code></td><td><span class=\"badge\">Retired</span>"))
+            #expect(!retired.contains("Not named yet") && !retired.contains("no root document names yet"))
         }
     }
 

@@ -55,8 +55,9 @@ struct AdminKeySign: PluginCommand {
         discussion: """
             Needs no network. Look at what it shows before you hand the file back: the keys
             that the document names speak for the organization, and "2 of 3" says how many
-            of them must sign. With the document that is in force, as you have signed it,
-            one that lets fewer keys sign is refused unless you say that it is meant.
+            of them must sign. With the document that is in force, as you have signed it, it
+            shows which keys are new and which are left out; and a document that lets fewer
+            keys sign is refused unless you say that it is meant.
 
             Example: docker ram admin key sign root-2.json --key root.key --before root-1.json
             """
@@ -78,8 +79,9 @@ struct AdminKeySign: PluginCommand {
 
     func run(in context: CommandContext) throws {
         let (envelope, root) = try Self.read(file)
-        let lowered = try before.map { try root.lowered(since: documentBefore(root, $0)) }
-        if let lowered, !lowered.isEmpty, !lowerThreshold {
+        let earlier = try before.map { try documentBefore(root, $0) }
+        let lowered = earlier.map { root.lowered(since: $0) } ?? []
+        if !lowered.isEmpty, !lowerThreshold {
             throw Failure(
                 "fewer keys would have to sign than before: \(lowered.words)",
                 hints: ["if it is meant, sign with --lower-threshold"]
@@ -91,7 +93,7 @@ struct AdminKeySign: PluginCommand {
             throw Failure("the signature does not belong to \"\(file)\"")
         }
         try Files.replace(file, with: Array("\(signed.json)\n".utf8), mode: 0o644)
-        context.show(SignedRoot(file: file, root: root, envelope: signed, lowered: lowered), as: common.format)
+        context.show(SignedRoot(file: file, root: root, envelope: signed, before: earlier), as: common.format)
         context.note(lowered)
         let id = key.verificationKey.id
         if root.roles[.root]?.keys.contains(where: { $0.id == id }) != true {
@@ -164,6 +166,16 @@ extension RootDocument {
     }
 }
 
+extension RootDocument {
+    /// The keys that another root document does not name for the same.
+    fileprivate func keys(notIn other: RootDocument) -> [(kind: DocumentKind, key: VerificationKey)] {
+        DocumentKind.roles.flatMap { kind in
+            let others = other.roles[kind]?.keys ?? []
+            return (roles[kind]?.keys ?? []).filter { !others.contains($0) }.map { (kind, $0) }
+        }
+    }
+}
+
 extension RootDocument.Role {
     /// How many of the keys must sign, for people.
     fileprivate var quorum: String { "\(threshold) of \(keys.count)" }
@@ -171,8 +183,8 @@ extension RootDocument.Role {
 
 extension CommandContext {
     /// Says if fewer keys must sign than before.
-    fileprivate func note(_ lowered: [LoweredThreshold]?) {
-        guard let lowered, !lowered.isEmpty else { return }
+    fileprivate func note(_ lowered: [LoweredThreshold]) {
+        guard !lowered.isEmpty else { return }
         note("note: fewer keys must sign than before: \(lowered.words)")
     }
 }
@@ -182,8 +194,8 @@ private struct SignedRoot: CommandResult {
     let file: String
     let root: RootDocument
     let envelope: Envelope
-    /// For what fewer keys must sign than before; `nil` if the document before is not known.
-    let lowered: [LoweredThreshold]?
+    /// The document before it, if that is known.
+    let before: RootDocument?
 
     var json: JSONValue {
         var members = [
@@ -207,17 +219,27 @@ private struct SignedRoot: CommandResult {
             ),
             JSONMember("signatures", .texts(envelope.signatures.map(\.key.fingerprint))),
         ]
-        if let lowered { members.append(JSONMember("lowered", .texts(lowered.map(\.kind.rawValue)))) }
+        if let before {
+            members.append(JSONMember("added", .texts(root.keys(notIn: before).map(\.key.id.fingerprint))))
+            members.append(JSONMember("leftOut", .texts(before.keys(notIn: root).map(\.key.id.fingerprint))))
+            members.append(JSONMember("lowered", .texts(root.lowered(since: before).map(\.kind.rawValue))))
+        }
         return .object(members)
     }
 
     func text(for context: CommandContext) -> String {
-        var rows = DocumentKind.roles.flatMap { kind in
-            root.roles[kind].map { role in
-                role.keys.map { [kind.rawValue, role.quorum, $0.id.fingerprint] }
-            } ?? []
+        var rows: [[String]] = []
+        for kind in DocumentKind.roles {
+            guard let role = root.roles[kind] else { continue }
+            for key in role.keys {
+                let isNew = before.map { $0.roles[kind]?.keys.contains(key) != true } ?? false
+                rows.append([kind.rawValue, role.quorum, key.id.fingerprint, isNew ? "new" : ""])
+            }
         }
-        rows += envelope.signatures.map { ["signed by", "", $0.key.fingerprint] }
+        if let before {
+            rows += before.keys(notIn: root).map { [$0.kind.rawValue, "left out", $0.key.id.fingerprint, ""] }
+        }
+        rows += envelope.signatures.map { ["signed by", "", $0.key.fingerprint, ""] }
         let title = "\(file): root document \(root.version) of \(root.organization), until \(root.expires)"
         return ([title] + TerminalText.table(rows, indentation: "  ")).map(TerminalText.printable)
             .joined(separator: "\n")
@@ -245,12 +267,16 @@ private struct ServerKeys: CommandResult {
 
     func text(for context: CommandContext) -> String {
         let rows = (json.value(named: "keys")?.members ?? []).flatMap { member in
-            (member.value.elements ?? []).map { [member.name, "sha256:\($0.shown("id"))", $0.shown("signs")] }
+            (member.value.elements ?? []).map { key in
+                [member.name, "sha256:\(key.shown("id"))", Self.words(state: key.shown("state"))]
+            }
         }
         let title = "root document \(json.shown("rootVersion")), until \(json.shown("rootExpires"))"
-        return ([title, ""] + TerminalText.table([["KIND", "KEY", "SIGNS"]] + rows)).map(TerminalText.printable)
+        return ([title, ""] + TerminalText.table([["KIND", "KEY", "STATE"]] + rows)).map(TerminalText.printable)
             .joined(separator: "\n")
     }
+
+    private static func words(state: String) -> String { state == "waiting" ? "not named yet" : state }
 }
 
 /// What the server signs.
@@ -308,8 +334,9 @@ struct AdminKeyPrepare: AdminCommand {
         commandName: "prepare",
         abstract: "Write the next root document, to be signed",
         discussion: """
-            It names the keys that the server has, and as many of each kind must sign as
-            before, by what the server says; --before compares that with what you have.
+            It names the keys of the server that sign, and those made since; never again one
+            that was left out before. As many of each kind must sign as before, by what the
+            server says; --before compares that with what you have.
             Then: docker ram admin key sign, with enough root keys of the version before, and
             with enough of its own if those change; and docker ram admin key publish.
 
@@ -361,17 +388,15 @@ struct AdminKeyPrepare: AdminCommand {
         var left = Set(try without.map(Self.fingerprint))
         for kind in ServerKeyKind.allCases {
             guard let document = DocumentKind(rawValue: kind.rawValue) else { continue }
-            let all = (keys?.value(named: kind.rawValue)?.elements ?? []).compactMap {
-                $0.value(named: "key")?.text.flatMap { StrictBase64.decode($0.utf8) }.flatMap { VerificationKey($0) }
-            }
-            let kept = all.filter { !left.contains($0.id) }
+            let all = (keys?.value(named: kind.rawValue)?.elements ?? []).compactMap(Self.serverKey)
+            let kept = all.filter { !$0.isRetired && !left.contains($0.key.id) }.map(\.key)
             guard !kept.isEmpty else {
                 throw Failure(
                     "no \(kind.rawValue) key would be left",
                     hints: ["make another first: docker ram admin key create \(kind.rawValue)"]
                 )
             }
-            left.subtract(all.map(\.id))
+            left.subtract(all.map(\.key.id))
             roles[document] = try role(document, of: kept, after: current)
         }
         if let unknown = left.first {
@@ -388,9 +413,16 @@ struct AdminKeyPrepare: AdminCommand {
         )
         let envelope = try Envelope(signing: next.payload, as: .root, with: [])
         try NewFile.write(out, "\(envelope.json)\n", mode: 0o644)
-        let lowered = next.lowered(since: current)
-        context.show(SignedRoot(file: out, root: next, envelope: envelope, lowered: lowered), as: common.format)
-        context.note(lowered)
+        context.show(SignedRoot(file: out, root: next, envelope: envelope, before: current), as: common.format)
+        context.note(next.lowered(since: current))
+    }
+
+    /// A key in the server's answer, and whether a root document has left it out.
+    private static func serverKey(_ json: JSONValue) -> (key: VerificationKey, isRetired: Bool)? {
+        guard let bytes = json.value(named: "key")?.text.flatMap({ StrictBase64.decode($0.utf8) }),
+            let key = VerificationKey(bytes)
+        else { return nil }
+        return (key, json.value(named: "state")?.text == "retired")
     }
 
     /// As many keys must sign as before, or as is asked for: that fewer do is nothing that happens by itself.

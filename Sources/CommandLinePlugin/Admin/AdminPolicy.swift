@@ -149,7 +149,11 @@ struct PolicyFileOption: ParsableArguments {
     var docker = false
 
     func validate() throws {
-        guard (argument == nil) != (file == nil) else { throw ValidationError("name one policy file") }
+        guard argument != nil || file != nil else { throw ValidationError("name a policy file: --file policy.json") }
+        if let argument, let file {
+            // What follows an option that there is none of comes here, too.
+            throw ValidationError("name one policy file, and not both \"\(file)\" and \"\(argument)\"")
+        }
     }
 
     /// As it was named.

@@ -41,25 +41,26 @@ struct KeyPages: Sendable {
             content["freshnessIssued"] = freshness.issued.description
             content["freshnessExpires"] = freshness.expires.description
         }
-        var unnamed = false
-        var kinds: [[String: Any]] = []
-        for kind in SigningKeys.kinds {
+        let all = try await services.publisher.serverKeys(of: visit.organization)
+        let kinds: [[String: Any]] = SigningKeys.kinds.map { kind in
+            let keys = all.filter { $0.kind == kind }
             let named = Set(root?.roles[kind]?.keys ?? [])
-            let keys = try services.publisher.keys.publicKeys(kind, of: visit.organization)
-            unnamed = unnamed || (root != nil && keys.contains { !named.contains($0) })
-            kinds.append([
+            return [
                 "kind": kind.rawValue, "signs": Self.words(kind),
                 "isChosen": (visit.fields["kind"] ?? "policy") == kind.rawValue,
                 "hasKeys": !keys.isEmpty,
                 "keys": keys.map { key in
-                    ["fingerprint": key.id.fingerprint, "isNamed": named.contains(key)] as [String: Any]
+                    [
+                        "fingerprint": key.key.id.fingerprint, "isNamed": key.state == .signs,
+                        "isWaiting": key.state == .waiting, "isRetired": key.state == .retired,
+                    ] as [String: Any]
                 },
                 // Named, but not here: what only this key could sign is signed by nobody.
-                "missing": named.subtracting(keys).map(\.id.fingerprint).sorted(),
-            ])
+                "missing": named.subtracting(keys.map(\.key)).map(\.id.fingerprint).sorted(),
+            ]
         }
         content["kinds"] = kinds
-        content["hasUnnamed"] = unnamed
+        content["hasWaiting"] = root != nil && all.contains { $0.state == .waiting }
         content.merge(more) { _, new in new }
         return .page(
             Dashboard.Page(template: "keys", title: "Settings: signing keys", content: content, status: status)

@@ -87,26 +87,25 @@ extension Services {
 
 private func keys(_ services: Services, _ organization: String) async throws -> JSONValue {
     let root = try await services.publisher.served.newest(of: organization)?.rootDocument
-    var members: [JSONMember] = []
-    for kind in SigningKeys.kinds {
-        let named = Set(root?.roles[kind]?.keys ?? [])
-        let keys = try services.publisher.keys.publicKeys(kind, of: organization)
-        members.append(
-            JSONMember(
-                kind.rawValue,
-                .array(
-                    keys.map { key in
-                        .object((key.json.members ?? []) + [JSONMember("signs", .bool(named.contains(key)))])
-                    }
-                )
-            )
-        )
+    let keys = try await services.publisher.serverKeys(of: organization)
+    let members = SigningKeys.kinds.map { kind in
+        JSONMember(kind.rawValue, .array(keys.filter { $0.kind == kind }.map(\.json)))
     }
     return .object([
         JSONMember("rootVersion", .integer(root?.version)),
         JSONMember("rootExpires", .text(root?.expires.description)),
         JSONMember("keys", .object(members)),
     ])
+}
+
+extension ServerKey {
+    fileprivate var json: JSONValue {
+        .object(
+            (key.json.members ?? []) + [
+                JSONMember("signs", .bool(state == .signs)), JSONMember("state", .string(state.rawValue)),
+            ]
+        )
+    }
 }
 
 extension VerificationKey {

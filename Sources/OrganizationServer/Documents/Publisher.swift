@@ -344,6 +344,25 @@ struct Publisher: Sendable {
         }
     }
 
+    /// The keys that the server has for an organization, and which of them sign.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the keys by kind, those of a kind in the order of their names.
+    /// - Throws: ``ServerFileError``, what SQLite says, or ``Rejection`` if a stored root document is not in order.
+    func serverKeys(of organization: String) async throws -> [ServerKey] {
+        let roots = try await store.rootDocuments(of: organization).map { json in
+            try RootDocument(payload: try Envelope(json: json, as: .root).payload)
+        }
+        return try SigningKeys.kinds.flatMap { kind in
+            let newest = Set(roots.last?.roles[kind]?.keys ?? [])
+            let ever = Set(roots.flatMap { $0.roles[kind]?.keys ?? [] })
+            return try keys.publicKeys(kind, of: organization).map { key in
+                let state: ServerKey.State = newest.contains(key) ? .signs : ever.contains(key) ? .retired : .waiting
+                return ServerKey(kind: kind, key: key, state: state)
+            }
+        }
+    }
+
     private static func byName(_ keys: [VerificationKey]) -> [KeyID: VerificationKey] {
         Dictionary(keys.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
     }

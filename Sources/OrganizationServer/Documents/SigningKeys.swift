@@ -2,6 +2,26 @@ import Glibc
 import RegistryAccess
 import SignedPolicy
 
+/// A key of the server's, and whether it signs.
+struct ServerKey: Sendable {
+    /// Whether the newest root document names a key, and whether one ever did.
+    enum State: String, Sendable {
+        /// The newest root document names it.
+        case signs
+        /// It was made, and no root document has named it yet.
+        case waiting
+        /// A root document named it, and the newest does not. Nobody should name it again: it was taken out for a reason.
+        case retired
+    }
+
+    /// What it is for.
+    let kind: DocumentKind
+    /// Its public half.
+    let key: VerificationKey
+    /// Whether it signs.
+    let state: State
+}
+
 /// The private keys by which the server signs: `DIRECTORY/ORGANIZATION/KIND-KEYID.key`, mode 0600.
 ///
 /// An organization may have several keys of a kind. Those sign that the newest root document names, so a key can be made
