@@ -73,7 +73,16 @@ public struct OrganizationPolicy: Sendable {
     /// - Returns: that; nothing that has ended or is not complete lets anything pass.
     public func inForce(from path: String, at now: Instant) -> PolicyInForce {
         func withheld(_ cause: WithheldPolicy.Cause, _ reason: String) -> PolicyInForce {
-            .withheld(WithheldPolicy(cause, organization: organization, server: server, user: user, reason: reason))
+            .withheld(
+                WithheldPolicy(
+                    cause,
+                    organization: organization,
+                    server: server,
+                    user: user,
+                    reason: reason,
+                    until: cause == .expired ? until : nil
+                )
+            )
         }
         switch state {
         case .enforced:

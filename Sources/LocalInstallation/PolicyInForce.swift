@@ -276,6 +276,8 @@ public struct WithheldPolicy: Sendable, Hashable {
     public let user: String?
     /// More about the cause in a few words, if there is more to say.
     public let reason: String
+    /// Until when the policy held that has expired, if that is known.
+    public let until: Instant?
 
     /// Why nothing passes.
     ///
@@ -285,12 +287,21 @@ public struct WithheldPolicy: Sendable, Hashable {
     ///   - server: its server.
     ///   - user: who is signed in.
     ///   - reason: more about the cause in a few words, or nothing.
-    public init(_ cause: Cause, organization: String, server: String, user: String? = nil, reason: String = "") {
+    ///   - until: until when the policy held that has expired.
+    public init(
+        _ cause: Cause,
+        organization: String,
+        server: String,
+        user: String? = nil,
+        reason: String = "",
+        until: Instant? = nil
+    ) {
         self.cause = cause
         self.organization = organization
         self.server = server
         self.user = user
         self.reason = reason
+        self.until = until
     }
 
     /// The verdict on everything that touches a registry.

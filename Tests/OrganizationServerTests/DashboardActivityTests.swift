@@ -137,7 +137,7 @@ struct DashboardActivityTests {
             let alice = try await server.browser("alice")
             let lines = try await alice.get("\(Self.activity)/export?list=refusals&format=csv").text
                 .split(separator: "\r\n")
-            #expect(lines.first == "number,received,device,id,time,registry,action,verdict,rule,point,user")
+            #expect(lines.first == "number,received,device,id,time,registry,action,verdict,rule,point,user,deviceName")
             let names = lines.dropFirst().map { String($0.split(separator: ",")[5]) }
             #expect(names == (0..<1203).reversed().map { "r\($0).test" })
         }
@@ -166,9 +166,38 @@ struct DashboardActivityTests {
             #expect(after.contains("<strong>alice</strong> took out the device \(name)"))
             #expect(after.contains("<td>\(name)</td>") && after.contains("\(name) registered"))
             #expect(!after.contains("devices/\(id)"))
+            // So do files.
+            let export = "\(Self.activity)/export?list=refusals&registry=quay.io&format="
+            let table = try await alice.get(export + "csv").text.split(separator: "\r\n")
+            #expect(table.count == 2 && table.last?.hasSuffix(",build-01") == true, "\(table)")
+            let json = try StrictJSON.parse(Array(try await alice.get(export + "jsonl").text.dropLast().utf8))
+            #expect(json.value(named: "deviceName")?.text == "build-01", "\(json)")
             // Another organization has nothing to do with it.
             let names = try await server.services.store.deviceNames(of: [id], in: "other")
             #expect(names.isEmpty)
+        }
+    }
+
+    @Test(
+        arguments: [
+            (.identityLinked, "alice", "linked an identity of single sign-on<span"),
+            (.identityLinked, "mia", "linked an identity of single sign-on with <code>mia</code>"),
+            (.identityUnlinked, "alice", "unlinked an identity of single sign-on<span"),
+            (.memberAdded, "alice", "joined<span"), (.passwordChanged, "alice", "changed the password<span"),
+            (.teamMemberAdded, "alice", "changed a team by adding <code>alice</code>"),
+            (.tokenCreated, "alice", "made the access token <code>alice</code>"),
+        ] as [(Activity.Action, String, String)]
+    )
+    func `what somebody did to themselves is a whole sentence, too`(
+        action: Activity.Action,
+        name: String,
+        words: String
+    ) async throws {
+        try await AccountsServer.withPolicy { server in
+            let activity = Activity(action, by: "alice", name: name, data: [JSONMember("number", .number("1"))])
+            try await server.services.store.record(activity, in: "acme", at: server.clock.now)
+            let page = try await server.browser("alice").get(Self.activity).text
+            #expect(page.contains("<strong>alice</strong> \(words)"), "\(page)")
         }
     }
 

@@ -119,7 +119,7 @@ extension MachineStatus: CommandResult {
             add("Organization", withheld.organization)
             if let user = withheld.user { add("Signed in", user) }
             add("Policy", withheld.inWords)
-            add("", withheld.server)
+            add("", withheld.server + (withheld.until.map { ", held until \($0)" } ?? ""))
         case .policy(let policy, let source):
             add("Organization", policy.organization + (policy.contact.map { " (contact \($0))" } ?? ""))
             if let organization = source.organization {
@@ -201,7 +201,7 @@ extension MachineStatus {
             JSONMember("source", .text(source?.path)),
             JSONMember("server", .text(facts.enrollment?.server.description)),
             JSONMember("issued", .text(source?.organization?.issued?.description)),
-            JSONMember("until", .text(source?.organization?.until.description)),
+            JSONMember("until", .text((source?.organization?.until ?? withheld?.until)?.description)),
             JSONMember("user", .text(source?.organization?.user ?? withheld?.user)),
             JSONMember("rules", .integer(policy?.rules.count)),
             JSONMember("problem", .text(facts.policy.problem)),

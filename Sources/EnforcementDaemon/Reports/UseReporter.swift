@@ -116,12 +116,13 @@ actor UseReporter {
         }
         let today = Self.day(reading().wall.seconds / 86_400)
         var counts: [String: Int] = [:]
-        for use in content.told.union(content.untold) { counts[use.day, default: 0] += 1 }
+        let known = content.told.union(content.untold)
+        for use in known { counts[use.day, default: 0] += 1 }
         // A clock that is set about may make any number of days.
         let most = pace.mostOfDay * (Int(pace.longestWait) + 2)
         var left = lost
-        let all = content.told.union(content.untold).union(uses)
-        for use in uses.sorted(by: UseFile.order) where !content.told.contains(use) && !content.untold.contains(use) {
+        let all = known.union(uses)
+        for use in Set(uses).subtracting(known).sorted(by: UseFile.order) {
             // Whoever pulls reaches the host, too.
             guard use.action != nil || !RegistryAction.allCases.contains(where: { all.contains(use.with($0)) }) else {
                 continue

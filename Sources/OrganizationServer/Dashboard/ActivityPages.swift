@@ -228,17 +228,14 @@ struct ActivityPages: Sendable {
     private static func line(_ activity: KeptActivity, _ names: DeviceNames) -> Line {
         // Who signs in does so for themselves, who takes an invitation up joins, and a machine registers itself.
         let isOwn = activity.name == activity.actor || activity.actor == "device:\(activity.name)"
-        let own = [
-            Activity.Action.memberAdded.rawValue: "joined", Activity.PolicyAction.deviceAdded.rawValue: "registered",
-        ]
-        let words = Activity.words(activity.action)
+        let own = isOwn ? Activity.ownWords(activity.action) : nil
         var content: [String: Any] = [
             "time": activity.time.description, "actor": activity.actor,
-            "words": isOwn ? own[activity.action] ?? words : words, "isChange": true,
+            "words": own ?? Activity.words(activity.action), "isChange": true,
         ]
-        content["name"] = activity.name.isEmpty || isOwn ? nil : activity.name
+        content["name"] = activity.name.isEmpty || own != nil ? nil : activity.name
         content["actorDevice"] = activity.actingDevice.flatMap(names.content(of:))
-        content["nameDevice"] = isOwn ? nil : names.content(of: activity.name)
+        content["nameDevice"] = own != nil ? nil : names.content(of: activity.name)
         content["details"] = details(activity.data, names)
         return Line(time: activity.time, change: activity.number, refusal: nil, content: content)
     }

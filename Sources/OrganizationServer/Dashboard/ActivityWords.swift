@@ -36,6 +36,21 @@ extension Activity {
     static func words(_ action: String) -> String {
         Action(rawValue: action)?.words ?? PolicyAction(rawValue: action)?.words ?? action
     }
+
+    /// What an action is called after the name of who did it to themselves, with nothing behind it.
+    ///
+    /// - Parameter action: its name.
+    /// - Returns: the words; `nil` where the name is said twice.
+    static func ownWords(_ action: String) -> String? {
+        if PolicyAction(rawValue: action) == .deviceAdded { return "registered" }
+        return switch Action(rawValue: action) {
+        case .memberAdded: "joined"
+        case .sessionStarted, .sessionsEnded, .passwordChanged: words(action)
+        case .identityLinked: "linked an identity of single sign-on"
+        case .identityUnlinked: "unlinked an identity of single sign-on"
+        default: nil
+        }
+    }
 }
 
 extension Activity.Action {

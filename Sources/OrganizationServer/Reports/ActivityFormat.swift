@@ -60,7 +60,9 @@ enum ActivityFormat: String, CaseIterable {
             var filter = filter
             (filter.before, filter.limit) = (place.before, Self.page)
             let refusals = try await store.refusals(of: organization, filter)
-            return (refusals.map(text).joined(), place.next(refusals.count, of: filter.limit, refusals.last?.number))
+            let names = try await store.deviceNames(of: Set(refusals.map(\.device)), in: organization)
+            let lines = refusals.map { text($0, deviceName: names[$0.device]?.name) }
+            return (lines.joined(), place.next(refusals.count, of: filter.limit, refusals.last?.number))
         }
     }
 
@@ -93,7 +95,7 @@ enum ActivityFormat: String, CaseIterable {
 
     private static let head = "number,time,action,actor,name,data\r\n"
     private static let refusalHead =
-        "number,received,device,id,time,registry,action,verdict,rule,point,user\r\n"
+        "number,received,device,id,time,registry,action,verdict,rule,point,user,deviceName\r\n"
 
     private func text(_ line: KeptActivity) -> String {
         guard self == .csv else { return line.json.text() + "\n" }
@@ -103,13 +105,16 @@ enum ActivityFormat: String, CaseIterable {
         return Self.line(cells)
     }
 
-    private func text(_ kept: KeptRefusal) -> String {
-        guard self == .csv else { return kept.json.text() + "\n" }
+    private func text(_ kept: KeptRefusal, deviceName: String?) -> String {
+        guard self == .csv else {
+            let members = (kept.json.members ?? []) + [JSONMember("deviceName", .text(deviceName))]
+            return JSONValue.object(members).text() + "\n"
+        }
         let refusal = kept.refusal
         return Self.line([
             "\(kept.number)", kept.received.description, kept.device, refusal.id, refusal.time,
             refusal.registry ?? "", refusal.action ?? "", refusal.verdict, refusal.rule ?? "", refusal.point,
-            refusal.user ?? "",
+            refusal.user ?? "", deviceName ?? "",
         ])
     }
 
