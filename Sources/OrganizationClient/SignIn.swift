@@ -107,11 +107,18 @@ extension OrganizationClient {
 
     /// Begins to sign in with a browser.
     ///
-    /// - Parameter name: the name of this machine, to be shown there.
+    /// - Parameters:
+    ///   - name: the name of this machine, to be shown there.
+    ///   - isForAdministration: whether the session is to do everything that the person may; they are told. Without it, it
+    ///     reads the policy and no more.
     /// - Returns: what to do there.
     /// - Throws: ``ServerFault``.
-    public func authorizeDevice(named name: String) async throws(ServerFault) -> DeviceAuthorization {
-        let fields = [("client_id", "docker-ram"), ("organization", organization), ("device_name", name)]
+    public func authorizeDevice(
+        named name: String,
+        forAdministration isForAdministration: Bool = false
+    ) async throws(ServerFault) -> DeviceAuthorization {
+        var fields = [("client_id", "docker-ram"), ("organization", organization), ("device_name", name)]
+        if isForAdministration { fields.append(("scope", "administration")) }
         let answer = try await post(form: fields, to: "device_authorization")
         guard let deviceCode = answer.text("device_code"), let userCode = answer.text("user_code"),
             let uri = answer.text("verification_uri"), let expiresIn = answer.number("expires_in")

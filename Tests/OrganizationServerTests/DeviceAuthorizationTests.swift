@@ -54,13 +54,14 @@ private struct Browser {
 }
 
 extension AccountsServer {
-    fileprivate func beginDevice(_ organization: String = "acme", name: String = "alice's laptop") async throws
-        -> Answer
-    {
-        try await form(
-            "/v1/device_authorization",
-            ["client_id": "docker-ram", "organization": organization, "device_name": name]
-        )
+    fileprivate func beginDevice(
+        _ organization: String = "acme",
+        name: String = "alice's laptop",
+        scope: String? = nil
+    ) async throws -> Answer {
+        var fields = ["client_id": "docker-ram", "organization": organization, "device_name": name]
+        fields["scope"] = scope
+        return try await form("/v1/device_authorization", fields)
     }
 
     fileprivate func poll(_ begun: Answer, _ more: [String: String] = ["organization": "acme"]) async throws -> Answer {
@@ -109,6 +110,59 @@ struct DeviceAuthorizationTests {
             #expect(try await server.poll(begun, device)["error"] == "invalid_grant")
             // The question is answered for good.
             #expect(try await browser.decide("approve", question).text.contains("Too late"))
+        }
+    }
+
+    /// Ways for an owner's session to begin: its secrets are in reach of whoever has the machine, or sent the code.
+    enum Beginning: CaseIterable {
+        case codeOfMachine
+        case codeWithoutMachine
+        case passwordOnMachine
+        case codeForAdministration
+    }
+
+    @Test(arguments: Beginning.allCases)
+    func `the session of a machine reads the policy and does nothing else, whoever it is of`(
+        beginning: Beginning
+    ) async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            let secret = try await server.makeDevice()
+            let acme = ["organization": "acme"]
+            let machine = acme.merging([
+                "device": "device0000000000000000001a", "device_secret": secret.secret,
+            ]) { $1 }
+            let answer: Answer
+            if beginning == .passwordOnMachine {
+                answer = try await server.passwordGrant("alice", AccountsServer.password, machine)
+            } else {
+                let isForAdministration = beginning == .codeForAdministration
+                let begun = try await server.beginDevice(scope: isForAdministration ? "administration" : nil)
+                let browser = try await Browser(server)
+                let question = try await browser.signIn(begun["user_code"] ?? "")
+                #expect(question.text.contains("do everything in acme that you may") == isForAdministration)
+                #expect(question.text.contains("A machine asks to be signed in") != isForAdministration)
+                _ = try await browser.decide("approve", question)
+                answer = try await server.poll(begun, beginning == .codeOfMachine ? machine : acme)
+            }
+            #expect(answer.status == 200, "\(answer)")
+            let again = try await server.refreshGrant(
+                answer["refresh_token"],
+                beginning == .codeWithoutMachine || beginning == .codeForAdministration ? acme : machine
+            )
+            let token = again["access_token"]
+            let organization = "/v1/organizations/acme"
+            #expect(try await server.send(.get, "\(organization)/teams", as: token).status == 200)
+            for (method, path, body) in [
+                (.post, "/invitations", #"{"role":"owner"}"#), (.post, "/invitations", #"{"role":"member"}"#),
+                (.post, "/tokens", #"{"name":"ci","scopes":["policy:read"],"days":365}"#),
+                (.post, "/teams", #"{"name":"platform"}"#), (.get, "/members", ""), (.get, "/activity", ""),
+                (.post, "/enrollment-tokens", #"{"name":"x","days":1}"#), (.delete, "/sessions", ""),
+            ] as [(HTTPRequest.Method, String, String)] {
+                let answer = try await server.send(method, organization + path, as: token, body: body)
+                let isRefused = answer.status == 403
+                #expect(isRefused != (beginning == .codeForAdministration), "\(method) \(path): \(answer)")
+            }
         }
     }
 

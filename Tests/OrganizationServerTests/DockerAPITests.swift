@@ -154,13 +154,21 @@ struct DockerAPITests {
                 line.value(named: "action")?.text?.hasPrefix("org.registry_access.") ?? false
             }
             let late = (SignedOrganization.start + 300).description.dropLast() + ".000Z"
+            let later = (SignedOrganization.start + 300 + 7200).description
             let table = [
                 ("action=org.registry_access.registry_added", 5), ("action=registry_access.registry_added", 5),
                 ("action=registry_access", 14), ("actor=editor", 6), ("name=docker.io", 2),
                 ("from=\(late)", 4), ("to=\(late)", 10), ("action=team", 0),
+                ("from=\(later.dropLast())%2B02:00", 4), ("from=\(later.dropLast()).000%2B02:00", 4),
+                ("from=\(later.dropLast())-01:30", 0),
             ]
             for (query, count) in table {
                 #expect(try await logs("page_size=100&\(query)").filter(isOfPolicy).count == count, "\(query)")
+            }
+            for time in ["2026-11-30T18:00:00.rubbish", "2026-11-30T18:00:00", "2026-11-30T18:00:00+2:00", "2026-11-30"] {
+                let from = time.replacing("+", with: "%2B")
+                let answer = try await server.ask(.get, "/v2/auditlogs/acme?from=\(from)", by: "auditor")
+                #expect(answer.status == .badRequest, "\(time)")
             }
             let known = try await server.ask(.get, "/v2/auditlogs/acme/actions", by: "auditor").json()
             let org = known.value(named: "actions")?.value(named: "org")?.value(named: "actions")?.elements

@@ -132,6 +132,38 @@ struct SingleSignOnTests {
 
     private static let device = "device0000000000000000001a"
 
+    @Test(arguments: [
+        (["settings:write"], "invited", 200), (["settings:write"], "domain", 403),
+        (["settings:write", "policy:read"], "domain", 200),
+    ])
+    func `a token lets nobody in by a domain who may do more than it may`(
+        scopes: [String],
+        membership: String,
+        status: Int
+    ) async throws {
+        try await SingleSignOnSetting.with(isSet: false) { setting in
+            let server = setting.server
+            let made = try await server.send(
+                .post,
+                "/v1/organizations/acme/tokens",
+                as: try await server.signIn("owner"),
+                body: #"{"name":"ci","scopes":\#(JSONValue.texts(scopes).text()),"days":1}"#
+            )
+            let token = try #require(made["token"])
+            let answer = try await server.send(
+                .put,
+                "/v1/organizations/acme/single-sign-on",
+                as: token,
+                body: """
+                    {"issuer":"\(setting.provider.issuer)","clientID":"x","clientSecret":"y",\
+                    "membership":"\(membership)"\(membership == "domain" ? #","domains":["evil.test"]"# : "")}
+                    """
+            )
+            #expect(answer.status == status, "\(answer)")
+            #expect(try await server.count("singleSignOn") == (status == 200 ? 1 : 0))
+        }
+    }
+
     @Test(
         arguments: [
             (TestProvider.Signer.rs256, ["client_secret_basic"]), (.ps256, ["client_secret_post"]),

@@ -165,7 +165,8 @@ struct AdminLogin: PluginCommand {
         do throws(ServerFault) {
             let code = try waitFor { () async throws(ServerFault) in
                 try await client.authorizeDevice(
-                    named: host.isEmpty ? "docker ram admin" : "docker ram admin on \(host)"
+                    named: host.isEmpty ? "docker ram admin" : "docker ram admin on \(host)",
+                    forAdministration: true
                 )
             }
             context.errors.line("To sign in, open this address in a browser:")

@@ -33,7 +33,7 @@ extension Store {
                     """,
                 arguments: [
                     token.digest, organization, user, name,
-                    scopes.map(\.rawValue).sorted().joined(separator: " "), now.seconds, expires.seconds,
+                    Permission.text(scopes), now.seconds, expires.seconds,
                     maker,
                 ]
             )

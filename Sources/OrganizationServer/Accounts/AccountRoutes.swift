@@ -245,6 +245,15 @@ extension Router<ServerContext> {
         delete("v1/organizations/{organization}/sessions") { request, context in
             let (person, organization) = try context.authorize(.endSessions)
             let selection = try request.sessionSelection()
+            // A name that is mistyped must not look as if somebody had to sign in again.
+            if let user = selection.user,
+                try await services.store.memberCount(of: organization, MemberFilter(name: user)) == 0
+            {
+                throw Problem.none("member", user)
+            }
+            if let device = selection.device, try await services.store.device(device, of: organization) == nil {
+                throw Problem.none("device", device)
+            }
             let count = try await services.endSessions(in: organization, selection, by: person.name)
             return JSONAnswer(value: .object([JSONMember("ended", .integer(count))]))
         }

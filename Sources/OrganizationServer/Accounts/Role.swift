@@ -53,11 +53,22 @@ enum Permission: String, Codable, Sendable, CaseIterable {
 }
 
 extension Permission {
+    /// What the session of a machine may do, whoever has signed in there: root on the machine has its secrets.
+    static let ofMachines: Set<Permission> = [.readPolicy]
+
     /// The scopes that a text names, with a space between them.
     ///
     /// - Parameter text: the text.
     /// - Returns: those of them that there are.
     static func set(_ text: String) -> Set<Permission> {
         Set(text.split(separator: " ").compactMap { Permission(rawValue: String($0)) })
+    }
+
+    /// The text that names scopes, as ``set(_:)`` reads it.
+    ///
+    /// - Parameter scopes: the scopes.
+    /// - Returns: their names in order, with a space between them.
+    static func text(_ scopes: Set<Permission>) -> String {
+        scopes.map(\.rawValue).sorted().joined(separator: " ")
     }
 }

@@ -160,5 +160,13 @@ extension Schema {
             BEGIN DELETE FROM passwordReset WHERE organization = NEW.organization AND maker = NEW.user; END;
             """
         ),
+        (
+            "sign-ins for administration",
+            """
+            -- Whether the session may do everything that the person may, and not only what that of a machine may.
+            ALTER TABLE deviceAuthorization ADD COLUMN isForAdministration INTEGER NOT NULL DEFAULT 0
+                CHECK (isForAdministration IN (0, 1));
+            """
+        ),
     ]
 }

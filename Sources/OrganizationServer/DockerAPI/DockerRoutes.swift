@@ -110,14 +110,21 @@ private func asText(_ value: JSONValue) -> JSONValue {
     }
 }
 
-/// A time of the query; with a fraction of a second, as Docker's programs write it, too.
+/// A time of the query, as RFC 3339, section 5.6 writes it: Docker's programs send fractions of a second, and offsets.
 private func time(_ name: String, _ request: Request) throws(Problem) -> Instant? {
     guard let text = try request.queryValue(name) else { return nil }
-    let whole = text.contains(".") ? text.prefix { $0 != "." } + "Z" : text[...]
-    guard let instant = Instant(String(whole)) else {
-        throw Problem(.badRequest, .badRequest, "\"\(name)\" must be a time like \"2026-11-25T13:45:10Z\"")
+    guard let time = text.wholeMatch(of: #/([0-9T:-]{19})(?:\.[0-9]{1,9})?(?:Z|([+-])([0-9]{2}):([0-9]{2}))/#)?.output,
+        let local = Instant("\(time.1)Z"), let hours = Int64(time.3 ?? "0"), let minutes = Int64(time.4 ?? "0"),
+        hours < 24, minutes < 60
+    else {
+        throw Problem(
+            .badRequest,
+            .badRequest,
+            "\"\(name)\" must be a time like \"2026-11-25T13:45:10Z\" or \"2026-11-25T14:45:10.000+01:00\""
+        )
     }
-    return instant
+    let offset = (hours * 60 + minutes) * 60
+    return local + (time.2 == "-" ? offset : -offset)
 }
 
 extension KeptActivity {

@@ -121,6 +121,7 @@ struct Activation: Sendable {
         return question.map { question in
             let content: [String: Any] = [
                 "user": user, "deviceName": question.deviceName, "address": question.address,
+                "isForAdministration": question.isForAdministration,
                 "created": question.created.description, "organization": question.organization,
                 "code": DeviceAuthorization.shown(question.userCode), "form": browser.digest,
                 "confirmation": confirmation.secret,
@@ -180,7 +181,12 @@ struct Activation: Sendable {
             if decision != "approve" {
                 ("Denied", "\(device) was not signed in.")
             } else if decided.isMember {
-                ("Signed in", "\(device) is signed in as \(decided.user). You can close this page.")
+                (
+                    "Signed in",
+                    decided.question.isForAdministration
+                        ? "\(device) may do now what \(decided.user) may. You can close this page."
+                        : "\(device) is signed in as \(decided.user). You can close this page."
+                )
             } else {
                 (
                     "Not a member",

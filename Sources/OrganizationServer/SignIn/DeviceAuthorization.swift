@@ -33,6 +33,8 @@ enum DeviceAuthorization {
     /// What a person is asked about.
     struct Question: Hashable, Sendable {
         let userCode: String
+        /// Whether the session may do everything that the person may, as `docker ram admin` needs it.
+        let isForAdministration: Bool
         let organization: String
         let deviceName: String
         let address: String
@@ -57,6 +59,8 @@ extension Store {
     /// - Parameters:
     ///   - organization: which it is for; it need not be there.
     ///   - deviceName: what the machine is called.
+    ///   - isForAdministration: whether the session may do everything that the person may, and not only what the session
+    ///     of a machine may (``Permission/ofMachines``).
     ///   - address: where it asks from.
     ///   - now: the time.
     /// - Returns: the codes for the machine and for the person.
@@ -64,6 +68,7 @@ extension Store {
     func beginDeviceAuthorization(
         for organization: String,
         deviceName: String,
+        isForAdministration: Bool,
         from address: String,
         at now: Instant
     ) async throws -> (deviceCode: OpaqueToken, userCode: String) {
@@ -81,12 +86,14 @@ extension Store {
             try database.execute(
                 sql: """
                     INSERT INTO deviceAuthorization
-                        (digest, userCode, organization, deviceName, address, created, expires, interval)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                        (digest, userCode, organization, deviceName, isForAdministration, address, created, expires,
+                            interval)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
                     """,
                 arguments: [
-                    deviceCode.digest, userCode, organization, deviceName, address, now.seconds,
-                    (now + DeviceAuthorization.lifetimeSeconds).seconds, DeviceAuthorization.intervalSeconds,
+                    deviceCode.digest, userCode, organization, deviceName, isForAdministration, address,
+                    now.seconds, (now + DeviceAuthorization.lifetimeSeconds).seconds,
+                    DeviceAuthorization.intervalSeconds,
                 ]
             )
             return userCode
@@ -132,7 +139,7 @@ extension Store {
                 sql: """
                     UPDATE deviceAuthorization SET user = ?, confirmation = ?
                     WHERE userCode = ? AND expires > ? AND decision IS NULL
-                    RETURNING userCode, organization, deviceName, address, created
+                    RETURNING userCode, organization, deviceName, isForAdministration, address, created
                     """,
                 arguments: [user, confirmation.digest, userCode, now.seconds]
             ).map(Self.question)
@@ -156,7 +163,7 @@ extension Store {
                 sql: """
                     UPDATE deviceAuthorization SET decision = ?, confirmation = NULL
                     WHERE confirmation = ? AND expires > ? AND decision IS NULL
-                    RETURNING userCode, organization, deviceName, address, created, user
+                    RETURNING userCode, organization, deviceName, isForAdministration, address, created, user
                     """,
                 arguments: [isApproved ? "approved" : "denied", confirmation.digest, now.seconds]
             )
@@ -171,6 +178,7 @@ extension Store {
     private static func question(_ row: Row) -> DeviceAuthorization.Question {
         DeviceAuthorization.Question(
             userCode: row["userCode"],
+            isForAdministration: row["isForAdministration"],
             organization: row["organization"],
             deviceName: row["deviceName"],
             address: row["address"],
@@ -213,10 +221,12 @@ extension Store {
                 arguments: [deviceCode.digest]
             )
             guard decision == "approved" else { return .denied }
+            let isForAdministration: Bool = row["isForAdministration"]
+            let scopes = isForAdministration ? nil : Permission.text(Permission.ofMachines)
             do {
                 return .session(
                     try Self.beginSession(
-                        of: SignedInPerson(user: row["user"]),
+                        of: SignedInPerson(user: row["user"], scopes: scopes),
                         in: organization,
                         on: id,
                         from: address,

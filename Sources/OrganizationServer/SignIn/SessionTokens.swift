@@ -200,19 +200,21 @@ extension Store {
             let row = try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT id, user, organization, scopes, accessToken,
+                    SELECT id, user, organization, device, scopes, accessToken,
                         (SELECT expires FROM accessToken WHERE digest = session.accessToken) AS tokenExpires
                     FROM session WHERE access = ? AND accessExpires > ? AND expires > ? AND ended IS NULL
                     """,
                 arguments: [token.digest, now.seconds, now.seconds]
             )
             guard let row else { return nil }
-            let scopes: String? = row["scopes"]
+            let (device, scopes): (String?, String?) = (row["device"], row["scopes"])
+            var permissions = scopes.map(Permission.set)
+            if device != nil { permissions = permissions?.intersection(Permission.ofMachines) ?? Permission.ofMachines }
             let (accessToken, tokenExpires): (String?, Int64?) = (row["accessToken"], row["tokenExpires"])
             return Person(
                 name: row["user"],
                 roles: try Store.roles(of: row["user"], database),
-                scopes: scopes.map(Permission.set),
+                scopes: permissions,
                 onlyOrganization: row["organization"],
                 session: row["id"],
                 accessToken: accessToken.map {

@@ -241,10 +241,14 @@ private struct Grants: Sendable {
         guard Names.isLabel(name, longest: 255) else {
             throw GrantRefusal(.invalidRequest, "a device name has at most 255 bytes and no control characters")
         }
+        guard ["administration", nil].contains(form["scope"]) else {
+            throw GrantRefusal(.invalidRequest, "the only \"scope\" is \"administration\"")
+        }
         try await services.limits.take(.deviceAuthorization, address)
         let (deviceCode, userCode) = try await services.store.beginDeviceAuthorization(
             for: organization,
             deviceName: name,
+            isForAdministration: form["scope"] != nil,
             from: address,
             at: services.now()
         )

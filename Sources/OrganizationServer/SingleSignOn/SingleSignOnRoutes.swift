@@ -20,6 +20,8 @@ extension Router<ServerContext> {
             let settings = try await request.readJSON(atMost: 64 << 10, depth: 3) { (scanner) throws(InvalidJSON) in
                 try SingleSignOnSettings(&scanner, current: current)
             }
+            // Whoever has the provider lets in whom they like then.
+            if settings.membership == .domain { try person.mayGive(.member, in: organization) }
             try await services.set(settings, of: organization, by: person.name)
             return JSONAnswer(value: settings.json(at: services.settings.publicAddress))
         }
