@@ -152,7 +152,8 @@ struct DeviceAuthorizationTests {
             )
             let token = again["access_token"]
             let organization = "/v1/organizations/acme"
-            #expect(try await server.send(.get, "\(organization)/teams", as: token).status == 200)
+            // There is none yet, which is found out behind the look at who asks.
+            #expect(try await server.send(.get, "\(organization)/policy", as: token).status == 404)
             for (method, path, body) in [
                 (.post, "/invitations", #"{"role":"owner"}"#), (.post, "/invitations", #"{"role":"member"}"#),
                 (.post, "/tokens", #"{"name":"ci","scopes":["policy:read"],"days":365}"#),

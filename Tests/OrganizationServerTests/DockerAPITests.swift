@@ -165,7 +165,9 @@ struct DockerAPITests {
             for (query, count) in table {
                 #expect(try await logs("page_size=100&\(query)").filter(isOfPolicy).count == count, "\(query)")
             }
-            for time in ["2026-11-30T18:00:00.rubbish", "2026-11-30T18:00:00", "2026-11-30T18:00:00+2:00", "2026-11-30"] {
+            for time in [
+                "2026-11-30T18:00:00.rubbish", "2026-11-30T18:00:00", "2026-11-30T18:00:00+2:00", "2026-11-30",
+            ] {
                 let from = time.replacing("+", with: "%2B")
                 let answer = try await server.ask(.get, "/v2/auditlogs/acme?from=\(from)", by: "auditor")
                 #expect(answer.status == .badRequest, "\(time)")

@@ -605,12 +605,6 @@ struct SessionTests {
             #expect(try await server.send(.get, "/v1/organizations/acme/members", as: access).status == 200)
             #expect(try await server.send(.get, "/v1/organizations/other/members", as: access).status == 404)
             #expect(try await server.send(.delete, "/v1/organizations/acme/sessions", as: access).status == 403)
-            // A name that is mistyped does not look as if somebody had to sign in again.
-            let owner = try await server.signIn("alice")
-            for (query, status) in [("user=alise", 404), ("device=nowhere", 404), ("user=ALICE", 404)] {
-                let ended = try await server.send(.delete, "/v1/organizations/acme/sessions?\(query)", as: owner)
-                #expect(ended.status == status, "\(query): \(ended)")
-            }
             server.clock.advance(80_000)
             let renewed = try await server.refreshGrant(answer["refresh_token"])
             #expect(renewed.status == 200)
