@@ -134,26 +134,32 @@ public enum Files {
     /// - Parameters:
     ///   - path: the path.
     ///   - limit: the longest file that is read, in bytes; a longer one fails with `EFBIG`.
+    ///   - isPipeRead: whether a pipe is read as well, to its end, however long nobody writes: only where a person has
+    ///     named it and waits.
     /// - Returns: the content, and the status of the very file that was read.
     /// - Throws: ``FileError``; a directory fails with `EISDIR`, what else is no regular file with `EINVAL`.
     public static func read(
         _ path: String,
-        atMost limit: Int
+        atMost limit: Int,
+        isPipeRead: Bool = false
     ) throws(FileError) -> (bytes: [UInt8], status: FileStatus) {
         let attempt = "read \"\(path)\""
         // Without O_NONBLOCK a named pipe in the place of the file would hang the program.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (isPipeRead ? 0 : O_NONBLOCK))
         guard descriptor >= 0 else { throw FileError(attempt, code: errno) }
         defer { close(descriptor) }
         var raw = stat()
         guard fstat(descriptor, &raw) == 0 else { throw FileError(attempt, code: errno) }
         let status = FileStatus(raw)
-        guard status.isRegularFile else { throw FileError(attempt, code: status.isDirectory ? EISDIR : EINVAL) }
+        let isPipe = isPipeRead && status.mode & S_IFMT == S_IFIFO
+        guard status.isRegularFile || isPipe else {
+            throw FileError(attempt, code: status.isDirectory ? EISDIR : EINVAL)
+        }
         guard status.size <= limit else { throw FileError(attempt, code: EFBIG) }
 
         var bytes: [UInt8] = []
         while true {
-            let wanted = max(status.size - bytes.count, 0) + 1
+            let wanted = isPipe ? 1 << 16 : max(status.size - bytes.count, 0) + 1
             var failure: CInt = 0
             let chunk = [UInt8](unsafeUninitializedCapacity: wanted) { buffer, count in
                 let got = Glibc.read(descriptor, buffer.baseAddress, wanted)

@@ -536,6 +536,85 @@ struct AdminTests {
         }
     }
 
+    @Test
+    func `a team that has nothing in addition is not a policy that denies everything`() async throws {
+        try await Self.with { _ in
+            Reply(body: #"{"team":"ops","registries":[]}"#, version: 7)
+        } _: { machine, server in
+            let words = ["registry", "list", "--team", "ops"]
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            #expect(outcome.output == "team \"ops\" has no registry in addition to everybody's\n", "\(outcome)")
+            let json = await Self.run(machine, words + ["--format", "json"], extra: Self.environment(server))
+            #expect(json.output == "[]\n", "\(json)")
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("", "--scopes names none"), (" , ", "--scopes names none"),
+            ("policy:fly", "there is no scope \"policy:fly\""),
+            ("policy:read,policy:fly,x", "there is no scope \"policy:fly\""),
+        ]
+    )
+    func `a token for what cannot be done is wrong usage, and what can be is listed`(
+        scopes: String,
+        fault: String
+    ) async throws {
+        try await Self.with { machine, server in
+            let words = ["token", "create", "ci", "--scopes", scopes]
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            #expect(outcome.code == ExitStatus.usage && server.requests.isEmpty, "\(outcome)")
+            #expect(outcome.errors.contains("\(fault); there are policy:read, policy:write, "), "\(outcome)")
+        }
+    }
+
+    @Test(arguments: [["policy", "plan"], ["policy", "apply", "--replace"]])
+    func `a policy also comes out of a pipe`(words: [String]) async throws {
+        try await Self.with { machine, server in
+            let pipe = "\(machine.directory)/pipe"
+            #expect(mkfifo(pipe, 0o600) == 0)
+            let policy = Self.policy.replacing("docker.io", with: "quay.io")
+            Thread.detachNewThread {
+                // It opens when it is read.
+                guard let writer = fopen(pipe, "w") else { return }
+                for part in [policy.prefix(20), policy.dropFirst(20)] {
+                    fputs(String(part), writer)
+                    fflush(writer)
+                    usleep(100_000)
+                }
+                fclose(writer)
+            }
+            let outcome = await Self.run(machine, words + [pipe], extra: Self.environment(server))
+            // Where it is not read, nobody waits for ever.
+            close(open(pipe, O_RDONLY | O_NONBLOCK))
+            #expect(outcome.code == 0, "\(outcome)")
+        }
+    }
+
+    @Test(arguments: [false, true])
+    func `a file that is too long is told how long it may be`(isPipe: Bool) async throws {
+        try await Self.with { machine, server in
+            let file = "\(machine.directory)/settings.json"
+            let bytes = [UInt8](repeating: 0x20, count: 9 << 20)
+            if isPipe {
+                #expect(mkfifo(file, 0o600) == 0)
+                Thread.detachNewThread {
+                    signal(SIGPIPE, SIG_IGN)
+                    guard let writer = fopen(file, "w") else { return }
+                    fwrite(bytes, 1, bytes.count, writer)
+                    fclose(writer)
+                }
+            } else {
+                try Data(bytes).write(to: URL(fileURLWithPath: file))
+            }
+            let words = ["policy", "plan", "--docker", file]
+            let outcome = await Self.run(machine, words, extra: Self.environment(server))
+            close(open(file, O_RDONLY | O_NONBLOCK))
+            let fault = "docker ram: cannot read \"\(file)\": it is longer than 8 MiB\n"
+            #expect(outcome.code == 1 && outcome.errors == fault, "\(outcome)")
+        }
+    }
+
     // MARK: - Refusals
 
     @Test(

@@ -1,4 +1,5 @@
 import Foundation
+import LocalInstallation
 import RegistryAccess
 import TestSupport
 import Testing
@@ -136,13 +137,28 @@ struct RequestTests {
     @Test(
         arguments: [
             ["https://quay.io"], ["quay.io/"], ["a b"], ["quay.io", "ghcr.io"], ["--push"], ["--reason", "why"],
-            ["quay.io", "--reason", String(repeating: "x", count: 501)], ["--withdraw"], ["--withdraw", "0"],
+            ["quay.io", "--reason", String(repeating: "x", count: 501)], ["quay.io", "--reason", "a\tb"],
+            ["quay.io", "--reason", "a\nb"], ["quay.io", "--reason", "a\u{202E}b"],
+            ["quay.io", "--reason", "a\u{2028}b"], ["quay.io", "--reason", "\u{E000}"], ["--withdraw"],
+            ["--withdraw", "0"],
             ["--withdraw", "x"], ["quay.io", "--withdraw", "3"], ["--withdraw", "3", "--reason", "why"],
         ]
     )
     func `what cannot be asked for is told before anything is`(words: [String]) throws {
         let (outcome, requests) = try run(words, answer: Self.answer("quay.io"))
         #expect(outcome.code != 0 && requests.isEmpty, "\(outcome)")
+    }
+
+    @Test(arguments: ["a\tb", "a\nb", String(repeating: "x", count: 501)])
+    func `a reason that the server does not take is told in words`(reason: String) throws {
+        let denying = #"{"version":1,"organization":"acme","registries":[]}"#
+        let (outcome, requests) = try run(
+            ["quay.io", "--reason", reason],
+            policy: denying,
+            answer: Self.answer("quay.io")
+        )
+        let words = "a reason has at most 500 characters on one line, none of them a control character"
+        #expect(outcome.code == ExitStatus.usage && requests.isEmpty && outcome.errors.contains(words), "\(outcome)")
     }
 
     @Test
@@ -304,5 +320,29 @@ struct AdminRequestTests {
     func `a date that is none is wrong usage`(date: String) async throws {
         let (outcome, requests) = try await run("allow", "3", "--until", date, answer: .init(body: "{}"))
         #expect(outcome.code == ExitStatus.usage && requests.isEmpty, "\(outcome)")
+    }
+
+    @Test(arguments: ["9999-12-31", "9999-12-31T23:59:59Z", "\(Instant.now() + 3654 * 86_400)"])
+    func `an end that is too far away is wrong usage, in words of the command line`(date: String) async throws {
+        let (outcome, requests) = try await run("allow", "3", "--until", date, answer: .init(body: "{}"))
+        #expect(outcome.code == ExitStatus.usage && requests.isEmpty, "\(outcome)")
+        #expect(outcome.errors.contains("--until is in ten years at most"), "\(outcome)")
+    }
+
+    @Test
+    func `what is to be acknowledged is named as the command line has it`() async throws {
+        let (outcome, _) = try await run(
+            "allow",
+            "3",
+            "--address",
+            "*.io",
+            answer: .init(
+                status: 422,
+                body: #"{"code":"faulty","detail":"\"*.io\" is broad","#
+                    + #""hint":"make it narrower; if it is meant, say \"acknowledgeBroad\""}"#
+            )
+        )
+        let words = "docker ram: hint: make it narrower; if it is meant, say --acknowledge-broad\n"
+        #expect(outcome.errors.hasSuffix(words), "\(outcome)")
     }
 }

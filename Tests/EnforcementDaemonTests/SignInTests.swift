@@ -2,6 +2,7 @@
 import Foundation
 import Glibc
 import LocalInstallation
+import NIOCore
 import OrganizationClient
 import RegistryAccess
 import SignedPolicy
@@ -213,6 +214,59 @@ struct SignInTests {
             #expect(answer.count == 3 && answer.dropFirst().first?.contains("waiting") == true, "\(answer)")
             #expect(answer.last == #"{"signedIn":{"user":"alice","organization":"acme"}}"#)
             #expect(asked.withLock { $0 } >= 2)
+        }
+    }
+
+    private static func code(_ deviceCode: String) -> OrganizationWeb.Reply {
+        .json(
+            """
+            {"device_code":"\(deviceCode)","user_code":"BCDF-GHJK","expires_in":600,"interval":1,
+             "verification_uri":"https://ram.acme.test/activate"}
+            """
+        )
+    }
+
+    @Test
+    func `a code that is approved after its owner gave up signs nobody in`() async throws {
+        try await withMachine { daemon, web in
+            web.reply(to: "/v1/device_authorization", Self.code("ramc_approved"))
+            let socket = daemon.paths.controlSocket
+            let shown = try await onThread {
+                let client = try SocketClient(socket)
+                client.send(#"{"request":"sign-in"}"# + "\n")
+                return String(decoding: client.read { $0.contains(UInt8(ascii: "\n")) }, as: UTF8.self)
+            }
+            #expect(shown.contains("BCDF-GHJK"))
+            // Who waits as long from now on is asked for later than the one before.
+            web.reply(to: "/v1/device_authorization", Self.code("ramc_declined"))
+            let answer = try await daemon.ask(#"{"request":"sign-in"}"#)
+            #expect(answer.last?.contains("access_denied") == true, "\(answer)")
+            #expect(!web.requests.contains { $0.body.contains("ramc_approved") })
+            #expect(try await daemon.status().policy.state == .signInRequired)
+        }
+    }
+
+    @Test(arguments: [#"{"request":"sign-in"}"#, #"{"request":"sign-in","user":"alice","password":"right"}"#])
+    func `a ticket that comes when nobody waits any more is given back`(request: String) async throws {
+        let gate = DispatchSemaphore(value: 0)
+        try await withMachine { daemon, web in
+            defer { for _ in 0..<100 { gate.signal() } }
+            web.reply(to: "/v1/device_authorization", Self.code("ramc_approved"))
+            let inOrder = try #require(web.reply(of: "/v1/token"))
+            web.reply(to: "/v1/token") { request in
+                gate.wait()
+                return inOrder(request)
+            }
+            let client = Mutex<SocketClient?>(try SocketClient(daemon.paths.controlSocket))
+            client.withLock { $0?.send(request + "\n") }
+            #expect(await eventually { web.requests.contains { $0.path == "/v1/token" } })
+            client.withLock { $0 = nil }
+            // Each of its threads looks after another connection, and has then seen that the one before has ended.
+            for _ in 0..<NIOSingletons.groupLoopCountSuggestion { _ = try await daemon.status() }
+            gate.signal()
+            #expect(await eventually { web.requests.contains { $0.path == "/v1/token/revoke" } })
+            #expect(try OrganizationFiles(daemon.paths).session == nil)
+            #expect(try await daemon.status().policy.state == .signInRequired)
         }
     }
 

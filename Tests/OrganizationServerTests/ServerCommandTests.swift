@@ -216,6 +216,49 @@ struct ServerCommandTests {
             }
             let half = try await Self.run("serve", "--data", data, "--tls-certificate", files[1]).expecting(64)
             #expect(half.errors.contains("go together"))
+            let none = "\(directory)/none"
+            for (certificate, key) in [(none, files[3]), (files[1], none)] {
+                let options = ["--tls-certificate", certificate, "--tls-key", key]
+                let command = [try Programs.path("docker-ram-server"), "serve", "--data", data] + options
+                let ended = try await runProgram(command + ["--listen", "127.0.0.1:0"]).expecting(1)
+                let fault = "error: cannot read \"\(none)\": no such file or directory\n"
+                #expect(ended.errors.lowercased().hasSuffix(fault.lowercased()), "\(ended)")
+            }
+        }
+    }
+
+    private static func initOnTerminal(_ directory: String, _ terminal: PseudoTerminal) throws -> RunningProgram {
+        let program = try Programs.path("docker-ram-server")
+        let names = ["--organization", "acme", "--owner", "alice", "--public-url", "https://ram.acme.test"]
+        return try RunningProgram([program, "init", "--data", "\(directory)/data"] + names, terminal: terminal)
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+    func `whoever gives up at the question for a password has a terminal as before`(signal: Int32) async throws {
+        try await withTemporaryDirectory { directory in
+            let terminal = try PseudoTerminal()
+            let program = try Self.initOnTerminal(directory, terminal)
+            try await waitUntil("the password is asked for") { !terminal.echoes }
+            if signal == SIGINT { terminal.type("hunt\u{3}") } else { program.send(signal) }
+            #expect(try await program.status(within: .seconds(30)) == 128 + signal)
+            #expect(terminal.echoes)
+            #expect(!FileManager.default.fileExists(atPath: "\(directory)/data"))
+            try await program.stop()
+        }
+    }
+
+    @Test
+    func `a password is asked for twice`() async throws {
+        try await withTemporaryDirectory { directory in
+            let terminal = try PseudoTerminal()
+            let program = try Self.initOnTerminal(directory, terminal)
+            for (question, answer) in [("Password of alice: ", "one"), ("Once more: ", "two")] {
+                try await waitUntil(question) { program.errors.hasSuffix(question) && !terminal.echoes }
+                terminal.type("\(answer)\n")
+            }
+            #expect(try await program.status(within: .seconds(30)) == 1)
+            #expect(program.errors.contains("the two passwords differ") && terminal.echoes, "\(program.errors)")
+            try await program.stop()
         }
     }
 

@@ -88,8 +88,14 @@ public final class RunningProgram: Sendable {
     ///   - command: the program, which is looked for in `PATH`, and its arguments.
     ///   - environment: what to add to the environment; the settings of this machine's Docker are left out of it.
     ///   - input: what the program reads.
+    ///   - terminal: what it reads instead; its Control-C is for the program.
     /// - Throws: ``UnexpectedEnd`` if it does not start.
-    public init(_ command: [String], environment: [String: String] = [:], input: String = "") throws {
+    public init(
+        _ command: [String],
+        environment: [String: String] = [:],
+        input: String = "",
+        terminal: PseudoTerminal? = nil
+    ) throws {
         self.command = command
         let inputFile = try Self.temporaryFile()
         defer { close(inputFile) }
@@ -104,7 +110,12 @@ public final class RunningProgram: Sendable {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, inputFile, 0)
+        if let terminal {
+            // The first terminal that the leader of a session opens becomes that session's own.
+            posix_spawn_file_actions_addopen(&actions, 0, terminal.path, O_RDWR, 0)
+        } else {
+            posix_spawn_file_actions_adddup2(&actions, inputFile, 0)
+        }
         posix_spawn_file_actions_adddup2(&actions, outputFile, 1)
         posix_spawn_file_actions_adddup2(&actions, errorFile, 2)
         try closeDescriptors(from: 3, in: &actions)
@@ -115,7 +126,8 @@ public final class RunningProgram: Sendable {
         sigemptyset(&noSignals)
         posix_spawnattr_setsigmask(&attributes, &noSignals)
         posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
+        let group = terminal == nil ? POSIX_SPAWN_SETPGROUP : Self.newSession
+        posix_spawnattr_setflags(&attributes, Int16(group | POSIX_SPAWN_SETSIGMASK))
 
         var pid = pid_t()
         let status = Self.withCStrings(command) { arguments in
@@ -188,6 +200,9 @@ public final class RunningProgram: Sendable {
         for _ in 0..<500 where status == nil { usleep(10_000) }
         guard status != nil else { throw UnexpectedEnd(description: "\(command) cannot be ended") }
     }
+
+    /// `POSIX_SPAWN_SETSID`, which the C library shows only to programs that ask for all of it.
+    private static let newSession: CInt = 0x80
 
     private static func temporaryFile() throws -> Int32 {
         let path = "/tmp/ram-\(getpid())-\(UInt64.random(in: .min ... .max))"

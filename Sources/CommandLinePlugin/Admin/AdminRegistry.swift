@@ -16,7 +16,7 @@ struct AdminRegistryList: AdminCommand {
     @OptionGroup var common: CommonOptions
 
     func run(at server: AdminServer, in context: CommandContext) throws {
-        context.show(RuleList(rules: try server.rules(of: team.team).rules), as: common.format)
+        context.show(RuleList(rules: try server.rules(of: team.team).rules, team: team.team), as: common.format)
     }
 }
 
@@ -168,11 +168,15 @@ struct ChangeOptions: ParsableArguments {
 /// Registries as the policy has them.
 private struct RuleList: CommandResult {
     let rules: [RegistryRule]
+    /// Whose they are in addition to everybody's, if they are a team's.
+    let team: String?
 
     var json: JSONValue { .array(rules.map(\.document)) }
 
     func text(for context: CommandContext) -> String {
-        rules.isEmpty ? "there is no registry, so every one is denied" : rules.table.joined(separator: "\n")
+        guard rules.isEmpty else { return rules.table.joined(separator: "\n") }
+        guard let team else { return "there is no registry, so every one is denied" }
+        return TerminalText.printable("team \"\(team)\" has no registry in addition to everybody's")
     }
 }
 

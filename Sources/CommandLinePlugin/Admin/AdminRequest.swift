@@ -1,4 +1,5 @@
 import ArgumentParser
+import LocalInstallation
 import OrganizationClient
 import RegistryAccess
 
@@ -85,10 +86,15 @@ struct AdminRequestAllow: AdminCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-        if let until, Self.end(until) == nil {
+        guard let until else { return }
+        guard let end = Self.end(until) else {
             throw ValidationError("--until is a date like 2026-12-24, or a time like 2026-12-24T18:00:00Z")
         }
+        guard end - Instant.now() <= Self.longest else { throw ValidationError("--until is in ten years at most") }
     }
+
+    /// The longest that the server takes, in seconds: ten years.
+    private static let longest: Int64 = 3653 * 86_400
 
     /// The end that is meant: a day's is the beginning of the next one.
     static func end(_ text: String) -> Instant? {

@@ -267,7 +267,8 @@ struct AdminServer: Sendable {
                 case ("locks_out", _): "take it out or make it narrower; if it is meant: --acknowledge-lock-out"
                 case ("not_signed_in", .accessToken): "the token in DOCKER_RAM_TOKEN is wrong or not good any more"
                 case ("not_signed_in", .session): "run: docker ram admin login \(client.server)"
-                default: problem.hint
+                // Only what answers a request sends this member, and it has the option.
+                default: problem.hint?.replacing("\"acknowledgeBroad\"", with: "--acknowledge-broad")
                 }
             return Failure(problem.detail, hints: hint.map { [$0] } ?? [])
         }

@@ -34,8 +34,9 @@ struct AdminTokenCreate: AdminCommand {
         abstract: "Make an access token for machines and CI",
         discussion: """
             The token is printed, this once. Scopes are policy:read, policy:write, activity:read,
-            machines:read, machines:write, members:read, members:write, sessions:write,
-            tokens:write, settings:read and settings:write; none does more than you may.
+            machines:read, machines:write, members:read, members:write, tokens:write,
+            sessions:write, settings:read, settings:write and metrics:read; none does more
+            than you may.
 
             Example: docker ram admin token create ci --scopes policy:read
             """
@@ -55,7 +56,18 @@ struct AdminTokenCreate: AdminCommand {
 
     func validate() throws {
         guard (1...365).contains(days) else { throw ValidationError("--days is a number from 1 to 365") }
+        let there = "there are \(Self.scopes.joined(separator: ", "))"
+        guard !scopes.listed.isEmpty else { throw ValidationError("--scopes names none; \(there)") }
+        if let unknown = scopes.listed.first(where: { !Self.scopes.contains($0) }) {
+            throw ValidationError("there is no scope \"\(unknown)\"; \(there)")
+        }
     }
+
+    /// The scopes that the server has.
+    private static let scopes = [
+        "policy:read", "policy:write", "activity:read", "machines:read", "machines:write", "members:read",
+        "members:write", "tokens:write", "sessions:write", "settings:read", "settings:write", "metrics:read",
+    ]
 
     func run(at server: AdminServer, in context: CommandContext) throws {
         let body = JSONValue.object([

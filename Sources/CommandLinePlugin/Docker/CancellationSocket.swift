@@ -16,7 +16,10 @@ enum CancellationSocket {
             var byte: UInt8 = 0
             while true {
                 let count = read(descriptor, &byte, 1)
-                if count == 0 { _exit(130) }
+                if count == 0 {
+                    TypedSecret.showTyping()
+                    _exit(130)
+                }
                 if count < 0, errno != EINTR { return nil }
             }
         }

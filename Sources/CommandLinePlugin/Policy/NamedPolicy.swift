@@ -1,5 +1,24 @@
+import Glibc
 import LocalInstallation
 import RegistryAccess
+
+extension Files {
+    /// Reads a file that somebody names on the command line, or a pipe to its end.
+    ///
+    /// - Parameters:
+    ///   - file: the file.
+    ///   - limit: the longest that is read, whole MiB.
+    /// - Returns: the content.
+    /// - Throws: ``Failure`` if it is longer, and ``FileError``.
+    static func read(named file: String, atMost limit: Int) throws -> [UInt8] {
+        do throws(FileError) {
+            return try read(file, atMost: limit, isPipeRead: true).bytes
+        } catch {
+            guard error.code == EFBIG else { throw error }
+            throw Failure("cannot read \"\(file)\": it is longer than \(limit >> 20) MiB")
+        }
+    }
+}
 
 extension AccessPolicy {
     /// The policy in a file that somebody names.
@@ -9,7 +28,7 @@ extension AccessPolicy {
     ///   - context: where all its faults are listed if it is none.
     /// - Throws: ``Failure`` if it is none, and ``FileError``.
     init(file: String, in context: CommandContext) throws {
-        let bytes = try Files.read(file, atMost: AccessPolicy.longestDocument).bytes
+        let bytes = try Files.read(named: file, atMost: AccessPolicy.longestDocument)
         do throws(InvalidPolicy) {
             try self.init(json: bytes)
         } catch {
@@ -40,7 +59,7 @@ extension DockerRegistryAccess {
     ///   - context: where all its faults are listed if they are none.
     /// - Throws: ``Failure`` if they are none, and ``FileError``.
     init(file: String, in context: CommandContext) throws {
-        let bytes = try Files.read(file, atMost: Self.longestDocument).bytes
+        let bytes = try Files.read(named: file, atMost: Self.longestDocument)
         do throws(InvalidDockerDocument) {
             try self.init(json: bytes)
         } catch {

@@ -20,7 +20,7 @@ struct PolicyValidate: PluginCommand {
     @OptionGroup var common: CommonOptions
 
     func run(in context: CommandContext) throws {
-        let bytes = try Files.read(file, atMost: AccessPolicy.longestDocument).bytes
+        let bytes = try Files.read(named: file, atMost: AccessPolicy.longestDocument)
         let packs = InstalledPacks.load(context.paths)
         if let problem = packs.problem {
             context.note("warning: the registry packs of this program are in force: \(problem)")

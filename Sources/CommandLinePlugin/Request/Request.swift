@@ -44,12 +44,23 @@ struct Request: PluginCommand {
                 throw ValidationError("requests have numbers from 1 on; see: docker ram request")
             }
         }
-        if let reason, reason.unicodeScalars.count > Self.longestReason {
-            throw ValidationError("a reason has at most \(Self.longestReason) characters")
-        }
+        if let reason, !Self.isReason(reason) { throw ValidationError(Self.noReason) }
     }
 
     private static let longestReason = 500
+    private static let noReason =
+        "a reason has at most \(longestReason) characters on one line, none of them a control character"
+
+    /// Whether the server takes a text for a reason: people are shown it.
+    private static func isReason(_ text: String) -> Bool {
+        text.unicodeScalars.count <= longestReason
+            && text.unicodeScalars.allSatisfy { scalar in
+                switch scalar.properties.generalCategory {
+                case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: false
+                default: true
+                }
+            }
+    }
 
     func run(in context: CommandContext) throws {
         if let withdraw { return try takeBack(withdraw, context) }
@@ -134,9 +145,7 @@ struct Request: PluginCommand {
         guard isatty(STDIN_FILENO) == 1 else { return "" }
         context.errors.write("Reason: ")
         let reason = context.readLine() ?? ""
-        guard reason.unicodeScalars.count <= Self.longestReason else {
-            throw Failure("a reason has at most \(Self.longestReason) characters")
-        }
+        guard Self.isReason(reason) else { throw Failure(Self.noReason) }
         return reason
     }
 }

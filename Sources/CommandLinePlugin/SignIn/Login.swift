@@ -92,22 +92,18 @@ struct Login: PluginCommand {
 
     /// Asks for a secret on the terminal, without showing it.
     static func ask(_ words: String, _ what: String, _ context: CommandContext) throws -> String {
-        var settings = termios()
-        guard isatty(STDIN_FILENO) == 1, tcgetattr(STDIN_FILENO, &settings) == 0 else {
+        let answer = TypedSecret.reading {
+            context.errors.write(words)
+            return context.readLine() ?? ""
+        }
+        guard let answer else {
             throw Failure(
                 "standard input is no terminal, so the \(what) cannot be asked for",
                 hints: ["give it on standard input: see --help"]
             )
         }
-        context.errors.write(words)
-        var silent = settings
-        silent.c_lflag &= ~tcflag_t(ECHO)
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)
-        defer {
-            tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
-            context.errors.line("")
-        }
-        return try line(of: what, context)
+        guard !answer.isEmpty else { throw Failure("no \(what) was typed") }
+        return answer
     }
 }
 

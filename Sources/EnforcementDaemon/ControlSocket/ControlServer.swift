@@ -123,7 +123,9 @@ struct ControlServer: Sendable {
                     helperRecords.take(id, registry, from: user)
                 case .success(.signIn(let method)):
                     deadline.cancel()
-                    try await signInDesk.signIn(by: method, of: user) { try await Self.send([$0.text()], outbound) }
+                    try await signInDesk.signIn(by: method, of: user, isAwaited: { channel.isActive }) {
+                        try await Self.send([$0.text()], outbound)
+                    }
                 case .success(.signOut):
                     deadline.cancel()
                     try await Self.send([await signInDesk.signOut(by: user).text()], outbound)

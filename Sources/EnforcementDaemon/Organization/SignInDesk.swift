@@ -34,19 +34,26 @@ struct SignInDesk: Sendable {
     /// - Parameters:
     ///   - method: by what.
     ///   - localUser: who asks.
+    ///   - isAwaited: whether who asks still waits; nobody is signed in who has given up.
     ///   - say: gets one line after the other: for a browser where to go (`userCode`, `verificationURI`), while that is
     ///     waited for `waiting` with the seconds that are left, and at last `signedIn` or `refused`.
-    /// - Throws: what `say` throws.
+    /// - Throws: what `say` throws, and `CancellationError` if nobody waits any more.
     func signIn(
         by method: SignInMethod,
         of localUser: uid_t,
+        isAwaited: () -> Bool,
         say: (JSONValue) async throws -> Void
     ) async throws {
         do {
             guard let server = await keeper.server, let organization = await keeper.organization else {
                 throw Self.notEnrolled
             }
-            let (device, session) = try await session(by: method, server, say)
+            let (device, session) = try await session(by: method, server, isAwaited, say)
+            guard isAwaited() else {
+                // Without the token the session ends at the server by itself.
+                if let token = session.refreshToken { try? await server.revoke(token) }
+                throw CancellationError()
+            }
             guard let ticket = session.ticket else {
                 throw ControlRefusal(
                     code: "no_ticket",
@@ -104,6 +111,7 @@ struct SignInDesk: Sendable {
     private func session(
         by method: SignInMethod,
         _ server: OrganizationClient,
+        _ isAwaited: () -> Bool,
         _ say: (JSONValue) async throws -> Void
     ) async throws -> (OrganizationClient.Device, OrganizationClient.Session) {
         var device = try await keeper.registeredDevice()
@@ -129,13 +137,14 @@ struct SignInDesk: Sendable {
             var left = authorization.expiresIn
             while left > 0 {
                 try await pause(.seconds(min(polling.pause, left)))
+                // A code that is approved after its owner gave up is good for nobody.
+                guard isAwaited() else { throw CancellationError() }
                 do throws(ServerFault) {
                     return try await (device, token(.deviceCode(authorization.deviceCode)))
                 } catch {
                     try polling.goOn(after: error)
                 }
                 left = max(0, Int((end - .now).components.seconds))
-                // Also finds out whether anybody still waits.
                 try await say(.object([JSONMember("waiting", .number("\(left)"))]))
             }
             throw polling.end

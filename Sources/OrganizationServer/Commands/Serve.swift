@@ -229,6 +229,10 @@ struct Serve: AsyncParsableCommand {
 
     private func server(_ services: Services) throws -> HTTPServerBuilder {
         guard let tlsCertificate, let tlsKey else { return try makeServer(services) }
+        for file in [tlsCertificate, tlsKey] where access(file, R_OK) != 0 {
+            let reason = String(cString: strerror(errno)).lowercased()
+            throw DataDirectory.Fault(description: "cannot read \"\(file)\": \(reason)")
+        }
         do {
             let chain = try NIOSSLCertificate.fromPEMFile(tlsCertificate)
             let key = try NIOSSLPrivateKey(file: tlsKey, format: .pem)

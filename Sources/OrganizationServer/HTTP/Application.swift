@@ -133,7 +133,14 @@ func makeRouter(_ services: Services) -> Router<ServerContext> {
 private func readiness(_ services: Services, _ context: ServerContext) async throws -> String {
     if let damage = services.health.damage { throw StorageFault.damaged(damage).problem }
     do {
-        guard try await services.store.hasOrganization() else { throw Problem.notReady }
+        guard try await services.store.hasOrganization() else {
+            throw Problem(
+                .serviceUnavailable,
+                .busy,
+                "there is no organization yet",
+                hint: "set the server up at the address that \"serve\" has printed"
+            )
+        }
         return "ready\n"
     } catch let problem as Problem {
         throw problem
