@@ -40,6 +40,41 @@ const all = [...performance.getEntriesByType("navigation"), ...performance.getEn
 return all.map((entry) => [entry.name, entry.transferSize, entry.duration]);
 """
 
+# What a reader takes for one word and sees in two lines, or beside its cell. Words end at what lines may be broken behind, and
+# one of more than 16 letters may be broken anywhere.
+BROKEN = """
+const broken = [];
+for (const cell of document.querySelectorAll("th, td")) {
+  if (getComputedStyle(cell.closest("thead") ?? cell).clipPath !== "none") continue;
+  const end = cell.getBoundingClientRect().right - parseFloat(getComputedStyle(cell).paddingRight);
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    if (text.parentElement.closest(".hidden")) continue;
+    for (const word of text.data.matchAll(/\\S+/g)) {
+      if (word[0].length > 16) continue;
+      for (const part of word[0].matchAll(/[^-\\/?]+/g)) {
+        const range = document.createRange();
+        const start = word.index + part.index;
+        range.setStart(text, start);
+        range.setEnd(text, start + part[0].length);
+        const lines = new Set([...range.getClientRects()].map((place) => Math.round(place.top))).size;
+        if (lines > 1 || range.getBoundingClientRect().right > end + 1) broken.push(part[0]);
+      }
+    }
+  }
+}
+return broken;
+"""
+
+# Whether what has the focus lies under the bar of changes, even in part; null on the bar itself.
+COVERED = """
+const [element, bar] = [document.activeElement, document.querySelector(".pending")];
+if (element === document.body || bar.contains(element)) return null;
+const [one, other] = [element.getBoundingClientRect(), bar.getBoundingClientRect()];
+return one.bottom > other.top && one.top < other.bottom;
+"""
+
 FOCUS = """
 const element = document.activeElement;
 const style = getComputedStyle(element);
@@ -198,6 +233,14 @@ class Browser:
     def overflow(self):
         """How many pixels the page is too wide."""
         return self.run("return document.documentElement.scrollWidth - innerWidth")
+
+    def hidden_columns(self):
+        """How many pixels of its tables are seen only when these are scrolled sideways."""
+        return self.run("return [...document.querySelectorAll('.flow')].map((each) => each.scrollWidth - each.clientWidth)")
+
+    def broken_words(self):
+        """The short words in tables that are broken over lines, or stick out of their cells."""
+        return self.run(BROKEN)
 
     # The keyboard
 

@@ -35,6 +35,7 @@ PAGES = (
     Page("review", f"{BASE}/registry-access/review", OWNER),
     Page("discard", f"{BASE}/registry-access/discard", OWNER),
     Page("settings", f"{BASE}/registry-access/settings"),
+    Page("times", f"{BASE}/registry-access/times", OWNER),
     Page("history", f"{BASE}/registry-access/history"),
     Page("version", f"{BASE}/registry-access/history/2"),
     Page("activity", f"{BASE}/activity", READERS),

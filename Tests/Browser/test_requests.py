@@ -2,6 +2,8 @@
 
 import unittest
 
+from selenium.webdriver.common.keys import Keys
+
 from browser import BASE, OwnBrowsers
 from server import Server
 
@@ -44,7 +46,11 @@ class Requests(OwnBrowsers, unittest.TestCase):
         self.ask(mia, "quay.io", "one of many")
         version = self.server.alice.policy()["version"]
         alice.go(f"{BASE}/requests").press("Answer the request for quay.io")
-        alice.fill("A word to who asked", "ghcr.io has it too").press("Decline")
+        # Enter is a line break there, and gives no answer.
+        path = alice.path
+        alice.fill("A word to who asked", f"ghcr.io has{Keys.ENTER}it too")
+        self.assertEqual((alice.path, alice.field("A word to who asked").get_attribute("value")), (path, "ghcr.io has\nit too"))
+        alice.press("Decline")
         self.assertEqual(self.server.alice.policy()["version"], version)
         mia.go(f"{BASE}/requests")
         self.assertIn("ghcr.io has it too", mia.text)

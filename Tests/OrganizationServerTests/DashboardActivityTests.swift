@@ -183,12 +183,14 @@ struct DashboardActivityTests {
             (.identityLinked, "alice", "linked an identity of single sign-on<span"),
             (.identityLinked, "mia", "linked an identity of single sign-on with <code>mia</code>"),
             (.identityUnlinked, "alice", "unlinked an identity of single sign-on<span"),
+            (.memberInvited, "", "made an invitation<span"),
+            (.memberInvited, "new@acme.test", "invited <code>new@acme.test</code>"),
             (.memberAdded, "alice", "joined<span"), (.passwordChanged, "alice", "changed the password<span"),
             (.teamMemberAdded, "alice", "changed a team by adding <code>alice</code>"),
             (.tokenCreated, "alice", "made the access token <code>alice</code>"),
         ] as [(Activity.Action, String, String)]
     )
-    func `what somebody did to themselves is a whole sentence, too`(
+    func `what somebody did to themselves or to nobody is a whole sentence, too`(
         action: Activity.Action,
         name: String,
         words: String
@@ -330,7 +332,7 @@ struct DashboardActivityTests {
             while let next = address {
                 let page = try await audrey.get(next)
                 #expect(page.status == 200)
-                shown += page.text.ranges(of: "<tr><td><a href=\"/organizations/acme/devices/").count
+                shown += page.text.ranges(of: "<tr><td class=\"long\"><a href=\"/organizations/acme/devices/").count
                 if state != "signed-out" { #expect(page.text.contains(">\(title)</span>")) }
                 let link = page.text.firstMatch(of: #/href="([^"]+)" rel="next"/#)
                 address = link.map { String($0.1).replacing("&amp;", with: "&") }

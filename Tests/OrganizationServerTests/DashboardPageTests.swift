@@ -237,7 +237,7 @@ struct DashboardPageTests {
             )
             let alice = try await server.browser("alice")
             let page = try await alice.get("/organizations/acme/devices")
-            let row = "<tr><td><a href=\"/organizations/acme/devices/"
+            let row = "<tr><td class=\"long\"><a href=\"/organizations/acme/devices/"
             #expect(page.text.ranges(of: row).count == Paging.size)
             for state in ["Up to date", "Outdated", "Not enforcing", "Silent", "Never reported"] {
                 #expect(page.text.contains(">\(state)</span>"), "\(state)")

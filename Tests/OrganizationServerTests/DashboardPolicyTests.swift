@@ -127,6 +127,7 @@ struct DashboardPolicyTests {
             let again = try await alice.post("\(TestBrowser.access)/disallow", ["rule": hub])
             #expect(again.status == 409)
             #expect(again.text.contains("changed or removed this registry meanwhile"))
+            #expect(again.text.contains("<a class=\"button\" href=\"\(TestBrowser.access)\">To Registry Access</a>"))
             let changed = try await alice.rule("docker.io")
             #expect(try await alice.post("\(TestBrowser.access)/allow", ["rule": changed]).status == 303)
             #expect(try await server.draft()?.rules.map(\.isAllowed) == [true, true])
@@ -224,6 +225,57 @@ struct DashboardPolicyTests {
             let policy = try await server.policy()
             #expect(!policy.isEnabled && policy.mode == .audit)
             #expect(try await alice.get(TestBrowser.access).text.contains("Off: every registry is allowed."))
+        }
+    }
+
+    /// What is in force, what is prepared beside it, and what the page says of both.
+    static let states: [(AccessPolicy.Mode?, AccessPolicy.Mode?, [String])] = [
+        (
+            .enforce, .enforce,
+            ["allowed here, and no others", "Enforced: whatever is not", "told to ask the platform team"]
+        ),
+        (.audit, .audit, ["not allowed here, that is recorded", "Audit only: nothing is refused"]),
+        (nil, nil, ["as long as Registry Access Management is off", "Off: every registry is allowed."]),
+        (
+            .enforce, nil,
+            ["allowed here, and no others", "now.</strong> Enforced:", "saved.</strong> Off:", "told to ask"]
+        ),
+        (.enforce, .audit, ["now.</strong> Enforced:", "saved.</strong> Audit only:", "told to ask"]),
+        (.audit, .enforce, ["that is recorded", "now.</strong> Audit only:", "saved.</strong> Enforced:"]),
+        (nil, .enforce, ["Management is off", "now.</strong> Off:", "saved.</strong> Enforced:"]),
+    ]
+
+    @Test(arguments: states)
+    func `the list says what is in force, and what will be once the changes are saved`(
+        now: AccessPolicy.Mode?,
+        next: AccessPolicy.Mode?,
+        words: [String]
+    ) async throws {
+        try await AccountsServer.withPolicy { server in
+            _ = try await server.services.publisher.publish(in: "acme", by: "bob") { content in
+                var content = content
+                content.policy = content.policy.with(
+                    isEnabled: now != nil,
+                    mode: now ?? .enforce,
+                    contact: "the platform team"
+                )
+                return content
+            }
+            let alice = try await server.browser("alice")
+            if now != next {
+                let isSwitched = (now == nil) != (next == nil)
+                let fields = isSwitched ? ["enabled": "\(next != nil)"] : ["mode": next?.rawValue ?? ""]
+                #expect(try await alice.post("\(TestBrowser.access)/switch", fields).status == 303)
+            }
+            let list = try await alice.get(TestBrowser.access).text
+            for words in words { #expect(list.contains(words), "\(words): \(list)") }
+            #expect(list.contains("told to ask") == (now == .enforce))
+            #expect(list.contains("and no others") == (now == .enforce))
+            #expect(list.contains("Once the changes are saved.") == (now != next))
+            // What is prepared is for those who prepare it.
+            #expect(
+                try await !server.browser("mia").get(TestBrowser.access).text.contains("Once the changes are saved.")
+            )
         }
     }
 
@@ -515,7 +567,15 @@ struct DashboardPolicyTests {
             #expect(try await alice.post(times, ["refresh": "5", "validity": "12"]).status == 303)
             let now = try await server.services.store.settings(of: "acme")
             #expect(now.refreshSeconds == 300 && now.validitySeconds == 43_200)
-            #expect(try await server.browser("edith").post(times, ["refresh": "9", "validity": "9"]).status == 403)
+            let edith = try await server.browser("edith")
+            #expect(try await edith.post(times, ["refresh": "9", "validity": "9"]).status == 403)
+            // Each form has its page: what is typed in one is not lost with the other.
+            let page = try await alice.get(settings).text
+            #expect(page.contains("href=\"\(times)\"") && page.contains("5 minutes") && page.contains("12 hours"))
+            #expect(page.contains("name=\"contact\"") && !page.contains("name=\"refresh\""))
+            let form = try await alice.get(times).text
+            #expect(form.contains("name=\"refresh\"") && !form.contains("name=\"contact\""))
+            #expect(try await !edith.get(settings).text.contains("href=\"\(times)\""))
         }
     }
 
@@ -528,7 +588,7 @@ struct DashboardPolicyTests {
             try await store.set(set, of: "acme", by: "alice", at: server.clock.now)
             let alice = try await server.browser("alice")
             let times = "\(TestBrowser.access)/times"
-            let page = try await alice.get("\(TestBrowser.access)/settings")
+            let page = try await alice.get(times)
             let (refresh, validity) = (try #require(page.hidden("refresh")), try #require(page.hidden("validity")))
             #expect(refresh == "90 s" && validity == "5400 s")
             let seen = ["refreshSeen": refresh, "validitySeen": validity]
@@ -655,6 +715,26 @@ struct DashboardPolicyTests {
             )
             #expect(change.headers[.location] == "\(TestBrowser.access)?page=7")
             #expect(try await server.draft()?.rules[50_000].isAllowed == true)
+        }
+    }
+
+    @Test
+    func `what is too long to be shown is counted, in the history and before a roll-back`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let rules = try (0..<1200).map { number in
+                RegistryRule(address: try AddressPattern("registry-\(number).acme.test"), isAllowed: true)
+            }
+            _ = try await server.services.publisher.publish(in: "acme", by: "bob") { content in
+                var content = content
+                content.policy = content.policy.with(rules: content.policy.rules + rules)
+                return content
+            }
+            let alice = try await server.browser("alice")
+            #expect(try await alice.get("\(TestBrowser.access)/history").text.contains(">1,200 added</span>"))
+            let words = "of longer lists the first 200 are shown."
+            let saved = try await alice.get("\(TestBrowser.access)/history/2").text
+            #expect(saved.contains("1,200 registries added: \(words)"))
+            #expect(try await alice.get("\(TestBrowser.access)/history/1").text.contains("1,200 removed: \(words)"))
         }
     }
 

@@ -256,6 +256,7 @@ extension RouteRow {
         RouteRow("POST \(page)/registry-access/update", .page(editors)),
         RouteRow("GET \(page)/registry-access/settings", .page(all)),
         RouteRow("POST \(page)/registry-access/settings", .page(editors), fields: ["contact": "platform"]),
+        RouteRow("GET \(page)/registry-access/times", .page(owner)),
         RouteRow("POST \(page)/registry-access/times", .page(owner), fields: ["refresh": "5", "validity": "24"]),
         RouteRow("GET \(page)/registry-access/history", .page(all)),
         RouteRow("GET \(page)/registry-access/history/{version}", .page(all)),

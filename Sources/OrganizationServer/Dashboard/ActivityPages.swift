@@ -229,9 +229,11 @@ struct ActivityPages: Sendable {
         // Who signs in does so for themselves, who takes an invitation up joins, and a machine registers itself.
         let isOwn = activity.name == activity.actor || activity.actor == "device:\(activity.name)"
         let own = isOwn ? Activity.ownWords(activity.action) : nil
+        let action = activity.action
         var content: [String: Any] = [
             "time": activity.time.description, "actor": activity.actor,
-            "words": own ?? Activity.words(activity.action), "isChange": true,
+            "words": own ?? (activity.name.isEmpty ? Activity.wordsAlone(action) : Activity.words(action)),
+            "isChange": true,
         ]
         content["name"] = activity.name.isEmpty || own != nil ? nil : activity.name
         content["actorDevice"] = activity.actingDevice.flatMap(names.content(of:))

@@ -37,6 +37,14 @@ extension Activity {
         Action(rawValue: action)?.words ?? PolicyAction(rawValue: action)?.words ?? action
     }
 
+    /// What an action is called after the name of who did it, where it was done to nobody in particular.
+    ///
+    /// - Parameter action: its name.
+    /// - Returns: the words, a whole sentence with that name.
+    static func wordsAlone(_ action: String) -> String {
+        Action(rawValue: action) == .memberInvited ? "made an invitation" : words(action)
+    }
+
     /// What an action is called after the name of who did it to themselves, with nothing behind it.
     ///
     /// - Parameter action: its name.

@@ -383,13 +383,18 @@ struct Dashboard: Sendable {
 
     /// A number with its noun.
     static func count(_ number: Int, _ one: String, _ many: String) -> String {
-        var digits = String(abs(number))
+        "\(digits(number)) \(number == 1 ? one : many)"
+    }
+
+    /// A number that is not negative, as pages write it: 12,345.
+    static func digits(_ number: Int) -> String {
+        var digits = String(number)
         var grouped = ""
         while digits.count > 3 {
             grouped = ",\(digits.suffix(3))\(grouped)"
             digits.removeLast(3)
         }
-        return "\(digits)\(grouped) \(number == 1 ? one : many)"
+        return digits + grouped
     }
 
     /// When something ends, for a text in which no time of the reader's zone can stand.

@@ -53,8 +53,10 @@ struct HistoryPages: Sendable {
     private static func summary(of version: PolicyVersion) -> String {
         func words(_ counts: JSONValue?) -> String {
             (counts?.members ?? []).compactMap { member -> String? in
-                guard case .number(let count) = member.value, count != "0" else { return nil }
-                return "\(count) \(count == "1" && member.name == "settings" ? "setting" : member.name)"
+                guard case .number(let text) = member.value, let count = WholeNumber.read(text), count > 0 else {
+                    return nil
+                }
+                return Dashboard.count(count, member.name == "settings" ? "setting" : member.name, member.name)
             }.joined(separator: ", ")
         }
         let json = version.json(withDifference: false)

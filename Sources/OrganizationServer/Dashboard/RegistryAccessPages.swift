@@ -59,11 +59,40 @@ struct RegistryAccessPages: Sendable {
             ["value": other.rawValue, "title": other.title, "isCurrent": other == show] as [String: Any]
         }
         content["back"] = visit.request.uri.string
-        content["contact"] = staged.policy.contact
+        content.merge(Self.state(staged)) { _, new in new }
         if visit.may(.readActivity) {
             content["standing"] = StandingWarnings.content(dashboard.staged.warnings(of: staged.inForce))
         }
         return .page(Dashboard.Page(template: "registries", title: "Registry Access", content: content))
+    }
+
+    /// What holds on the machines now, and what will once the draft is saved.
+    private static func state(_ staged: StagedPolicy) -> [String: Any] {
+        let inForce = staged.inForce.policy
+        let (now, next) = (Effect(inForce), Effect(staged.policy))
+        var state: [String: Any] = [
+            "isFree": now == .off, "isRecorded": now == .audit, "isRefused": now == .enforce, "nowInWords": now.words,
+        ]
+        if next != now { state["nextInWords"] = next.words }
+        if now == .enforce { state["contact"] = inForce.contact }
+        return state
+    }
+
+    /// What a policy does about registries that are not allowed.
+    private enum Effect {
+        case off, audit, enforce
+
+        init(_ policy: AccessPolicy) {
+            self = !policy.isEnabled ? .off : policy.mode == .audit ? .audit : .enforce
+        }
+
+        var words: String {
+            switch self {
+            case .off: "Off: every registry is allowed."
+            case .audit: "Audit only: nothing is refused; what would have been is recorded, and shown under Activity."
+            case .enforce: "Enforced: whatever is not allowed is refused on the machines."
+            }
+        }
     }
 
     /// Which registries are shown.

@@ -14,6 +14,7 @@ extension Router<ServerContext> {
         dashboard.post(self, "registry-access/update", .editPolicy) { try await pages.bringUpToDate($0) }
         dashboard.get(self, "registry-access/settings", .readPolicy) { try await pages.settings($0) }
         dashboard.post(self, "registry-access/settings", .editPolicy) { try await pages.saveSettings($0) }
+        dashboard.get(self, "registry-access/times", .manageSettings) { try await pages.times($0) }
         dashboard.post(self, "registry-access/times", .manageSettings) { try await pages.saveTimes($0) }
     }
 }
@@ -58,7 +59,7 @@ struct ReviewPages: Sendable {
             let new = warnings.beyond(dashboard.staged.warnings(of: staged.inForce))
             content["warnings"] = new.prefix(20).map { Dashboard.sentence($0.description) }
             content["hasWarnings"] = !new.isEmpty
-            content["moreWarnings"] = new.count > 20 ? new.count - 20 : nil
+            content["moreWarnings"] = new.count > 20 ? Dashboard.digits(new.count - 20) : nil
             content["standing"] = StandingWarnings.content(warnings.beyond(new))
             let effect = try await PolicyEffect(of: staged, in: visit.organization, services)
             content["effect"] = effect.content
@@ -186,18 +187,15 @@ struct ReviewPages: Sendable {
         let staged = try await dashboard.staged.staged(of: visit.organization, withDraft: visit.may(.editPolicy))
         let settings = try await services.store.settings(of: visit.organization)
         var content = RegistryAccessPages.head(staged, visit, "settings")
+        for time in SetTime.allCases {
+            content["\(time.field)InWords"] = time.words(settings[keyPath: time.setting])
+        }
         // A box that is not ticked is not sent.
         let isTyped = visit.fields["contact"] != nil
         content["contact"] = visit.fields["contact"] ?? staged.policy.contact ?? ""
         content["allowsImports"] = isTyped ? visit.fields["imports"] == "on" : staged.policy.imports == .allow
         content["allowsBuilders"] =
             isTyped ? visit.fields["builders"] == "on" : staged.policy.unmanagedBuilders == .allow
-        for time in SetTime.allCases {
-            let text = time.text(settings[keyPath: time.setting])
-            content[time.field] = visit.fields[time.field] ?? text
-            content[time.fieldSeen] = visit.fields[time.fieldSeen] ?? text
-            content["\(time.field)InWords"] = time.words(settings[keyPath: time.setting])
-        }
         content["mayManage"] = visit.may(.manageSettings)
         content.merge(more) { _, new in new }
         return .page(
@@ -222,6 +220,27 @@ struct ReviewPages: Sendable {
         return .see(visit.address("registry-access/settings"), message: message)
     }
 
+    /// The form of the two times: a page of its own, so that nothing that was typed in the other form is lost with it.
+    fileprivate func times(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        try await timesPage(visit)
+    }
+
+    private func timesPage(
+        _ visit: Dashboard.Visit,
+        _ more: [String: Any] = [:],
+        _ status: HTTPResponse.Status = .ok
+    ) async throws -> Dashboard.Reply {
+        let settings = try await services.store.settings(of: visit.organization)
+        var content: [String: Any] = ["base": visit.address("registry-access")]
+        for time in SetTime.allCases {
+            let text = time.text(settings[keyPath: time.setting])
+            content[time.field] = visit.fields[time.field] ?? text
+            content[time.fieldSeen] = visit.fields[time.fieldSeen] ?? text
+        }
+        content.merge(more) { _, new in new }
+        return .page(Dashboard.Page(template: "times", title: "Refresh and validity", content: content, status: status))
+    }
+
     /// Takes the two times of the organization, which are in force at once.
     fileprivate func saveTimes(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         var faults: [String: Any] = [:]
@@ -236,9 +255,9 @@ struct ReviewPages: Sendable {
                 faults["\(time.field)Fault"] = time.fault
             }
         }
-        guard faults.isEmpty else { return try await settingsPage(visit, faults, .unprocessableContent) }
+        guard faults.isEmpty else { return try await timesPage(visit, faults, .unprocessableContent) }
         if let fault = try await dashboard.confirm(visit) {
-            return try await settingsPage(visit, ["passwordFault": fault], .forbidden)
+            return try await timesPage(visit, ["passwordFault": fault], .forbidden)
         }
         let before = try await services.store.settings(of: visit.organization)
         var after = before
@@ -318,7 +337,7 @@ enum StandingWarnings {
             "count": Dashboard.count(warnings.count, "warning", "warnings"),
             "lines": warnings.prefix(most).map { Dashboard.sentence($0.description) },
         ]
-        content["more"] = warnings.count > most ? Dashboard.count(warnings.count - most, "", "").dropLast() : nil
+        content["more"] = warnings.count > most ? Dashboard.digits(warnings.count - most) : nil
         return content
     }
 }
@@ -355,6 +374,7 @@ enum DifferenceContent {
                 ]
             },
             "isEmpty": difference.isEmpty,
+            "most": most,
             "isCut": max(difference.added.count, difference.removed.count, difference.changed.count) > most,
             "counts": [
                 Dashboard.count(difference.added.count, "registry added", "registries added"),

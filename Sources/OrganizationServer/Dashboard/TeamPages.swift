@@ -208,13 +208,19 @@ struct TeamPages: Sendable {
     private func removal(of team: String, _ visit: Dashboard.Visit) async throws -> Confirmation {
         let members = try await services.store.memberCounts(ofTeams: [team], in: visit.organization)[team] ?? 0
         let rules = try await services.publisher.served.policy(of: visit.organization)?.teams[team]?.count ?? 0
-        var lines = ["\(Dashboard.count(members, "member", "members")) of it stay in \(visit.organization)."]
-        if members == 1 { lines = ["Its one member stays in \(visit.organization)."] }
+        var lines =
+            switch members {
+            case 0: ["Nobody is in it."]
+            case 1: ["Its one member stays in \(visit.organization)."]
+            default: ["\(Dashboard.count(members, "member", "members")) of it stay in \(visit.organization)."]
+            }
         if rules > 0 {
-            lines.append(
-                "They lose what the team had in addition (\(Dashboard.count(rules, "registry", "registries"))), "
-                    + "with a new version of the policy that is applied at once."
-            )
+            let registries = Dashboard.count(rules, "registry", "registries")
+            let loss =
+                members == 0
+                ? "What it has in addition (\(registries)) goes with it"
+                : "They lose what the team had in addition (\(registries))"
+            lines.append("\(loss), with a new version of the policy that is applied at once.")
         }
         return Confirmation(
             title: "Remove the team \(team)?",

@@ -63,6 +63,7 @@ enum DashboardFiles {
             ("team", PackageResources.team_mustache),
             ("team-registry-remove", PackageResources.team_registry_remove_mustache),
             ("teams", PackageResources.teams_mustache),
+            ("times", PackageResources.times_mustache),
             ("tokens", PackageResources.tokens_mustache),
             ("version", PackageResources.version_mustache),
         ]
