@@ -169,6 +169,13 @@ public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
     ) throws(InvalidAddressPattern) -> AddressPattern {
         let (rest, isAnyPort) = cutAnyPort(rest)
         let parts = rest.split(separator: ASCII.colon, maxSplits: 1, omittingEmptySubsequences: false)
+        let digits = parts[0]
+        guard digits.first.map(ASCII.isDigit) ?? false, !rest.contains(ASCII.slash) else { throw .path }
+        // A bare IPv6 network is as clear as one in brackets, because the slash ends it.
+        let isBareIPv6 = host.first != ASCII.leftBracket && host.count { $0 == ASCII.colon } > 1
+        let address = try address(isBareIPv6 ? [ASCII.leftBracket] + host + [ASCII.rightBracket] : host)
+        // Said before its port: behind an image there is a tag.
+        guard address.kind != .name else { throw .path }
         var port = Port.only(nil)
         if isAnyPort {
             guard parts.count == 1 else { throw .address(.badPort) }
@@ -180,15 +187,10 @@ public struct AddressPattern: Hashable, Sendable, CustomStringConvertible {
                 throw .address(error)
             }
         }
-        let digits = parts[0]
-        guard digits.first.map(ASCII.isDigit) ?? false else { throw .path }
         guard (1...3).contains(digits.count), digits.allSatisfy(ASCII.isDigit),
             digits.count == 1 || digits.first != ASCII.zero
         else { throw .badNetwork }
         let prefix = digits.reduce(0) { $0 * 10 + Int($1 - ASCII.zero) }
-        // A bare IPv6 network is as clear as one in brackets, because the slash ends it.
-        let isBareIPv6 = host.first != ASCII.leftBracket && host.contains(ASCII.colon)
-        let address = try address(isBareIPv6 ? [ASCII.leftBracket] + host + [ASCII.rightBracket] : host)
         guard address.port == nil, !hasPort(host) || isBareIPv6 else { throw .badNetwork }
         switch address.kind {
         case .ipv4(let value):
@@ -223,7 +225,7 @@ public enum InvalidAddressPattern: Error, Equatable, Sendable, CustomStringConve
         case .misplacedStar: "a star may stand only as \"*.\", \"**.\" in front, as \":*\" behind, or alone as \"**\""
         case .wildcardBelowAddress: "a star cannot stand before an IP address; write a network, like 10.1.0.0/16"
         case .badNetwork: "a network is written as its first address, a slash and the length of the prefix"
-        case .path: "a registry is written as its host alone, like ghcr.io: without \"https://\" and without a path"
+        case .path: "\(InvalidRegistryAddress.path)"
         }
     }
 }

@@ -302,11 +302,23 @@ package struct JSONScanner {
         return value
     }
 
-    /// A text for an error message: printable ASCII in quotes, shortened.
+    /// A text for an error message: what can be seen of it in quotes, shortened; everything else is a question mark.
     package static func quoted(_ text: String) -> String {
-        let shown = text.unicodeScalars.prefix(60).map { scalar in
-            scalar.isASCII && ASCII.isPrintable(UInt8(scalar.value)) ? String(scalar) : "?"
-        }
+        let shown = text.unicodeScalars.prefix(60).map { isSeen($0) ? String($0) : "?" }
         return "\"\(shown.joined())\(text.unicodeScalars.count > 60 ? "..." : "")\""
+    }
+
+    /// Whether a character is one that people see, and does nothing to those around it.
+    private static func isSeen(_ scalar: Unicode.Scalar) -> Bool {
+        if scalar.isASCII { return ASCII.isPrintable(UInt8(scalar.value)) }
+        let properties = scalar.properties
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .spaceSeparator, .surrogate, .unassigned,
+            .privateUse:
+            return false
+        default:
+            // Fillers and selectors are letters and marks that nobody sees.
+            return !properties.isDefaultIgnorableCodePoint
+        }
     }
 }

@@ -92,6 +92,8 @@ public struct RegistryAddress: Hashable, Sendable, CustomStringConvertible {
         guard !bytes.isEmpty else { throw .empty }
         // The longest host, a colon and five digits: anything longer is refused before it is looked at.
         guard bytes.count <= longestHost + 6 else { throw .tooLong }
+        // Said first: what stands before the slash may look like a host with a port that is none.
+        guard !bytes.contains(ASCII.slash) else { throw .path }
         if bytes.first == ASCII.leftBracket {
             return try parseBracketed(bytes)
         }
@@ -181,6 +183,8 @@ public enum InvalidRegistryAddress: Error, Equatable, Sendable, CustomStringConv
     case badPort
     /// It looks like an IP address but is not written as one that has only one reading.
     case badIPAddress
+    /// It has a scheme or a path, as in `https://ghcr.io` and `ghcr.io/acme/api:1.2`.
+    case path
 
     /// What is wrong, in words.
     public var description: String {
@@ -191,6 +195,7 @@ public enum InvalidRegistryAddress: Error, Equatable, Sendable, CustomStringConv
         case .badLabel: "the registry address has an empty label, or a hyphen at the end of one"
         case .badPort: "the port is not a number from 1 to 65535"
         case .badIPAddress: "the registry address is an IP address that can be read in more than one way"
+        case .path: "a registry is written as its host alone, like ghcr.io: without \"https://\" and without a path"
         }
     }
 }

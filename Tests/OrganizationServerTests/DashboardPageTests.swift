@@ -287,6 +287,35 @@ struct DashboardPageTests {
     }
 
     @Test
+    func `a page that is for another role says so, and nothing of tokens`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let mia = try await server.browser("mia")
+            let page = try await mia.get("/organizations/acme/devices")
+            #expect(page.status == 403)
+            let words = "This needs another role in &quot;acme&quot; than yours, which is &quot;member&quot;."
+            #expect(page.text.contains(words) && page.text.contains("Ask an owner of the organization."), "\(page)")
+            #expect(!page.text.contains("token") && !page.text.contains("machines:read"), "\(page)")
+            #expect(page.text.contains("aria-label=\"Pages of acme\""), "the way on")
+            let form = try await mia.post("/organizations/acme/members/bob/role", ["role": "member"])
+            #expect(form.status == 403 && form.text.contains(words), "\(form)")
+        }
+    }
+
+    @Test
+    func `where no machine is enrolled the page leads to the whole command`() async throws {
+        try await AccountsServer.withPolicy { server in
+            for name in ["alice", "audrey"] {
+                let browser = try await server.browser(name)
+                let page = try await browser.get("/organizations/acme/devices").text
+                #expect(page.contains("No machine is enrolled yet") && !page.contains("printed"), "\(page)")
+                #expect(page.contains("href=\"/organizations/acme/settings/machines\">Settings, Machines</a>"))
+                let command = try await browser.get("/organizations/acme/settings/machines").text
+                #expect(command.contains("--fingerprint sha256:"), "\(command)")
+            }
+        }
+    }
+
+    @Test
     func `no page has script or style of its own, or anything from elsewhere`() async throws {
         try await AccountsServer.withPolicy { server in
             _ = try await server.makeDevice()

@@ -191,6 +191,30 @@ struct DashboardPolicyTests {
         }
     }
 
+    @Test(arguments: [
+        ("a\u{200E}b", "This one holds a control character, U+200E."), ("a\nb", "a control character, U+000A."),
+        (String(repeating: "x", count: 1001), "A comment has at most 1000 bytes."),
+        (String(repeating: "\u{fc}", count: 501), "A comment has at most 1000 bytes."),
+    ])
+    func `what is wrong with a comment is told`(comment: String, words: String) async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            _ = try await alice.add("quay.io")
+            let answer = try await alice.save(["comment": comment])
+            #expect(answer.status == 422 && answer.text.contains(words), "\(answer)")
+            #expect(try await server.policy().rules.count == 1)
+        }
+    }
+
+    @Test(arguments: ["ghcr.io/acme/api:1.2", "https://ghcr.io/", "https://ghcr.io", "r.test:5000/acme/api:1.2"])
+    func `a pasted image or address of the web is called that`(text: String) async throws {
+        try await AccountsServer.withPolicy { server in
+            let answer = try await server.browser("alice").add(text)
+            #expect(answer.status == 422)
+            #expect(answer.text.contains("A registry is written as its host alone, like ghcr.io: without"), "\(answer)")
+        }
+    }
+
     @Test
     func `a pattern that opens a service to everybody is taken with a confirmation only`() async throws {
         try await AccountsServer.withPolicy { server in
@@ -522,6 +546,44 @@ struct DashboardPolicyTests {
             for missing in ["0", "9", "x", "1x"] {
                 #expect(try await alice.get("\(TestBrowser.access)/history/\(missing)").status == 404)
             }
+        }
+    }
+
+    @Test
+    func `until when an entry is allowed is shown in the list and the form, until somebody changes it`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let services = server.services
+            _ = try await services.ask(for: "ghcr.io", to: "pull", because: "", by: .person("mia"), in: "acme")
+            var answer = RequestAnswer(to: try await services.store.request(1, of: "acme"))
+            let until = server.clock.now + 3600
+            answer.until = until
+            _ = try await services.allow(1, in: "acme", answer, by: "alice")
+            let time = "<time datetime=\"\(until)\">\(until)</time>"
+            for name in ["alice", "audrey", "mia"] {
+                let list = try await server.browser(name).get(TestBrowser.access).text
+                #expect(list.ranges(of: "until \(time)").count == 1, "\(name): \(list)")
+            }
+            let alice = try await server.browser("alice")
+            let form = "\(TestBrowser.access)/edit?rule="
+            let (dated, other) = (try await alice.rule("ghcr.io"), try await alice.rule("docker.io"))
+            let shown = try await alice.get("\(form)\(dated)").text
+            #expect(shown.contains("allows this until \(time); then the entry is taken out."))
+            #expect(shown.contains("If you change anything of it, it stays for good."))
+            #expect(try await !alice.get("\(form)\(other)").text.contains("stays for good"))
+            var fields = ["rule": dated, "address": "ghcr.io", "allowed": "true"]
+            let faulty = try await alice.post("\(TestBrowser.access)/edit", fields)
+            #expect(faulty.status == 422 && faulty.text.contains(time), "\(faulty)")
+            fields.merge(["pull": "on", "nickname": "GitHub"]) { $1 }
+            #expect(try await alice.post("\(TestBrowser.access)/edit", fields).status == 303)
+            #expect(try await !alice.get(TestBrowser.access).text.contains("until <time"))
+            // In force it ends all the same, as long as the change is not saved; and not after that.
+            #expect(try await server.browser("mia").get(TestBrowser.access).text.contains(time))
+            let saved = try await alice.save()
+            #expect(saved.status == 303, "\(saved)")
+            #expect(try await !server.browser("mia").get(TestBrowser.access).text.contains(time))
+            server.clock.advance(3600)
+            #expect(try await services.endRequests().isEmpty)
+            #expect(try await server.policy().rules.map(\.address.description) == ["docker.io", "ghcr.io"])
         }
     }
 

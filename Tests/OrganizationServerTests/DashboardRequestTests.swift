@@ -60,7 +60,11 @@ struct DashboardRequestTests {
     @Test(
         arguments: [
             ("https://ghcr.io", "is no registry"), ("", "is no registry"), ("<b>", "is no registry"),
-            ("*.acme.test", "is no registry"),
+            ("*.acme.test", "is no registry"), ("https://ghcr.io/", "written as its host alone"),
+            ("alpine", "is an image; its registry is &quot;docker.io&quot;"),
+            ("ghcr.io/acme/api:1.2", "is an image; its registry is &quot;ghcr.io&quot;"),
+            ("b\u{fc}cher.example", "&quot;b\u{fc}cher.example&quot; is no registry"),
+            ("reason", "is an image"),
         ]
     )
     func `what is wrong is told, and what was typed stays`(registry: String, words: String) async throws {
@@ -68,7 +72,7 @@ struct DashboardRequestTests {
             let member = try await server.browser("member")
             let answer = try await member.post(Self.page, ["registry": registry, "reason": "it is <needed>"])
             #expect(answer.status == 422, "\(answer)")
-            #expect(answer.text.contains(words))
+            #expect(answer.text.contains(words) && answer.text.contains("registry-fault"), "\(answer)")
             #expect(answer.text.contains(#"value="it is &lt;needed&gt;""#), "\(answer)")
             #expect(try await server.count("registryRequest") == 0)
         }
@@ -134,6 +138,90 @@ struct DashboardRequestTests {
             #expect(again.status == 409 && again.text.contains("allowed already"), "\(again)")
         }
     }
+
+    @Test
+    func `what is allowed already is told at the field, and not asked for`() async throws {
+        try await Self.with { server in
+            let answer = try await server.browser("member").post(Self.page, ["registry": "docker.io"])
+            #expect(answer.status == 409, "\(answer)")
+            #expect(answer.text.contains("&quot;docker.io&quot; is allowed already, by &quot;docker.io&quot;."))
+            #expect(answer.text.contains("registry-fault") && answer.text.contains(#"value="docker.io""#))
+            #expect(try await server.count("registryRequest") == 0)
+        }
+    }
+
+    @Test(arguments: [-1, 0, 3652, 3653])
+    func `a day that is no end is told at its field`(days: Int64) async throws {
+        try await Self.with { server in
+            let asked = try await server.browser("member").post(Self.page, ["registry": "r.test"])
+            #expect(asked.status == 303)
+            let owner = try await server.browser("owner")
+            let answer = try await owner.post(
+                "\(Self.page)/1/allow",
+                [
+                    "policy": "1", "address": "r.test", "pull": "on", "end": "date",
+                    "date": String((server.clock.now + days * 86_400).description.prefix(10)),
+                ]
+            )
+            // The last day is a whole one, so the farthest end is a day later.
+            let isGood = days == 0 || days == 3652
+            #expect(answer.status == (isGood ? 303 : 422), "\(answer)")
+            if !isGood {
+                let words = "Choose a day from today on, in ten years at most."
+                #expect(answer.text.ranges(of: words).count == 1 && answer.text.contains("date-fault"), "\(answer)")
+            }
+        }
+    }
+
+    @Test
+    func `open requests are paged like answered ones, and the page counts them all`() async throws {
+        try await Self.with { server in
+            let total = 2 * Paging.size + 3
+            let now = server.clock.now.seconds
+            try await server.services.store.database.write { database in
+                for number in 1...2 * total {
+                    try database.execute(
+                        sql: """
+                            INSERT INTO registryRequest (organization, number, registry, action, reason, user, device,
+                                made, state, answered) VALUES ('acme', ?, ?, 'pull', '', ?, ?, ?, ?, ?)
+                            """,
+                        arguments: [
+                            number, "r\(number).test", number == 1 ? "member" : nil, "device", now,
+                            number <= total ? "open" : "declined", number <= total ? nil : now,
+                        ]
+                    )
+                }
+            }
+            let owner = try await server.browser("owner")
+            var (open, answered): (Set<String>, Set<String>) = ([], [])
+            var addresses = [Self.page]
+            var pages = 0
+            while let address = addresses.popLast() {
+                pages += 1
+                let page = try await owner.get(address)
+                #expect(page.status == 200)
+                let names = page.text.matches(of: #/<strong>(r[0-9]+\.test)</#).map { String($0.1) }
+                #expect(names.count <= 2 * Paging.size)
+                let (first, second) = (
+                    names.filter { Self.number($0) <= total }, names.filter { Self.number($0) > total }
+                )
+                if !first.isEmpty { #expect(page.text.contains("\(total) requests are open")) }
+                #expect(page.text.contains(#"badge info">\#(total)<"#))
+                #expect(open.isDisjoint(with: first) && answered.isDisjoint(with: second), "\(address)")
+                open.formUnion(first)
+                answered.formUnion(second)
+                addresses += page.text.matches(of: #/href="([^"]+)" rel="next"/#).map { String($0.1) }
+                #expect(page.text.contains("Ask for a registry") == (address == Self.page))
+                #expect(page.text.contains(">First</a>") == (address != Self.page))
+                #expect(!page.text.contains("There are no older requests") && !page.text.contains("Nothing is open"))
+            }
+            #expect(open.count == total && answered.count == total && pages == 5)
+            #expect(try await owner.get("\(Self.page)?open-before=1").text.contains("There are no older requests"))
+            #expect(try await server.browser("member").get(Self.page).text.contains("1 request is open"))
+        }
+    }
+
+    private static func number(_ name: String) -> Int { Int(name.dropFirst().dropLast(5)) ?? 0 }
 
     @Test
     func `an answer to another version, a rule that denies, and a broad pattern are told on the page`() async throws {

@@ -1,3 +1,4 @@
+import Foundation
 import GRDB
 import HTTPTypes
 import Hummingbird
@@ -127,6 +128,57 @@ struct DashboardSessionTests {
             let pair = query.split(separator: "=").map(String.init)
             #expect(try await alice.post("\(Self.sessions)/end", [pair[0]: pair[1]]).status == 404)
             #expect(try await Self.active(server, "user = 'stranger'") == 1)
+        }
+    }
+}
+
+/// Addresses that only take forms, opened as after a sign-in, or with Enter in the address bar.
+struct DashboardFormAddressTests {
+    @Test(arguments: [
+        ("members/bob/role", "members/bob"), ("members/bob/role?x=1", "members/bob"),
+        ("registry-access/allow", "registry-access"), ("registry-access/save", "registry-access"),
+        ("registry-access/times", "registry-access/settings"),
+        ("registry-access/history/1/roll-back", "registry-access/history/1"),
+        ("requests/7/allow", "requests/7"), ("devices/x/end-session", "devices/x"),
+        ("invitations/x/withdraw", "invitations"), ("settings/enrollment-tokens", "settings/machines"),
+        ("settings/single-sign-on/test", "settings/single-sign-on"),
+        ("teams/backend/members/add", "teams/backend"), ("teams/backend/rename", "teams/backend"),
+    ])
+    func `they lead to the page that the form is on`(path: String, page: String) async throws {
+        try await AccountsServer.withPolicy { server in
+            let answer = try await server.browser("alice").get("\(TestBrowser.organization)/\(path)")
+            #expect(answer.status == 303, "\(answer)")
+            #expect(answer.headers[.location] == "\(TestBrowser.organization)/\(page)")
+        }
+    }
+
+    @Test(arguments: [
+        ("/account/password", "/account"), ("/account/sessions/end", "/account"), ("/sign-out", "/"),
+        ("/sign-in/single-sign-on", "/sign-in"),
+    ])
+    func `so do those that are of no organization`(path: String, page: String) async throws {
+        try await AccountsServer.withPolicy { server in
+            #expect(try await server.browser("mia").get(path).headers[.location] == page)
+        }
+    }
+
+    @Test
+    func `whoever had to sign in on such a page is back on it, and who may not see it is told so`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let address = "\(TestBrowser.organization)/members/bob/role"
+            let page = try #require(HTTPField.Name("Referer"))
+            let ended = try await server.form(
+                address,
+                ["role": "editor"],
+                headers: [.origin: AccountsServer.publicURL, page: "\(AccountsServer.publicURL)\(address)"]
+            )
+            let to = try #require(ended.headers[.location]?.split(separator: "to=").last?.removingPercentEncoding)
+            let back = try await server.browser("alice").get(to)
+            #expect(back.status == 303 && back.headers[.location] == "\(TestBrowser.organization)/members/bob")
+            #expect(try await server.browser("mia").get(to).status == 403)
+            try await server.make("other", ["stranger": .owner])
+            #expect(try await server.browser("stranger").get(to).status == 404)
+            #expect(try await server.send(.get, to).headers[.location]?.hasPrefix("/sign-in?to=") == true)
         }
     }
 }

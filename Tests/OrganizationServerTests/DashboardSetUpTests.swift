@@ -119,6 +119,46 @@ struct DashboardSetUpTests {
     }
 
     @Test
+    func `the sign-in page says that the server is not set up as long as it is not, and gives no address away`()
+        async throws
+    {
+        try await Setting.with { setting in
+            let server = setting.server
+            let words = "This server is not set up yet."
+            #expect(try await server.send(.get, "/").headers[.location]?.hasPrefix("/sign-in") == true)
+            let page = try await server.send(.get, "/sign-in")
+            #expect(page.status == 200 && page.text.contains(words), "\(page)")
+            #expect(!page.text.contains("set-up?") && !page.text.contains("rams_"))
+            #expect(!page.text.contains("name=\"password\""), "there is nobody who could sign in")
+            #expect(try await setting.post().status == 303)
+            let then = try await server.send(.get, "/sign-in")
+            #expect(!then.text.contains(words) && then.text.contains("name=\"password\""))
+        }
+    }
+
+    @Test(arguments: ["", "?secret=", "?secret=x", "?secret=x&secret=y", "?secret=\(OpaqueToken(.setUp).secret)"])
+    func `without the secret there is the page that tells of none, whoever asks`(query: String) async throws {
+        try await Setting.with { setting in
+            let server = setting.server
+            let accept: HTTPFields = [.accept: "text/html", .origin: AccountsServer.publicURL]
+            let none = try await server.send(.get, "/nothing", headers: accept)
+            let page = try await server.send(.get, "/set-up\(query)", headers: accept)
+            #expect(page.status == 404 && page.text == none.text, "\(page)")
+            let form = try await server.form("/set-up", ["secret": "x"], headers: accept)
+            #expect(form.status == 404 && form.text == none.text, "\(form)")
+            let noForm = try await server.send(.post, "/set-up", headers: accept, body: "{}")
+            #expect(noForm.status == 404 && noForm.text == none.text, "\(noForm)")
+            let made = try await setting.post()
+            let owner = TestBrowser(server, try #require(made.cookie("__Host-ram_session")))
+            var headers = accept
+            headers[.cookie] = owner.cookie
+            let again = try await server.send(.get, "/set-up?secret=\(setting.secret)", headers: headers)
+            #expect(again.status == 404 && again.text.contains("There is no page here."), "\(again)")
+            #expect(again.headers[.contentType]?.hasPrefix("text/html") == true)
+        }
+    }
+
+    @Test
     func `it makes what init makes`() async throws {
         try await withTemporaryDirectory { directory in
             let data = DataDirectory(path: "\(directory)/init")

@@ -96,6 +96,45 @@ struct DashboardSignInTests {
         }
     }
 
+    @Test(arguments: [
+        ("alice ", true), (" ALICE", true), ("\tAlice\u{a0}\n", true), (" alice@acme.test ", true),
+        ("Alice@Acme.test", true), ("al ice", false), ("\u{200B}alice", false), ("ali\u{212A}e", false), ("  ", false),
+    ])
+    func `a name is taken as people type it, and a password never is`(name: String, isTaken: Bool) async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            let answer = try await Self.signIn(server, ["name": name])
+            #expect(answer.status == (isTaken ? 303 : 200), "\(answer)")
+            for password in [" \(AccountsServer.password)", AccountsServer.password.uppercased()] {
+                let wrong = try await Self.signIn(server, ["name": name, "password": password])
+                #expect(wrong.cookie("__Host-ram_session") == nil)
+            }
+        }
+    }
+
+    @Test(arguments: ["alice", "nobody"])
+    func `spellings of a name are counted as one`(name: String) async throws {
+        try await AccountsServer.with { server in
+            try await server.make()
+            for spelling in [name, "\(name) ", " \(name)", name.uppercased(), "\t\(name.uppercased())\n"] {
+                #expect(try await Self.signIn(server, ["name": spelling, "password": "wrong"]).status == 200)
+            }
+            for spelling in [name, "  \(name)", "\(name.uppercased())  "] {
+                #expect(try await Self.signIn(server, ["name": spelling]).status == 429)
+            }
+        }
+    }
+
+    @Test(
+        arguments: [
+            (nil, nil), ("", nil), (" \t\u{a0}", nil), (" Alice ", "alice"), ("Alice@Acme.test ", "Alice@Acme.test"),
+            ("\u{212A}im", "\u{212A}im"), ("\u{c4}nne", "\u{c4}nne"), ("a b", "a b"),
+        ] as [(String?, String?)]
+    )
+    func `a typed name has no blanks around it and small letters of ASCII`(text: String?, name: String?) {
+        #expect(Names.typed(text) == name)
+    }
+
     @Test
     func `passwords are limited as they are for programs`() async throws {
         try await AccountsServer.with { server in

@@ -87,6 +87,15 @@ struct DashboardTeamTests {
         }
     }
 
+    @Test(arguments: ["mia ", " MIA", "\tMia\u{a0}"])
+    func `a member's name is found as people type it`(name: String) async throws {
+        try await Self.withTeam { server, alice in
+            let added = try await alice.post("\(TestBrowser.team)/members/add", ["user": name])
+            #expect(added.status == 303 && TestBrowser.message(added).hasPrefix("mia is in backend now"), "\(added)")
+            #expect(try await server.recorded(.teamMemberAdded) == ["alice mia"])
+        }
+    }
+
     @Test
     func `what a team has in addition is saved at once as the next version of the policy`() async throws {
         try await Self.withTeam { server, alice in

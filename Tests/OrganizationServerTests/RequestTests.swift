@@ -371,6 +371,52 @@ struct RequestTests {
         }
     }
 
+    @Test(arguments: [
+        ("docker.io", "pull", true), ("docker.io", "push", true), ("index.docker.io", "pull", true),
+        // Only to pull; in part; denied; allowed, and denied to a team of who asks.
+        ("pull.test", "pull", true), ("pull.test", "push", false), ("part.test", "pull", false),
+        ("denied.test", "pull", false), ("team.test", "pull", true), ("theirs.test", "pull", false),
+        ("other.test", "pull", false), ("ghcr.io", "pull", false),
+    ])
+    func `a person does not ask for what is allowed them already`(
+        registry: String,
+        action: String,
+        isAllowed: Bool
+    ) async throws {
+        try await RunningServer.with { server in
+            let policy = """
+                {"version":1,"organization":"acme","registries":[{"address":"docker.io","allowed":true},
+                {"address":"pull.test","allowed":true,"actions":["pull"]},{"address":"theirs.test","allowed":true},
+                {"address":"part.test","allowed":true,"repositories":["acme/**"]},
+                {"address":"denied.test","allowed":true},{"address":"denied.test","allowed":false}]}
+                """
+            #expect(try await server.ask(.put, "policy", by: "owner", body: policy, ifMatch: 1).status == .ok)
+            let rules = #"{"address":"team.test","allowed":true},{"address":"theirs.test","allowed":false}"#
+            try await Self.give(server, "platform", ["member"], rules, seen: 2)
+            try await Self.give(server, "others", ["editor"], #"{"address":"other.test","allowed":true}"#, seen: 3)
+            let body = "{\"registry\":\"\(registry)\",\"action\":\"\(action)\"}"
+            let answer = try await server.ask(.post, "requests", by: "member", body: body)
+            #expect(answer.status == (isAllowed ? .conflict : .created), "\(answer.text)")
+            if isAllowed {
+                let words = "\"\(try RegistryAddress(registry))\" is allowed already, by "
+                #expect(try answer.text("detail")?.hasPrefix(words) == true, "\(answer.text)")
+            }
+            #expect(try await server.requestActivity().isEmpty == isAllowed)
+        }
+    }
+
+    @Test(arguments: [
+        ("alpine", "docker.io"), ("alpine:3.20", "docker.io"), ("ghcr.io/acme/api:1.2", "ghcr.io"),
+    ])
+    func `an image is not taken for a registry`(image: String, registry: String) async throws {
+        try await RunningServer.with { server in
+            let answer = try await server.ask(.post, "requests", by: "member", body: "{\"registry\":\"\(image)\"}")
+            #expect(answer.status.code == 422)
+            #expect(try answer.text("detail") == "\"\(image)\" is an image; its registry is \"\(registry)\"")
+            #expect(try await server.requestActivity().isEmpty)
+        }
+    }
+
     /// Gives a team of some people entries of its own.
     private static func give(
         _ server: RunningServer,
@@ -528,7 +574,10 @@ struct RequestTests {
             try await server.end()
             #expect(try await server.inForce().version == 2)
             // Whoever asks for it meanwhile is told when it ends.
-            _ = try await server.ask(.post, "requests", by: "member", body: #"{"registry":"ghcr.io"}"#)
+            let person = try await server.ask(.post, "requests", by: "member", body: #"{"registry":"ghcr.io"}"#)
+            #expect(person.status == .conflict)
+            #expect(try person.text("detail")?.contains(", until \(Dashboard.end(until))") == true, "\(person.text)")
+            _ = try await server.ask(for: "ghcr.io", on: device)
             let late = try await server.answer(3, "allow")
             #expect(try late.json().value(named: "request")?.value(named: "until")?.text == until.description)
 

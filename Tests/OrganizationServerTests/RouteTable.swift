@@ -64,7 +64,7 @@ struct RouteRow: Sendable, CustomTestStringConvertible {
     private static let owner: Set<Role> = [.owner]
 
     /// Every route of the server; a test fails if one is missing.
-    static let rows = accounts + policies + pages + peoplePages + settingsPages
+    static let rows = accounts + policies + pages + peoplePages + settingsPages + formAddresses
 
     private static let accounts = [
         RouteRow("GET /healthz", .open),
@@ -276,6 +276,33 @@ extension RouteRow {
         RouteRow("POST \(page)/devices/{device}/end-session", .page(owner)),
         RouteRow("GET \(page)/devices/{device}/remove", .page(owner)),
         RouteRow("POST \(page)/devices/{device}/remove", .page(owner)),
+    ]
+
+    /// Addresses that only take a form: they lead to the page that it is on, whoever may see that.
+    fileprivate static let formAddresses = [
+        RouteRow("GET /sign-in/single-sign-on", .open),
+        RouteRow("GET /sign-out", .open),
+        RouteRow("GET \(page)/registry-access/switch", .page(all)),
+        RouteRow("GET \(page)/registry-access/allow", .page(all)),
+        RouteRow("GET \(page)/registry-access/disallow", .page(all)),
+        RouteRow("GET \(page)/registry-access/remove", .page(all)),
+        RouteRow("GET \(page)/registry-access/save", .page(all)),
+        RouteRow("GET \(page)/registry-access/update", .page(all)),
+        RouteRow("GET \(page)/registry-access/times", .page(all)),
+        RouteRow("GET \(page)/registry-access/history/{version}/roll-back", .page(all)),
+        RouteRow("GET \(page)/requests/{number}/allow", .page(all)),
+        RouteRow("GET \(page)/requests/{number}/decline", .page(all)),
+        RouteRow("GET \(page)/requests/{number}/withdraw", .page(all)),
+        RouteRow("GET \(page)/devices/{device}/end-session", .page(readers)),
+        RouteRow("GET \(page)/settings/enrollment-tokens", .page(readers)),
+        RouteRow("GET \(page)/settings/single-sign-on/test", .page(readers)),
+        RouteRow("GET \(page)/members/{user}/role", .page(readers)),
+        RouteRow("GET \(page)/invitations/{invitation}/withdraw", .page(readers)),
+        RouteRow("GET \(page)/teams/{team}/rename", .page(all)),
+        RouteRow("GET \(page)/teams/{team}/members/add", .page(all)),
+        RouteRow("GET \(page)/teams/{team}/members/remove", .page(all)),
+        RouteRow("GET /account/password", .page(nil)),
+        RouteRow("GET /account/sessions/end", .page(nil)),
     ]
 
     /// What an organization is set to.

@@ -100,6 +100,8 @@ struct AddressPatternTests {
     func path() {
         for text in [
             "https://ghcr.io", "http://10.0.0.1:5000", "ghcr.io/", "ghcr.io/acme", "ghcr.io/8", "/", "10.0.0.0/",
+            "ghcr.io/acme/api:1.2", "ghcr.io/api:1.2", "ghcr.io/3scale:1.2", "r.test:5000/3scale:1.2", "10.0.0.1/1/x:1",
+            "https://ghcr.io/", "https://ghcr.io:5000/v2/",
         ] {
             #expect(throws: InvalidAddressPattern.path) { try AddressPattern(text) }
         }

@@ -60,9 +60,13 @@ struct RegistryAddressTests {
             ("\u{1B}[31mghcr.io", .badCharacter), ("ghcr\u{7F}.io", .badCharacter), ("ghcr.io\t", .badCharacter),
             ("ev_il.test", .badCharacter), ("a.test%2eevil.test", .badCharacter), ("%67hcr.io", .badCharacter),
             ("user@ghcr.io", .badCharacter), ("user:pass@ghcr.io", .badPort), ("ghcr.io\\x", .badCharacter),
-            ("ghcr.io/x", .badCharacter), ("ghcr.io?x", .badCharacter), ("ghcr.io#x", .badCharacter),
+            ("ghcr.io?x", .badCharacter), ("ghcr.io#x", .badCharacter),
             ("*.acme.test", .badCharacter), ("ghcr,io", .badCharacter), ("ghcr.io;x", .badCharacter),
             ("(ghcr.io)", .badCharacter), ("\"ghcr.io\"", .badCharacter), ("ghcr.io,evil.test", .badCharacter),
+            // What is pasted: an address of the web, an image.
+            ("ghcr.io/x", .path), ("ghcr.io/acme/api:1.2", .path), ("https://ghcr.io", .path),
+            ("https://ghcr.io/", .path),
+            ("r.test:5000/acme/api:1.2", .path), ("[::1]/x", .path), ("/", .path), ("10.0.0.0/8", .path),
             // Unicode: never folded, never mapped.
             ("doc\u{212A}er.io", .badCharacter), ("gh\u{441}r.io", .badCharacter), ("a.test．evil.test", .badCharacter),
             ("a.test。evil.test", .badCharacter), ("ghcr．io", .badCharacter), ("é.test", .badCharacter),

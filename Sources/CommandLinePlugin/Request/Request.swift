@@ -110,13 +110,9 @@ struct Request: PluginCommand {
     /// - Returns: the registry, and the image, if it is one.
     /// - Throws: ``Failure`` if it is neither.
     static func address(of text: String) throws(Failure) -> (RegistryAddress, ImageReference?) {
-        let isRegistry =
-            !text.utf8.contains(UInt8(ascii: "/"))
-            && (text.utf8.contains { $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: ":") } || text == "localhost")
-        if isRegistry, let address = try? RegistryAddress(text) { return (address, nil) }
         do throws(InvalidImageReference) {
-            let reference = try ImageReference(text)
-            return (reference.registry, reference)
+            let named = try NamedRegistry(text)
+            return (named.address, named.image)
         } catch {
             throw Failure(
                 "\"\(text)\" is neither a registry nor an image: \(error)",

@@ -50,14 +50,31 @@ enum Names {
     ///   - longest: the most bytes.
     /// - Returns: whether it is not empty, not too long, and has no control characters.
     static func isLabel(_ text: String, longest: Int) -> Bool {
-        (1...longest).contains(text.utf8.count)
-            && text.unicodeScalars.allSatisfy { scalar in
-                switch scalar.properties.generalCategory {
-                // Format characters turn the direction of what is shown.
-                case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: false
-                default: true
-                }
+        (1...longest).contains(text.utf8.count) && hidden(in: text) == nil
+    }
+
+    /// The first character of a text that cannot be shown to people.
+    ///
+    /// - Parameter text: the text.
+    /// - Returns: one that cannot be seen, or ends the line, or turns the direction of what is shown; `nil` if there is none.
+    static func hidden(in text: String) -> Unicode.Scalar? {
+        text.unicodeScalars.first { scalar in
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: true
+            default: false
             }
+        }
+    }
+
+    /// A name as it is meant by who types it into a page: without white space around it, in small letters.
+    ///
+    /// - Parameter text: what was typed.
+    /// - Returns: the name, or an e-mail address in the letters that were typed; `nil` if there is nothing.
+    static func typed(_ text: String?) -> String? {
+        let name = String((text ?? "").drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+        guard !name.isEmpty, !name.contains("@") else { return name.isEmpty ? nil : name }
+        // Other letters than these are in no name, and none of them becomes one.
+        return String(name.map { $0.isASCII ? Character($0.lowercased()) : $0 })
     }
 }
 

@@ -2,6 +2,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import RegistryAccess
+import Synchronization
 
 extension Router<ServerContext> {
     /// The pages for people in browsers.
@@ -39,6 +40,8 @@ struct Dashboard: Sendable {
     let services: Services
     /// What is prepared in each organization.
     let staged: StagedPolicies
+    /// Where there are pages.
+    private let addresses = PageAddresses()
 
     init(services: Services) {
         self.services = services
@@ -105,9 +108,7 @@ struct Dashboard: Sendable {
 
     /// Answers a page of an organization to members who may see it.
     func get(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
-        router.get(RouterPath(Self.path(path))) { request, context in
-            try await answer(request, context, permission, body)
-        }
+        get(router, at: Self.path(path), permission, body)
     }
 
     /// Answers what a page asks for by itself while somebody looks at it; to look on is not to use it, so that a session
@@ -119,21 +120,60 @@ struct Dashboard: Sendable {
     }
 
     /// Takes a form of a page of an organization from members who may do it.
-    func post(_ router: Router<ServerContext>, _ path: String, _ permission: Permission, _ body: @escaping Handler) {
-        router.post(RouterPath(Self.path(path))) { request, context in
-            try await answer(request, context, permission) { visit in try await body(try await trusted(visit)) }
-        }
+    ///
+    /// - Parameters:
+    ///   - router: where; a page at the same address is added before.
+    ///   - path: the address.
+    ///   - page: the page that the form is on, which who opens the address is sent to; `nil`: the one at the address, or
+    ///     else the nearest above it.
+    ///   - permission: what is wanted.
+    ///   - body: what is done.
+    func post(
+        _ router: Router<ServerContext>,
+        _ path: String,
+        on page: String? = nil,
+        _ permission: Permission,
+        _ body: @escaping Handler
+    ) {
+        post(router, at: Self.path(path), on: page.map(Self.path), permission, body)
     }
 
     /// Answers a page of whoever is signed in, in whatever organization.
-    func get(_ router: Router<ServerContext>, own path: RouterPath, _ body: @escaping Handler) {
-        router.get(path) { request, context in try await answer(request, context, nil, body) }
+    func get(_ router: Router<ServerContext>, own path: String, _ body: @escaping Handler) {
+        get(router, at: path, nil, body)
     }
 
     /// Takes a form of a page of whoever is signed in, in whatever organization.
-    func post(_ router: Router<ServerContext>, own path: RouterPath, _ body: @escaping Handler) {
-        router.post(path) { request, context in
-            try await answer(request, context, nil) { visit in try await body(try await trusted(visit)) }
+    func post(_ router: Router<ServerContext>, own path: String, _ body: @escaping Handler) {
+        post(router, at: path, on: nil, nil, body)
+    }
+
+    private func get(
+        _ router: Router<ServerContext>,
+        at path: String,
+        _ permission: Permission?,
+        _ body: @escaping Handler
+    ) {
+        addresses.add(path, permission)
+        router.get(RouterPath(path)) { request, context in try await answer(request, context, permission, body) }
+    }
+
+    private func post(
+        _ router: Router<ServerContext>,
+        at path: String,
+        on page: String?,
+        _ permission: Permission?,
+        _ body: @escaping Handler
+    ) {
+        router.post(RouterPath(path)) { request, context in
+            try await answer(request, context, permission) { visit in try await body(try await trusted(visit)) }
+        }
+        // The answer to a form stands at its address, which is opened once more after a sign-in or by hand.
+        guard let page = addresses.nearest(to: page ?? path), page.path != path else { return }
+        router.get(RouterPath(path)) { request, context in
+            try await answer(request, context, page.permission) { visit in
+                .see(PageAddresses.address(page.path, like: visit.request.uri.path))
+            }
         }
     }
 
@@ -167,8 +207,9 @@ struct Dashboard: Sendable {
         var visit = Visit(request: request, context: context, browser: browser, organization: "")
         do {
             if let permission {
-                let organization = try context.authorize(permission).organization
+                let (person, organization) = try context.authorizeMember()
                 visit = Visit(request: request, context: context, browser: browser, organization: organization)
+                guard visit.may(permission) else { throw Self.needsAnotherRole(person, in: organization) }
             }
             switch try await body(visit) {
             case .page(let page): return try await self.page(page, for: visit)
@@ -181,6 +222,17 @@ struct Dashboard: Sendable {
             response.headers.append(contentsOf: problem.headers)
             return response
         }
+    }
+
+    /// The refusal of a page: on one nobody goes by a token.
+    private static func needsAnotherRole(_ person: Person, in organization: String) -> Problem {
+        let role = person.role(in: organization).map { ", which is \"\($0.rawValue)\"" } ?? ""
+        return Problem(
+            .forbidden,
+            .forbidden,
+            "this needs another role in \"\(organization)\" than yours\(role)",
+            hint: "ask an owner of the organization"
+        )
     }
 
     /// A page as an answer, with what all pages of an organization tell.
@@ -451,6 +503,45 @@ struct Dashboard: Sendable {
             text.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "\\") })
         else { return "/" }
         return text
+    }
+}
+
+/// The addresses that have a page, as patterns of the router, each with what is wanted to see it.
+private final class PageAddresses: Sendable {
+    struct Page: Sendable {
+        let path: String
+        /// `nil`: to be signed in.
+        let permission: Permission?
+    }
+
+    private let pages = Mutex<[String: Page]>([:])
+
+    func add(_ path: String, _ permission: Permission?) {
+        pages.withLock { $0[path] = Page(path: path, permission: permission) }
+    }
+
+    /// The page at an address, or else the nearest above it.
+    func nearest(to path: String) -> Page? {
+        let parts = path.split(separator: "/")
+        return pages.withLock { pages in
+            for count in (1...parts.count).reversed() {
+                if let page = pages[parts.prefix(count).joined(separator: "/")] { return page }
+            }
+            return nil
+        }
+    }
+
+    /// The address of a page.
+    ///
+    /// - Parameters:
+    ///   - pattern: the pattern of the page.
+    ///   - path: an address that has the same in the places of the pattern's parameters.
+    /// - Returns: the address.
+    static func address(_ pattern: String, like path: String) -> String {
+        let parts = zip(pattern.split(separator: "/"), path.split(separator: "/")).map { part, given in
+            part.hasPrefix(":") ? given : part
+        }
+        return "/" + parts.joined(separator: "/")
     }
 }
 

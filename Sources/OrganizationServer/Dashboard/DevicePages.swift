@@ -32,6 +32,7 @@ struct DevicePages: Sendable {
             "rows": rows, "hasRows": !rows.isEmpty, "address": address, "newest": measure.newest,
             "server": services.settings.publicAddress.description,
         ]
+        content["machines"] = visit.address("settings/machines")
         content["isPart"] = place != nil
         content["isFiltered"] = filter != DeviceFilter()
         content["hasList"] = !rows.isEmpty || filter != DeviceFilter()

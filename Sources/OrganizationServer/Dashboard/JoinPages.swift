@@ -42,7 +42,7 @@ struct JoinPages: Sendable {
             let secret = Self.trimmed(fields["invitation"] ?? "")
             let (token, invitation) = try await services.invitation(secret, context.address)
             shown = Shown(secret: secret, invitation: invitation)
-            let name = browser?.person.name ?? fields["name"] ?? ""
+            let name = browser?.person.name ?? Names.typed(fields["name"]) ?? ""
             var newPassword: PasswordHash?
             if browser == nil { newPassword = try await hash(name, fields, invitation, context) }
             let joined = try await services.join(by: token, as: name, newPassword)

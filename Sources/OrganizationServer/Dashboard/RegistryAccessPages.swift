@@ -41,7 +41,12 @@ struct RegistryAccessPages: Sendable {
         let paging = Paging(count: found.count, page: try visit.request.queryNumber("page") ?? 1)
         let address = visit.address("registry-access")
         var content = Self.head(staged, visit, "registries")
-        content["rows"] = found[paging.range].map { row(rules[$0], at: $0, staged) }
+        let ends = try await dashboard.services.ends(in: visit.organization)
+        content["rows"] = found[paging.range].map { index in
+            var row = row(rules[index], at: index, staged)
+            row["until"] = ends[rules[index]]?.description
+            return row
+        }
         content["paging"] = paging.content { page in
             Dashboard.address(
                 address,
@@ -264,8 +269,9 @@ struct RegistryAccessPages: Sendable {
             return page(form, nil, staged, visit)
         }
         let name = try visit.request.queryValue("rule")
-        let place = try Self.place(name, in: staged.policy)
-        return page(RegistryForm(staged.policy.rules[place]), name, staged, visit)
+        let rule = staged.policy.rules[try Self.place(name, in: staged.policy)]
+        let until = try await dashboard.services.ends(in: visit.organization)[rule]
+        return page(RegistryForm(rule), name, staged, visit, until: until)
     }
 
     /// Takes what was typed; what is not in order comes back with what is wrong.
@@ -284,7 +290,9 @@ struct RegistryAccessPages: Sendable {
             return page(form, name, staged, visit, .conflict)
         }
         guard let rule = form.rule(in: staged.policy, replacing: place) else {
-            return page(form, name, staged, visit, .unprocessableContent)
+            let before = place.map { staged.policy.rules[$0] }
+            let ends = try await dashboard.services.ends(in: visit.organization)
+            return page(form, name, staged, visit, .unprocessableContent, until: before.flatMap { ends[$0] })
         }
         try await dashboard.staged.change(in: visit.organization, by: visit.person.name) { policy in
             var rules = policy.rules
@@ -300,11 +308,13 @@ struct RegistryAccessPages: Sendable {
         _ name: String?,
         _ staged: StagedPolicy,
         _ visit: Dashboard.Visit,
-        _ status: HTTPResponse.Status = .ok
+        _ status: HTTPResponse.Status = .ok,
+        until: Instant? = nil
     ) -> Dashboard.Reply {
         var content = form.content.merging(Self.head(staged, visit, "registries")) { mine, _ in mine }
         content["isEdit"] = name != nil
         content["rule"] = name
+        content["until"] = until?.description
         content["action"] = visit.address("registry-access/\(name == nil ? "add" : "edit")")
         content["baseTitle"] = "Registry Access"
         content["suggestions"] = RegistryForm.suggestions

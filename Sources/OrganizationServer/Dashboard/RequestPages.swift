@@ -43,17 +43,23 @@ struct RequestPages: Sendable {
     ) async throws -> Dashboard.Reply {
         let mayReadAll = visit.may(.readActivity)
         let user = mayReadAll ? nil : visit.person.name
+        // Each of the two lists has its further pages for itself.
         let before = try visit.request.queryNumber("before")
+        let openBefore = try visit.request.queryNumber("open-before")
+        let isPart = before != nil || openBefore != nil
         let open =
             before == nil
             ? try await services.store.requests(
                 of: visit.organization,
-                RequestFilter(state: .open, user: user, limit: RegistryRequest.mostOpen)
+                RequestFilter(state: .open, user: user, before: openBefore, limit: Paging.size)
             ) : []
-        let others = try await services.store.requests(
-            of: visit.organization,
-            RequestFilter(isClosed: true, user: user, before: before, limit: Paging.size)
-        )
+        let others =
+            openBefore == nil
+            ? try await services.store.requests(
+                of: visit.organization,
+                RequestFilter(isClosed: true, user: user, before: before, limit: Paging.size)
+            ) : []
+        let openCount = try await services.store.openRequestCount(of: visit.organization, by: user)
         let demand =
             mayReadAll
             ? try await services.store.demand(
@@ -63,13 +69,17 @@ struct RequestPages: Sendable {
             ) : [:]
         let address = visit.address("requests")
         var content: [String: Any] = [
-            "address": address, "mayReadAll": mayReadAll, "isPart": before != nil,
+            "address": address, "mayReadAll": mayReadAll, "isPart": isPart,
             "open": rows(open, demand, visit), "hasOpen": !open.isEmpty,
-            "openInWords": Dashboard.count(open.count, "request is open", "requests are open"),
+            "openInWords": Dashboard.count(openCount, "request is open", "requests are open"),
+            "isEnd": isPart && open.isEmpty && others.isEmpty,
             "closed": rows(others, [:], visit), "hasClosed": !others.isEmpty,
             "registry": typed["registry"] ?? "", "reason": typed["reason"] ?? "", "isPush": typed["action"] == "push",
             "asks": !mayReadAll || !(typed["registry"] ?? "").isEmpty || !more.isEmpty,
         ]
+        if open.count == Paging.size, let last = open.last {
+            content["nextOpen"] = "\(address)?open-before=\(last.number)"
+        }
         if others.count == Paging.size, let last = others.last {
             content["next"] = "\(address)?before=\(last.number)"
         }
@@ -155,7 +165,7 @@ struct RequestPages: Sendable {
                     : "You have asked for \(request.registry) already; that request is still open."
             )
         } catch let problem as Problem where problem.status.code < 500 {
-            let isReason = problem.detail.contains("\"reason\"")
+            let isReason = problem.detail.hasPrefix("\"reason\" must")
             return try await page(
                 visit,
                 typed: fields,
@@ -261,6 +271,9 @@ struct RequestPages: Sendable {
                 return try await again(["dateFault": "Choose the last day on which it is allowed."])
             }
             answer.until = day + 86_400
+            guard let until = answer.until, RequestAnswer.isEnd(until, at: services.now()) else {
+                return try await again(["dateFault": "Choose a day from today on, in ten years at most."])
+            }
         }
         // What the entry brings is to be seen before it is in force.
         let warnings = try await warnings(of: rule, visit)

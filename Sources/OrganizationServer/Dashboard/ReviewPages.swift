@@ -74,12 +74,8 @@ struct ReviewPages: Sendable {
     fileprivate func save(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
         let (draft, policy) = (try visit.number("draft"), try visit.number("policy"))
         let comment = visit.fields["comment"] ?? ""
-        guard comment.isEmpty || Names.isLabel(comment, longest: 1000) else {
-            return try await page(
-                visit,
-                ["commentFault": "A comment has at most 1000 bytes in one line."],
-                .unprocessableContent
-            )
+        if let fault = Self.fault(of: comment) {
+            return try await page(visit, ["commentFault": fault], .unprocessableContent)
         }
         if let fault = try await dashboard.confirm(visit) {
             return try await page(visit, ["passwordFault": fault], .forbidden)
@@ -113,6 +109,15 @@ struct ReviewPages: Sendable {
                 .unprocessableContent
             )
         }
+    }
+
+    private static func fault(of comment: String) -> String? {
+        if let hidden = Names.hidden(in: comment) {
+            let digits = String(hidden.value, radix: 16, uppercase: true)
+            let code = "U+" + String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+            return "A comment is one line of characters that are seen. This one holds a control character, \(code)."
+        }
+        return comment.utf8.count > 1000 ? "A comment has at most 1000 bytes." : nil
     }
 
     /// The draft is everybody's: what others have prepared would be gone, too.

@@ -9,7 +9,7 @@ extension Router<ServerContext> {
     /// The first set-up, for whoever has the address that `serve` has printed; for everybody else there is nothing.
     func addSetUpPages(_ dashboard: Dashboard) {
         let pages = SetUpPages(dashboard: dashboard)
-        get("set-up") { request, _ in try pages.form(request) }
+        get("set-up") { request, context in try await pages.form(request, context) }
         post("set-up") { request, context in try await pages.make(request, context) }
     }
 }
@@ -19,24 +19,31 @@ struct SetUpPages: Sendable {
 
     private var services: Services { dashboard.services }
 
-    /// The set-up, if the secret is shown.
-    private func setUp(_ secret: String?) throws(Problem) -> FirstSetUp {
-        guard let setUp = services.setUp, setUp.isShown(secret) else {
-            throw Problem(.notFound, .notFound, "there is nothing here")
-        }
-        return setUp
+    /// The set-up, if the secret is shown while it is good for something.
+    private func setUp(_ secret: String?) -> FirstSetUp? {
+        services.setUp.flatMap { $0.isShown(secret) ? $0 : nil }
     }
 
-    fileprivate func form(_ request: Request) throws -> Response {
-        let secret = try request.queryValue("secret")
-        _ = try setUp(secret)
-        return page(["secret": secret ?? ""], [:], .ok, request)
+    private func nothing(_ request: Request, _ context: ServerContext) async throws -> Response {
+        guard request.acceptsPage else { throw Problem(.notFound, .notFound, "there is nothing here") }
+        return try await dashboard.missing(request, context)
+    }
+
+    fileprivate func form(_ request: Request, _ context: ServerContext) async throws -> Response {
+        guard let secret = try? request.queryValue("secret"), setUp(secret) != nil else {
+            return try await nothing(request, context)
+        }
+        return page(["secret": secret], [:], .ok, request)
     }
 
     fileprivate func make(_ request: Request, _ context: ServerContext) async throws -> Response {
-        let fields = try await request.readForm(context)
-        let setUp = try setUp(fields["secret"])
-        guard request.isFromPage(of: services.settings.publicAddress) else { throw Problem.foreignForm }
+        // Before the secret is shown not even a form that is not in order is one.
+        guard let fields = try? await request.readForm(context), let setUp = setUp(fields["secret"]) else {
+            return try await nothing(request, context)
+        }
+        guard request.isFromPage(of: services.settings.publicAddress) else {
+            return page(fields, ["fault": Dashboard.words(Problem.foreignForm)], Problem.foreignForm.status, request)
+        }
         let form = SetUpForm(fields, services.settings)
         guard form.faults.isEmpty, let rootKey = form.rootKey(services.data) else {
             return page(fields, form.faults, .unprocessableContent, request)
@@ -53,7 +60,7 @@ struct SetUpPages: Sendable {
             )
             try await setUp.make(setup, in: services.store)
         } catch let problem as Problem {
-            return page(fields, ["fault": Dashboard.sentence(problem.detail)], problem.status, request)
+            return page(fields, ["fault": Dashboard.words(problem)], problem.status, request)
         } catch let error as ServerFileError {
             context.logger.error("cannot make the organization", metadata: ["error": "\(error)"])
             let fault = "The organization was not made: \(error). Nothing is left of it; try again."

@@ -11,7 +11,9 @@ extension Router<ServerContext> {
         dashboard.get(self, "settings", .readPolicy) { try await pages.general($0) }
         dashboard.post(self, "settings", .manageSettings) { try await pages.saveGeneral($0) }
         dashboard.get(self, "settings/machines", .readSettings) { try await pages.machinesPage($0) }
-        dashboard.post(self, "settings/enrollment-tokens", .manageMachines) { try await pages.makeToken($0) }
+        dashboard.post(self, "settings/enrollment-tokens", on: "settings/machines", .manageMachines) {
+            try await pages.makeToken($0)
+        }
         let delete = "settings/enrollment-tokens/delete"
         dashboard.get(self, delete, .manageMachines) { try await pages.askToDelete($0) }
         dashboard.post(self, delete, .manageMachines) { try await pages.deleteToken($0) }

@@ -10,8 +10,10 @@ extension Router<ServerContext> {
         get("assets/:name") { request, context in try pages.asset(request, context) }
         get("sign-in") { request, _ in try await pages.form(request) }
         post("sign-in") { request, context in try await pages.signIn(request, context) }
+        get("sign-in/single-sign-on") { _, _ in dashboard.see("/sign-in") }
         post("sign-in/single-sign-on") { request, context in try await pages.goToProvider(request, context) }
         get("sign-in/again") { request, context in try await pages.showAgain(request, context) }
+        get("sign-out") { _, _ in dashboard.see("/") }
         post("sign-out") { request, context in try await pages.signOut(request, context) }
         get("/") { request, context in
             try await dashboard.answer(request, context, nil) { visit in
@@ -38,24 +40,30 @@ struct SignInPages: Sendable {
     fileprivate func form(_ request: Request) async throws -> Response {
         let to = Dashboard.localAddress(try request.queryValue("to"))
         if try await dashboard.session(of: request) != nil { return dashboard.see(to) }
-        return page(to: to, organization: try request.queryValue("organization"), request)
+        return try await page(to: to, organization: try request.queryValue("organization"), request)
     }
 
     /// Takes name and password.
     fileprivate func signIn(_ request: Request, _ context: ServerContext) async throws -> Response {
-        guard request.isFromPage(of: services.settings.publicAddress) else { return refusal(request) }
+        guard request.isFromPage(of: services.settings.publicAddress) else { return try await refusal(request) }
         let fields: [String: String]
         do {
             fields = try await request.readForm(context)
         } catch let problem as Problem {
-            return page(fault: Dashboard.sentence(problem.detail), problem.status, to: "/", request)
+            return try await page(fault: Dashboard.sentence(problem.detail), problem.status, to: "/", request)
         }
         let to = Dashboard.localAddress(fields["to"])
         guard let browser = browser(of: request), fields["form"] == BrowserSession.formToken(browser) else {
-            return refusal(request)
+            return try await refusal(request)
         }
-        guard let name = fields["name"], let password = fields["password"] else {
-            return page(name: fields["name"], fault: "Enter your name and your password.", .ok, to: to, request)
+        guard let name = Names.typed(fields["name"]), let password = fields["password"] else {
+            return try await page(
+                name: fields["name"],
+                fault: "Enter your name and your password.",
+                .ok,
+                to: to,
+                request
+            )
         }
         do {
             let user = try await services.metrics.counting(
@@ -64,12 +72,18 @@ struct SignInPages: Sendable {
                 { try await services.user(named: name, password: Password(password), from: context.address) }
             )
             guard let user else {
-                return page(name: name, fault: "The name or the password is wrong.", .ok, to: to, request)
+                return try await page(
+                    name: fields["name"],
+                    fault: "The name or the password is wrong.",
+                    .ok,
+                    to: to,
+                    request
+                )
             }
             return try await begin(user, to: to, request, context)
         } catch let problem as Problem where problem.code == .tooManyRequests || problem.code == .busy {
-            var response = page(
-                name: name,
+            var response = try await page(
+                name: fields["name"],
                 fault: "This was tried too often. Wait a little, then try again.",
                 problem.status,
                 to: to,
@@ -82,14 +96,14 @@ struct SignInPages: Sendable {
 
     /// Sends the browser to an organization's provider.
     fileprivate func goToProvider(_ request: Request, _ context: ServerContext) async throws -> Response {
-        guard request.isFromPage(of: services.settings.publicAddress) else { return refusal(request) }
+        guard request.isFromPage(of: services.settings.publicAddress) else { return try await refusal(request) }
         let fields = try await request.readForm(context)
         guard let browser = browser(of: request), fields["form"] == BrowserSession.formToken(browser) else {
-            return refusal(request)
+            return try await refusal(request)
         }
         let to = Dashboard.localAddress(fields["to"])
-        guard let organization = fields["organization"] else {
-            return page(fault: "Enter the name of your organization.", to: to, organization: "", request)
+        guard let organization = Names.typed(fields["organization"]) else {
+            return try await page(fault: "Enter the name of your organization.", to: to, organization: "", request)
         }
         do {
             return try await SingleSignOnPages(services: services).begin(
@@ -100,9 +114,9 @@ struct SignInPages: Sendable {
                 context
             )
         } catch let fault as SingleSignOnFault {
-            return page(fault: Dashboard.sentence("\(fault)"), to: to, organization: organization, request)
+            return try await page(fault: Dashboard.sentence("\(fault)"), to: to, organization: organization, request)
         } catch let problem as Problem where problem.code == .tooManyRequests {
-            var response = page(
+            var response = try await page(
                 fault: "This was tried too often. Wait a little, then try again.",
                 problem.status,
                 to: to,
@@ -196,7 +210,7 @@ struct SignInPages: Sendable {
         }
         guard request.isFromPage(of: services.settings.publicAddress),
             try await request.readForm(context)["form"] == session.formToken
-        else { return refusal(request) }
+        else { return try await refusal(request) }
         try await services.store.endSession(showing: token, at: services.now())
         let organization = session.organization.map { "?organization=\($0)" } ?? ""
         var response = dashboard.see("/sign-in\(organization)", message: "You are signed out.")
@@ -231,8 +245,8 @@ struct SignInPages: Sendable {
         return token
     }
 
-    private func refusal(_ request: Request) -> Response {
-        page(
+    private func refusal(_ request: Request) async throws -> Response {
+        try await page(
             fault: "This form did not come from a page of this server. Try again; the browser must accept cookies.",
             .forbidden,
             to: "/",
@@ -247,13 +261,14 @@ struct SignInPages: Sendable {
         to: String,
         organization: String? = nil,
         _ request: Request
-    ) -> Response {
+    ) async throws -> Response {
         let browser = browser(of: request) ?? OpaqueToken(.form)
         var content: [String: Any] = [
             "title": "Sign in", "to": to, "form": BrowserSession.formToken(browser), "name": name ?? "",
             "server": services.settings.publicAddress.description,
         ]
         if let fault { content["fault"] = fault }
+        content["isSetUp"] = try await services.store.hasOrganization()
         content["wantsSingleSignOn"] = organization != nil
         content["singleSignOn"] = organization ?? ""
         var response = dashboard.html("sign-in", content, status, request)

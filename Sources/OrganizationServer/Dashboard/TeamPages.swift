@@ -167,7 +167,7 @@ struct TeamPages: Sendable {
 
     fileprivate func setMember(_ visit: Dashboard.Visit, isIn: Bool) async throws -> Dashboard.Reply {
         let team = try await Self.team(visit, services)
-        let user = visit.fields["user"] ?? ""
+        let user = Names.typed(visit.fields["user"]) ?? ""
         do {
             try await services.setMember(
                 user,

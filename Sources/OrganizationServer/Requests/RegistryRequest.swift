@@ -55,7 +55,11 @@ struct RegistryRequest: Hashable, Sendable {
     let policyVersion: Int?
 
     /// The actions that it is about: who may push wants to pull, too.
-    var actions: Set<RegistryAction> { action == .push ? [.pull, .push] : [.pull] }
+    var actions: Set<RegistryAction> { Self.actions(of: action) }
+
+    static func actions(of action: RegistryAction) -> Set<RegistryAction> {
+        action == .push ? [.pull, .push] : [.pull]
+    }
 
     /// Who asked, as the activity names them.
     var asker: String { user ?? device.map { "device:\($0)" } ?? Names.system }

@@ -22,9 +22,11 @@ struct RequestAnswer: Sendable {
     var version: Int?
 
     /// What was asked for, and nothing more.
-    init(to request: RegistryRequest) {
-        address = AddressPattern(exactly: request.registry)
-        actions = request.actions
+    init(to request: RegistryRequest) { self.init(request.registry, request.actions) }
+
+    fileprivate init(_ registry: RegistryAddress, _ actions: Set<RegistryAction>) {
+        address = AddressPattern(exactly: registry)
+        self.actions = actions
     }
 
     /// The rule that is added to the policy.
@@ -39,7 +41,10 @@ struct RequestAnswer: Sendable {
     }
 
     /// The farthest end: ten years.
-    static let longest: Int64 = 3653 * 86_400
+    private static let longest: Int64 = 3653 * 86_400
+
+    /// Whether something can be allowed until a time.
+    static func isEnd(_ time: Instant, at now: Instant) -> Bool { time > now && time - now <= longest }
 }
 
 /// What came of an answer.
@@ -54,6 +59,9 @@ private struct AllowedAlready: Error {
     let rule: RegistryRule
     /// The team of who asks that has it; `nil`: it is for everybody.
     var team: String?
+
+    /// Which rule it is, for refusals.
+    var words: String { "\"\(rule.address)\"" + (team.map { " of team \"\($0)\"" } ?? "") }
 }
 
 extension [RegistryRule] {
@@ -95,7 +103,7 @@ extension PolicyContent {
     ///   - teams: the teams of who asks.
     /// - Throws: ``Problem`` if what everybody or a team of theirs has denies it, for deny wins; ``AllowedAlready``.
     fileprivate func check(_ answer: RequestAnswer, for registry: RegistryAddress, of teams: [String]) throws {
-        let places = [(team: String?.none, rules: policy.rules)] + teams.map { ($0, self.teams[$0] ?? []) }
+        let places = places(of: teams)
         for (team, rules) in places {
             guard let index = rules.denial(of: answer, for: registry) else { continue }
             let place = team.map { " of team \"\($0)\"" } ?? ""
@@ -106,13 +114,61 @@ extension PolicyContent {
                 hint: "change that entry first, or decline the request with a word"
             )
         }
-        for (team, rules) in places {
-            if let rule = rules.allowance(of: answer, for: registry) { throw AllowedAlready(rule: rule, team: team) }
+        if let already = places.allowance(of: answer, for: registry) { throw already }
+    }
+
+    /// What everybody has, and what teams have in addition.
+    fileprivate func places(of teams: [String]) -> [Place] {
+        [(nil, policy.rules)] + teams.map { ($0, self.teams[$0] ?? []) }
+    }
+
+    fileprivate typealias Place = (team: String?, rules: [RegistryRule])
+}
+
+extension [PolicyContent.Place] {
+    /// The rule that allows already what an answer would allow.
+    fileprivate func allowance(of answer: RequestAnswer, for registry: RegistryAddress) -> AllowedAlready? {
+        for (team, rules) in self {
+            if let rule = rules.allowance(of: answer, for: registry) { return AllowedAlready(rule: rule, team: team) }
         }
+        return nil
     }
 }
 
 extension Services {
+    /// Makes sure that what somebody asks for is not allowed them already: what is allowed is not asked for.
+    ///
+    /// - Parameters:
+    ///   - registry: what they ask for.
+    ///   - action: to pull, or to push as well.
+    ///   - user: who asks.
+    ///   - organization: whom.
+    /// - Throws: ``Problem`` 409 if the policy in force allows it everybody, or a team of theirs, and denies it nowhere.
+    func checkIsRefused(
+        _ registry: RegistryAddress,
+        _ action: RegistryAction,
+        to user: String,
+        in organization: String
+    ) async throws {
+        guard let inForce = try await publisher.served.policy(of: organization), inForce.policy.isEnabled else {
+            return
+        }
+        let teams = try await store.teamNames(of: organization, with: user)
+        let places = PolicyContent(inForce).places(of: teams)
+        let answer = RequestAnswer(registry, RegistryRequest.actions(of: action))
+        guard places.allSatisfy({ $0.rules.denial(of: answer, for: registry) == nil }),
+            let already = places.allowance(of: answer, for: registry)
+        else { return }
+        let end = already.team == nil ? try await ends(in: organization)[already.rule] : nil
+        throw Problem(
+            .conflict,
+            .conflict,
+            "\"\(registry)\" is allowed already, by \(already.words)"
+                + (end.map { ", until \(Dashboard.end($0))" } ?? ""),
+            hint: "on a machine that refuses it all the same, docker ram check \(registry) says why"
+        )
+    }
+
     /// Allows what was asked for: saves a version of the policy that has the rule, at once.
     ///
     /// - Parameters:
@@ -173,12 +229,10 @@ extension Services {
         _ organization: String
     ) async throws -> AnsweredRequest {
         guard answer.until == nil else {
-            let place = already.team.map { " of team \"\($0)\"" } ?? ""
             throw Problem(
                 .conflict,
                 .conflict,
-                "\"\(request.registry)\" is allowed already, by \"\(already.rule.address)\"\(place), and that entry does "
-                    + "not end",
+                "\"\(request.registry)\" is allowed already, by \(already.words), and that entry does not end",
                 hint: "allow it without a date, or change that entry"
             )
         }
@@ -219,7 +273,7 @@ extension Services {
                 hint: "decline it with a word if that is not wanted"
             )
         }
-        if let until = answer.until, until <= now || until - now > RequestAnswer.longest {
+        if let until = answer.until, !RequestAnswer.isEnd(until, at: now) {
             throw Problem(.unprocessableContent, .faulty, "\"until\" must be a time to come, in ten years at most")
         }
         guard RegistryRequest.isText(answer.word) else { throw Problem.badText("word") }
@@ -347,6 +401,18 @@ extension Services {
             try Store.endRequest(number, in: organization, more, at: now, database)
         }
         await changes.notify(organization)
+    }
+
+    /// Until when entries of the policy for everybody are allowed; an entry that is changed is another one, and stays.
+    ///
+    /// - Parameter organization: whose policy.
+    /// - Returns: the times by the entries, of which there are few.
+    /// - Throws: what SQLite says.
+    func ends(in organization: String) async throws -> [RegistryRule: Instant] {
+        let ends = try await store.ends(in: organization).compactMap { rule, until in
+            Self.rule(rule).map { ($0, until) }
+        }
+        return Dictionary(ends, uniquingKeysWith: max)
     }
 
     /// A rule as a policy document has it.

@@ -99,21 +99,13 @@ extension Services {
         by asker: Asker,
         in organization: String
     ) async throws -> (request: RegistryRequest, isNew: Bool) {
-        let address: RegistryAddress
-        do throws(InvalidRegistryAddress) {
-            address = try RegistryAddress(registry)
-        } catch {
-            throw Problem(
-                .unprocessableContent,
-                .faulty,
-                "\(JSONScanner.quoted(registry)) is no registry: \(error)",
-                hint: "write host or host:port, for example ghcr.io"
-            )
-        }
+        let address = try Self.registry(registry)
         guard let action = RegistryAction(rawValue: action), action != .login else {
             throw Problem(.badRequest, .badRequest, "\"action\" must be \"pull\" or \"push\"")
         }
         guard RegistryRequest.isText(reason) else { throw Problem.badText("reason") }
+        // A machine looks at the policy that it goes by before it asks.
+        if case .person(let name) = asker { try await checkIsRefused(address, action, to: name, in: organization) }
         let made = try await store.ask(
             for: address,
             to: action,
@@ -124,6 +116,32 @@ extension Services {
         )
         if made.isNew { await changes.notify(organization) }
         return made
+    }
+
+    /// The registry that was typed.
+    private static func registry(_ text: String) throws(Problem) -> RegistryAddress {
+        let named: NamedRegistry
+        do throws(InvalidImageReference) {
+            named = try NamedRegistry(text)
+        } catch {
+            var reason = "\(error)"
+            do throws(InvalidRegistryAddress) { _ = try RegistryAddress(text) } catch { reason = "\(error)" }
+            throw Problem(
+                .unprocessableContent,
+                .faulty,
+                "\(JSONScanner.quoted(text)) is no registry: \(reason)",
+                hint: "write host or host:port, for example ghcr.io"
+            )
+        }
+        guard named.image == nil else {
+            throw Problem(
+                .unprocessableContent,
+                .faulty,
+                "\(JSONScanner.quoted(text)) is an image; its registry is \"\(named.address)\"",
+                hint: "ask for \"\(named.address)\""
+            )
+        }
+        return named.address
     }
 }
 

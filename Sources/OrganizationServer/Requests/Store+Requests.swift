@@ -215,15 +215,20 @@ extension Store {
 
     /// How many requests of an organization are open.
     ///
-    /// - Parameter organization: whose.
+    /// - Parameters:
+    ///   - organization: whose.
+    ///   - user: who made them; `nil`: whoever.
     /// - Returns: the count.
     /// - Throws: what SQLite says.
-    func openRequestCount(of organization: String) async throws -> Int {
+    func openRequestCount(of organization: String, by user: String? = nil) async throws -> Int {
         try await database.read { database in
             try Int.fetchOne(
                 database,
-                sql: "SELECT count(*) FROM registryRequest WHERE organization = ? AND state = 'open'",
-                arguments: [organization]
+                sql: """
+                    SELECT count(*) FROM registryRequest
+                    WHERE organization = :organization AND state = 'open' AND (:user IS NULL OR user = :user)
+                    """,
+                arguments: ["organization": organization, "user": user]
             ) ?? 0
         }
     }
@@ -468,6 +473,25 @@ extension Store {
             sql: "SELECT max(version) FROM policyVersion WHERE organization = ?",
             arguments: [organization]
         )
+    }
+
+    /// Until when rules are allowed that answers have added.
+    ///
+    /// - Parameter organization: whose.
+    /// - Returns: the times, by the rules as policy documents have them; those that are not in the policy any more, too.
+    /// - Throws: what SQLite says.
+    func ends(in organization: String) async throws -> [(rule: String, until: Instant)] {
+        try await database.read { database in
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT rule, max(until) AS until FROM registryRequest
+                    WHERE state = 'allowed' AND until IS NOT NULL AND organization = ? AND rule IS NOT NULL
+                    GROUP BY rule
+                    """,
+                arguments: [organization]
+            ).map { row in (row["rule"], Instant(seconds: row["until"])) }
+        }
     }
 
     /// Until when a rule is allowed that an answer has added.

@@ -64,7 +64,7 @@ struct Activation: Sendable {
                 }
                 return try await question(about: code, session.person.name, browser) ?? again(tooOld)
             }
-            guard let name = fields["name"], let password = fields["password"],
+            guard let name = Names.typed(fields["name"]), let password = fields["password"],
                 let user = try await services.metrics.counting(
                     .activation,
                     isGood: { $0 != nil },

@@ -151,7 +151,7 @@ struct SingleSignOnPages: Sendable {
                 introduction.invitation = OpaqueToken(text.filter { !$0.isWhitespace })
                 guard introduction.invitation?.kind == .invitation else { return again(SingleSignOnHTML.noInvitation) }
             }
-            if stranger.user == nil, let name = fields["name"] {
+            if stranger.user == nil, let name = Names.typed(fields["name"]) {
                 introduction.user = try await services.user(
                     named: name,
                     password: Password(fields["password"] ?? ""),
