@@ -68,6 +68,16 @@ package struct JSONScanner {
     package mutating func object(
         _ member: (_ name: String, _ nameOffset: Int, inout JSONScanner) throws(InvalidJSON) -> Void
     ) throws(InvalidJSON) {
+        try members { (name, nameOffset, isNew, scanner) throws(InvalidJSON) in
+            guard isNew else { throw scanner.twice(name, at: nameOffset) }
+            try member(name, nameOffset, &scanner)
+        }
+    }
+
+    /// Reads an object whose names may come twice; the body is called behind each colon and must read one value.
+    mutating func members(
+        _ member: (_ name: String, _ nameOffset: Int, _ isNew: Bool, inout JSONScanner) throws(InvalidJSON) -> Void
+    ) throws(InvalidJSON) {
         try open(UInt8(ascii: "{"), "an object")
         var names = Names(folding: limits.foldsKeys)
         var isFirst = true
@@ -75,13 +85,15 @@ package struct JSONScanner {
             _ = peek()
             let nameOffset = position
             let name = try string()
-            guard names.insert(name) else {
-                throw fault("the key \(Self.quoted(name)) comes twice", at: nameOffset)
-            }
+            let isNew = names.insert(name)
             guard peek() == ASCII.colon else { throw fault("expected a colon after the key") }
             position += 1
-            try member(name, nameOffset, &self)
+            try member(name, nameOffset, isNew, &self)
         }
+    }
+
+    func twice(_ name: String, at offset: Int) -> InvalidJSON {
+        fault("the key \(Self.quoted(name)) comes twice", at: offset)
     }
 
     /// Reads an object of which every key must be known; the body is called behind each colon and must read one value.
@@ -90,10 +102,15 @@ package struct JSONScanner {
         _ member: (_ name: String, inout JSONScanner) throws(InvalidJSON) -> Void
     ) throws(InvalidJSON) {
         try object { (key, offset, scanner) throws(InvalidJSON) in
-            let name = PolicyReader.ascii(key)
-            guard known.contains(name) else { throw PolicyReader.unknown(key, known, &scanner, offset) }
-            try member(name, &scanner)
+            try member(try scanner.known(key, of: known, at: offset), &scanner)
         }
+    }
+
+    /// A key that must be one of some.
+    mutating func known(_ key: String, of known: [String], at offset: Int) throws(InvalidJSON) -> String {
+        let name = PolicyReader.ascii(key)
+        guard known.contains(name) else { throw PolicyReader.unknown(key, known, &self, offset) }
+        return name
     }
 
     /// Reads a list; the body is called before each element and must read it.
@@ -164,6 +181,15 @@ package struct JSONScanner {
             try literal("null")
             return .null
         default: return .number(try number())
+        }
+    }
+
+    /// Goes behind the next value, in which keys may come twice.
+    mutating func skip() throws(InvalidJSON) {
+        switch peek() {
+        case UInt8(ascii: "{"): try members { (_, _, _, scanner) throws(InvalidJSON) in try scanner.skip() }
+        case ASCII.leftBracket: try array { (scanner) throws(InvalidJSON) in try scanner.skip() }
+        default: _ = try value()
         }
     }
 

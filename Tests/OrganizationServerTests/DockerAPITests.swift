@@ -91,16 +91,29 @@ struct DockerAPITests {
     }
 
     @Test
-    func `what Docker's document does not allow is not allowed, but what is denied stays denied`() async throws {
+    func `what Docker's document leaves out is gone, and what it cannot show stays`() async throws {
         try await RunningServer.with { server in
             let policy = #"""
                 {"version":1,"organization":"acme","registries":[{"address":"docker.io","allowed":true},
                 {"address":"*.acme.test","allowed":true},{"address":"ghcr.io","allowed":true,"actions":["pull"]},
-                {"address":"quay.io","allowed":true},{"address":"*.evil.test","allowed":false}]}
+                {"address":"quay.io","allowed":true},{"address":"bad.acme.test","allowed":false},
+                {"address":"bad.test","allowed":false},{"address":"team.test","allowed":false},
+                {"address":"*.evil.test","allowed":false}]}
                 """#
             #expect(try await server.ask(.put, "policy", by: "owner", body: policy, ifMatch: 1).status == .ok)
+            let team = #"{"registries":[{"address":"team.test","allowed":true}]}"#
+            #expect(
+                try await server.ask(.put, "teams/backend/policy", by: "owner", body: team, ifMatch: 2).status == .ok
+            )
+            let shown = try await server.ask(.get, Self.path, by: "owner")
+            #expect(try await server.ask(.put, Self.path, by: "owner", body: shown.text).status == .ok)
+            #expect(try await server.store.sequences()["acme"] == 3)
             try await server.ask(.put, Self.path, by: "owner", body: document(true, hub: true, []))
-            #expect(try await rules(server) == ["docker.io true", "*.evil.test false"])
+            let expected = [
+                "docker.io true", "*.acme.test true", "ghcr.io true", "bad.acme.test false", "team.test false",
+                "*.evil.test false",
+            ]
+            #expect(try await rules(server) == expected)
         }
     }
 

@@ -115,6 +115,13 @@ struct LogTests {
                 ["client_id": "docker-ram", "organization": "acme", "device_name": "laptop"]
             )
             secrets += [try #require(begun["device_code"]), try #require(begun["user_code"])]
+            let hub = try await server.send(
+                .post,
+                "/v2/users/login",
+                body: #"{"username":"alice","password":"\#(secrets[0])"}"#
+            )
+            let hubToken = try #require(hub["token"])
+            secrets += [hubToken, try #require(OpaqueToken(shown: hubToken)).secret]
             // And one of each kind that was never handed out.
             secrets += OpaqueToken.Kind.allCases.map { OpaqueToken($0).secret }
 

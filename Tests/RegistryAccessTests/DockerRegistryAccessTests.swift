@@ -57,6 +57,77 @@ struct DockerRegistryAccessTests {
         )
     }
 
+    @Test(
+        "a value of the wrong type hides no other fault",
+        arguments: [
+            (
+                #"{"enabled":true,"standard_registries":[{"id":"DockerHubb","allowed":true}],"custom_registries":["#
+                    + #"{"address":"b..io","friendly_name":"B","allowed":true},"#
+                    + #"{"address":"c..io","friendly_name":"C","allowed":true},"#
+                    + #"{"address":"ghcr.io","friendly_name":"G","allowed":"no"}]}"#,
+                [
+                    (40, "the only standard registry is \"DockerHub\""), (108, "bad address \"b..io\""),
+                    (163, "bad address \"c..io\""), (258, "expected true or false"),
+                ]
+            ),
+            (
+                #"{"enabled":"yes","custom_registries":{},"standard_registries":3}"#,
+                [(12, "expected true or false"), (38, "expected a list"), (63, "expected a list")]
+            ),
+            (
+                #"{"custom_registries":[1,{"address":2,"allowed":null,"friendly_name":{"a":1,"a":[]}},{"allowed":1}]}"#,
+                [
+                    (23, "expected an object"), (36, "expected a text"), (48, "expected true or false"),
+                    (69, "expected a text"), (85, "the key \"address\" is missing"), (96, "expected true or false"),
+                ]
+            ),
+            (
+                #"{"other":{"x":[]},"custom_registries":[{"adress":"a.test"},{"address":"a.test","address":"b.test"}]}"#,
+                [
+                    (2, "unknown key \"other\""), (40, "the key \"address\" is missing"),
+                    (40, "the key \"allowed\" is missing"), (41, "unknown key \"adress\""),
+                    (60, "the key \"allowed\" is missing"), (80, "the key \"address\" comes twice"),
+                ]
+            ),
+            (
+                #"{"standard_registries":[{},{"id":1,"allowed":true},{"id":"DockerHub","allowed":0},["DockerHub"]]}"#,
+                [
+                    (25, "the only standard registry"), (25, "the key \"allowed\" is missing"), (34, "expected a text"),
+                    (80, "expected true or false"), (83, "expected an object"),
+                ]
+            ),
+            (
+                #"{"enabled":1,"custom_registries":[2,{"address":"a b","allowed":tru}]}"#,
+                [
+                    (12, "expected true or false"), (35, "expected an object"), (48, "bad address \"a b\""),
+                    (64, "expected a value"),
+                ]
+            ),
+            (
+                #"{"enabled":1,"custom_registries":[[[[[[[[[[]]]]]]]]]]}"#,
+                [(12, "expected true or false"), (41, "the document nests deeper than 8 levels")]
+            ),
+            (#"{"enabled":1} {}"#, [(12, "expected true or false"), (15, "there is something after the end")]),
+        ] as [(String, [(Int, String)])]
+    )
+    func faultsAfterFaults(_ json: String, _ expected: [(column: Int, message: String)]) throws {
+        let error = try #require(throws: InvalidDockerDocument.self) {
+            try DockerRegistryAccess(json: Array(json.utf8))
+        }
+        #expect(error.faults.map(\.column) == expected.map(\.column), "\(error)")
+        for (fault, expected) in zip(error.faults, expected) {
+            #expect(fault.line == 1 && fault.message.hasPrefix(expected.message), "\(fault)")
+        }
+    }
+
+    @Test
+    func `a document of faults is left soon`() throws {
+        let custom = Array(repeating: #"{"address":1,"x":2}"#, count: 200_000).joined(separator: ",")
+        let json = Self.document(enabled: "0", custom: custom)
+        let error = try #require(throws: InvalidDockerDocument.self) { try DockerRegistryAccess(json: json) }
+        #expect(error.faults.count == 100)
+    }
+
     @Test(arguments: [
         "", "[]", "{", #"{"enabled":true,"enabled":true}"#, #"{"enabled":1}"#, #"{"other":1}"#,
         #"{"standard_registries":{}}"#, #"{"custom_registries":[1]}"#, "{} {}",

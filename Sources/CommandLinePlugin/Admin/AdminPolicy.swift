@@ -67,7 +67,7 @@ struct AdminPolicyPlan: AdminCommand {
     func run(at server: AdminServer, in context: CommandContext) throws {
         let given = try file.read(for: server, in: context)
         let newest = try server.policy()
-        let planned = given.policy(after: newest)
+        let planned = try given.policy(after: newest, at: server)
         // Teams keep what they have in addition.
         let change = ShownDifference(old: newest, new: planned.numbered(newest.version + 1), teams: ([:], [:]))
         context.show(change, as: common.format)
@@ -90,9 +90,10 @@ struct AdminPolicyApply: AdminCommand {
             newest any more, nothing is saved, so that nobody's change is lost. Files that
             are kept elsewhere, as in Git, are applied with --replace.
 
-            With --docker the file is Docker's own registry access settings. They say all
-            that is allowed; what they do not know, as the mode, stays as it is. They name no
-            version, so they are applied with --replace only.
+            With --docker the file is Docker's own registry access settings. What show
+            --docker does not show stays as it is: the mode, say, and what is allowed for
+            some actions only or by a pattern. They name no version, so they are applied
+            with --replace only.
 
             Example: docker ram admin policy apply --file policy.json --message "add ghcr.io"
             """
@@ -125,7 +126,7 @@ struct AdminPolicyApply: AdminCommand {
         case (.own(let given), false): (policy, seen) = (given, given.version)
         case (let given, _):
             let newest = try server.policy()
-            (policy, seen) = (given.policy(after: newest), newest.version)
+            (policy, seen) = (try given.policy(after: newest, at: server), newest.version)
         }
         let saved = try server.save(
             policy,
@@ -171,14 +172,15 @@ struct PolicyFileOption: ParsableArguments {
 /// What a file says is to be the policy.
 enum GivenPolicy {
     case own(AccessPolicy)
-    /// It says all that is allowed, and nothing of what it does not know.
+    /// What it cannot say stays.
     case docker(DockerRegistryAccess)
 
     /// The policy that is to be.
-    func policy(after newest: AccessPolicy) -> AccessPolicy {
+    func policy(after newest: AccessPolicy, at server: AdminServer) throws -> AccessPolicy {
         switch self {
         case .own(let policy): policy
-        case .docker(let settings): settings.policy(after: newest)
+        case .docker(let settings):
+            settings.policy(after: newest, teams: try server.version(newest.version).teams)
         }
     }
 }

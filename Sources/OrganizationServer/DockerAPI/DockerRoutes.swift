@@ -24,7 +24,7 @@ extension Router<ServerContext> {
                 throw Problem.faults("a document of Docker's registry access management", error.faults)
             }
             _ = try await services.publisher.publish(in: organization, by: person.name) { content in
-                PolicyContent(policy: given.policy(after: content.policy), teams: content.teams)
+                PolicyContent(policy: given.policy(after: content.policy, teams: content.teams), teams: content.teams)
             }
             return JSONAnswer(value: try await exported(organization, services))
         }

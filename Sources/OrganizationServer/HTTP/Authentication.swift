@@ -26,7 +26,7 @@ struct Authentication: RouterMiddleware {
     private func caller(_ header: String) async throws -> Caller {
         let parts = header.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else { throw Problem.notSignedIn }
-        guard let token = OpaqueToken(String(parts[1])) else { throw Problem.notSignedIn }
+        guard let token = OpaqueToken(shown: String(parts[1])) else { throw Problem.notSignedIn }
         let now = services.now()
         let caller: Caller? =
             switch token.kind {

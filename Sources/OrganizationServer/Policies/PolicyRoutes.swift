@@ -108,7 +108,7 @@ private func save(_ request: Request, _ context: ServerContext, _ services: Serv
         comment: options.comment,
         expecting: seen,
         acknowledgingLockOut: options.acknowledgesLockOut
-    ) { content in PolicyContent(policy: given.policy(after: content.policy), teams: content.teams) }
+    ) { content in PolicyContent(policy: given.policy(after: content), teams: content.teams) }
     return try result.answer()
 }
 
@@ -137,8 +137,9 @@ private func writeDraft(_ request: Request, _ context: ServerContext, _ services
     let seen = try requireMatch(request)
     let given = try await GivenPolicy(request, organization)
     let newest = try await newest(organization, services)
+    let policy = given.policy(after: PolicyContent(newest))
     let number = try await services.store.writeDraft(
-        Array(given.policy(after: newest.policy).document.text().utf8),
+        Array(policy.document.text().utf8),
         of: organization,
         expecting: seen,
         basedOn: newest.version,
@@ -147,9 +148,9 @@ private func writeDraft(_ request: Request, _ context: ServerContext, _ services
     )
     let there = try await services.store.policyDraft(of: organization)
     guard let number else { throw draftChanged(there) }
-    let warnings = given.policy(after: newest.policy).warningsInJSON
-    return try JSONValue.object([JSONMember("number", .number("\(number)")), JSONMember("warnings", warnings)])
-        .numbered(number)
+    return try JSONValue.object([
+        JSONMember("number", .number("\(number)")), JSONMember("warnings", policy.warningsInJSON),
+    ]).numbered(number)
 }
 
 private func saveDraft(_ request: Request, _ context: ServerContext, _ services: Services) async throws -> Response {
@@ -331,11 +332,11 @@ private enum GivenPolicy: Sendable {
         }
     }
 
-    /// The policy; a document of Docker's says nothing of what it does not know, so that stays.
-    func policy(after current: AccessPolicy) -> AccessPolicy {
+    /// The policy; what a document of Docker's cannot say stays.
+    func policy(after current: PolicyContent) -> AccessPolicy {
         switch self {
         case .own(let policy): policy
-        case .docker(let document): document.policy(after: current)
+        case .docker(let document): document.policy(after: current.policy, teams: current.teams)
         }
     }
 }

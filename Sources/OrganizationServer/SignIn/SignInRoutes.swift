@@ -16,7 +16,7 @@ extension Router<ServerContext> {
                 throw GrantRefusal(.invalidRequest, "the field \"token\" is missing")
             }
             // A token that is none is as good as revoked (RFC 7009, section 2.2).
-            if let token = OpaqueToken(token) {
+            if let token = OpaqueToken(shown: token) {
                 if try await services.store.endSession(showing: token, at: services.now()) != nil {
                     services.metrics.ended(1, .signOut)
                 }
@@ -31,7 +31,7 @@ extension Router<ServerContext> {
             let session = try await grants.hubSession(texts["username"], texts["password"], from: context.address)
             return JSONAnswer(
                 value: .object([
-                    JSONMember("token", .string(session.access.secret)),
+                    JSONMember("token", .string(session.hubToken.secret)),
                     JSONMember("refresh_token", .string(session.refresh.secret)),
                 ])
             )
@@ -39,7 +39,7 @@ extension Router<ServerContext> {
         post("v2/auth/token") { request, context in
             let texts = try await request.readTexts(["identifier", "secret"], context)
             let session = try await grants.hubSession(texts["identifier"], texts["secret"], from: context.address)
-            return JSONAnswer(value: .object([JSONMember("access_token", .string(session.access.secret))]))
+            return JSONAnswer(value: .object([JSONMember("access_token", .string(session.hubToken.secret))]))
         }
     }
 }
@@ -293,6 +293,13 @@ private struct Grants: Sendable {
         } catch is SessionRefusal {
             throw refusal
         }
+    }
+}
+
+extension IssuedSession {
+    /// The access token of a session that has just begun, as programs read it that were written for Docker Hub.
+    fileprivate var hubToken: HubToken {
+        HubToken(access, expires: min(session.created + Session.accessSeconds, session.expires))
     }
 }
 
