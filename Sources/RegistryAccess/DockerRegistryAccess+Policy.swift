@@ -105,9 +105,12 @@ extension AccessPolicy {
 extension RegistryRule {
     /// The rule where a document has entries for it that say no more than new details.
     fileprivate func changed(by entries: [RegistryRule], isNamed: Bool) -> RegistryRule {
-        RegistryRule(
+        // The address as its name is no name, here as there.
+        let hasName = nickname.map { !$0.isEmpty && $0 != address.description } ?? false
+        let name = entries.lazy.compactMap(\.nickname).first ?? (hasName ? nil : nickname)
+        return RegistryRule(
             address: address,
-            nickname: isNamed ? entries.lazy.compactMap(\.nickname).first ?? nickname : nickname,
+            nickname: isNamed ? name : nickname,
             isAllowed: isAllowed,
             actions: actions,
             repositories: repositories,

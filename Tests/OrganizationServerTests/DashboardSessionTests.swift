@@ -137,7 +137,6 @@ struct DashboardFormAddressTests {
     @Test(arguments: [
         ("members/bob/role", "members/bob"), ("members/bob/role?x=1", "members/bob"),
         ("registry-access/allow", "registry-access"), ("registry-access/save", "registry-access"),
-        ("registry-access/times", "registry-access/settings"),
         ("registry-access/history/1/roll-back", "registry-access/history/1"),
         ("requests/7/allow", "requests/7"), ("devices/x/end-session", "devices/x"),
         ("invitations/x/withdraw", "invitations"), ("settings/enrollment-tokens", "settings/machines"),
@@ -158,7 +157,8 @@ struct DashboardFormAddressTests {
     ])
     func `so do those that are of no organization`(path: String, page: String) async throws {
         try await AccountsServer.withPolicy { server in
-            #expect(try await server.browser("mia").get(path).headers[.location] == page)
+            let answer = try await server.browser("mia").get(path)
+            #expect(answer.headers[.location] == page, "\(answer)")
         }
     }
 

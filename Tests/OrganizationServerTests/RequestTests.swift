@@ -588,7 +588,7 @@ struct RequestTests {
             let inForce = try await server.inForce()
             #expect(inForce.rules.count == 1)
             #expect(inForce.version == 3 && inForce.author == "system")
-            #expect(try await server.requests(of: device).states == ["ghcr.io ended"])
+            #expect(try await server.requests(of: device).states == ["ghcr.io ended", "ghcr.io ended"])
             #expect(try await server.requests(of: other).states == ["ghcr.io ended"])
             #expect(try await server.requestActivity().filter { $0.hasPrefix("request.end system") }.count == 3)
             try await server.end()

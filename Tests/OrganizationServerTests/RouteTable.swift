@@ -288,7 +288,6 @@ extension RouteRow {
         RouteRow("GET \(page)/registry-access/remove", .page(all)),
         RouteRow("GET \(page)/registry-access/save", .page(all)),
         RouteRow("GET \(page)/registry-access/update", .page(all)),
-        RouteRow("GET \(page)/registry-access/times", .page(all)),
         RouteRow("GET \(page)/registry-access/history/{version}/roll-back", .page(all)),
         RouteRow("GET \(page)/requests/{number}/allow", .page(all)),
         RouteRow("GET \(page)/requests/{number}/decline", .page(all)),
