@@ -105,11 +105,11 @@ extension EndToEnd {
                 account.merging(["password": PrivateServer.password]) { $1 }
             )
             #expect(
-                question.contains("docker ram admin on ") && question.contains("Did you start this?"),
+                question.contains("docker ram admin on ") && question.contains("do everything in acme that you may"),
                 "\(question)"
             )
             let last = try await browser.send(question, to: "/activate/decision", ["decision": decision])
-            #expect(last.contains(decision == "deny" ? "was not signed in" : "is signed in as alice"), "\(last)")
+            #expect(last.contains(decision == "deny" ? "was not signed in" : "may do now what alice may"), "\(last)")
             return try await command.status(within: .seconds(30))
         }
     }
