@@ -61,6 +61,9 @@ let package = Package(
         // What is called of the Secret Service library. It is loaded only when it is needed, so nothing is linked.
         .systemLibrary(name: "CLibSecret"),
 
+        // What somebody types on a terminal that must not show it.
+        .target(name: "TerminalInput", swiftSettings: settings),
+
         .executableTarget(
             name: "CommandLinePlugin",
             dependencies: [
@@ -68,6 +71,7 @@ let package = Package(
                 "OrganizationClient",
                 "RegistryAccess",
                 "SignedPolicy",
+                "TerminalInput",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings
@@ -97,6 +101,7 @@ let package = Package(
             dependencies: [
                 "RegistryAccess",
                 "SignedPolicy",
+                "TerminalInput",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Crypto", package: "swift-crypto"),

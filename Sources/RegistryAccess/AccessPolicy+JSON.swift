@@ -211,14 +211,7 @@ package enum PolicyReader {
 
     /// Whether people may call a registry so: nothing in it moves the cursor of a terminal.
     static func isNickname(_ text: String) -> Bool {
-        text.utf8.count <= 200
-            && text.unicodeScalars.allSatisfy { scalar in
-                if scalar.isASCII { return ASCII.isPrintable(UInt8(scalar.value)) }
-                return switch scalar.properties.generalCategory {
-                case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned: false
-                default: true
-                }
-            }
+        text.utf8.count <= 200 && !text.unicodeScalars.contains(where: \.isHidden)
     }
 
     private static func nickname(_ scanner: inout JSONScanner) throws(InvalidJSON) -> String {

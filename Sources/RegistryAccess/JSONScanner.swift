@@ -337,14 +337,8 @@ package struct JSONScanner {
     /// Whether a character is one that people see, and does nothing to those around it.
     private static func isSeen(_ scalar: Unicode.Scalar) -> Bool {
         if scalar.isASCII { return ASCII.isPrintable(UInt8(scalar.value)) }
-        let properties = scalar.properties
-        switch properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .spaceSeparator, .surrogate, .unassigned,
-            .privateUse:
-            return false
-        default:
-            // Fillers and selectors are letters and marks that nobody sees.
-            return !properties.isDefaultIgnorableCodePoint
-        }
+        // Fillers and selectors are letters and marks that nobody sees.
+        return !scalar.isHidden && scalar.properties.generalCategory != .spaceSeparator
+            && !scalar.properties.isDefaultIgnorableCodePoint
     }
 }

@@ -164,9 +164,7 @@ extension RootDocument {
             return LoweredThreshold(kind: kind, before: earlier, after: role)
         }
     }
-}
 
-extension RootDocument {
     /// The keys that another root document does not name for the same.
     fileprivate func keys(notIn other: RootDocument) -> [(kind: DocumentKind, key: VerificationKey)] {
         DocumentKind.roles.flatMap { kind in

@@ -1,4 +1,5 @@
 import Glibc
+import TerminalInput
 
 /// How Docker tells a plugin that the user has had enough: it closes a connection (docker/cli,
 /// `cli-plugins/socket/socket.go`).

@@ -53,13 +53,7 @@ struct Request: PluginCommand {
 
     /// Whether the server takes a text for a reason: people are shown it.
     private static func isReason(_ text: String) -> Bool {
-        text.unicodeScalars.count <= longestReason
-            && text.unicodeScalars.allSatisfy { scalar in
-                switch scalar.properties.generalCategory {
-                case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: false
-                default: true
-                }
-            }
+        text.unicodeScalars.count <= longestReason && !text.unicodeScalars.contains(where: \.isHidden)
     }
 
     func run(in context: CommandContext) throws {

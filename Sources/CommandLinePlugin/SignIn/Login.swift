@@ -1,6 +1,7 @@
 import ArgumentParser
 import LocalInstallation
 import RegistryAccess
+import TerminalInput
 
 /// `docker ram login`: signs this machine in with its organization.
 struct Login: PluginCommand {

@@ -1,3 +1,5 @@
+import RegistryAccess
+
 /// What organizations, people and teams may be called.
 enum Names {
     /// Whether a text is such a name.
@@ -58,12 +60,7 @@ enum Names {
     /// - Parameter text: the text.
     /// - Returns: one that cannot be seen, or ends the line, or turns the direction of what is shown; `nil` if there is none.
     static func hidden(in text: String) -> Unicode.Scalar? {
-        text.unicodeScalars.first { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: true
-            default: false
-            }
-        }
+        text.unicodeScalars.first(where: \.isHidden)
     }
 
     /// A name as it is meant by who types it into a page: without white space around it, in small letters.

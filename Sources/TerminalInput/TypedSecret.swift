@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 
 /// A secret that somebody types: the terminal does not show it, and is as before when the question ends, also by a signal.
-enum TypedSecret {
+package enum TypedSecret {
     /// The signals by which somebody gives up.
     private static let endings = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
     /// Whether the terminal shows nothing because of us.
@@ -12,7 +12,7 @@ enum TypedSecret {
     ///
     /// - Parameter body: what reads the secret from standard input.
     /// - Returns: what the body returns; `nil` if standard input is no terminal.
-    static func reading<Value>(_ body: () -> Value) -> Value? {
+    package static func reading<Value>(_ body: () -> Value) -> Value? {
         var settings = termios()
         guard isatty(STDIN_FILENO) == 1, tcgetattr(STDIN_FILENO, &settings) == 0 else { return nil }
         // One that shows nothing anyway stays so.
@@ -43,7 +43,7 @@ enum TypedSecret {
 
     /// Has the terminal show again what is typed, if a secret is being asked for; for whatever ends the process meanwhile,
     /// signal handlers among it.
-    static func showTyping() {
+    package static func showTyping() {
         guard isAsking.load(ordering: .sequentiallyConsistent) else { return }
         var settings = termios()
         if tcgetattr(STDIN_FILENO, &settings) == 0 {
