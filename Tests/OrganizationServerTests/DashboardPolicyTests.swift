@@ -234,6 +234,37 @@ struct DashboardPolicyTests {
     }
 
     @Test
+    func `what is to be removed is among what is changed, and can be kept`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let alice = try await server.browser("alice")
+            for registry in ["ghcr.io", "quay.io"] { _ = try await alice.add(registry) }
+            _ = try await alice.save()
+            for registry in ["ghcr.io", "docker.io"] {
+                let fields = ["rule": try await alice.rule(registry)]
+                #expect(try await alice.post("\(TestBrowser.access)/remove", fields).status == 303)
+            }
+            let quay = ["rule": try await alice.rule("quay.io")]
+            #expect(try await alice.post("\(TestBrowser.access)/disallow", quay).status == 303)
+            let changed = "\(TestBrowser.access)?show=touched"
+            let list = try await alice.get(changed).text
+            #expect(list.contains("1 registry of 1 registry, and 2 are to be removed"), "\(list)")
+            #expect(list.ranges(of: "To be removed").count == 2 && list.ranges(of: ">Keep</button>").count == 2)
+            #expect(list.ranges(of: ">Remove</button>").count == 1)
+            #expect(try await !alice.get(TestBrowser.access).text.contains("To be removed"))
+            #expect(try await alice.get("\(changed)&q=ghcr").text.ranges(of: "To be removed").count == 1)
+            let name = #/formaction="[^"]*/keep" name="rule" value="([^"]+)" aria-label="Keep ghcr\.io"/#
+            let keep = ["rule": String(try #require(list.firstMatch(of: name)?.1)), "back": changed]
+            let kept = try await alice.post("\(TestBrowser.access)/keep", keep)
+            #expect(kept.headers[.location] == changed && TestBrowser.message(kept) == "ghcr.io is to stay.")
+            #expect(try await server.draft()?.rules.map(\.address.description) == ["quay.io", "ghcr.io"])
+            // It is not to be removed any more.
+            #expect(try await alice.post("\(TestBrowser.access)/keep", keep).status == 409)
+            #expect(try await server.browser("mia").post("\(TestBrowser.access)/keep", keep).status == 403)
+            #expect(try await !server.browser("mia").get(changed).text.contains("To be removed"))
+        }
+    }
+
+    @Test
     func `the toggle and the mode are changes like others`() async throws {
         try await AccountsServer.withPolicy { server in
             let alice = try await server.browser("alice")

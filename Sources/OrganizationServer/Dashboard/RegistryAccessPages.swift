@@ -11,6 +11,7 @@ extension Router<ServerContext> {
         dashboard.post(self, "registry-access/allow", .editPolicy) { try await pages.changeRule($0, .allow) }
         dashboard.post(self, "registry-access/disallow", .editPolicy) { try await pages.changeRule($0, .disallow) }
         dashboard.post(self, "registry-access/remove", .editPolicy) { try await pages.changeRule($0, .remove) }
+        dashboard.post(self, "registry-access/keep", .editPolicy) { try await pages.keep($0) }
         dashboard.get(self, "registry-access/add", .editPolicy) { try await pages.form($0) }
         dashboard.post(self, "registry-access/add", .editPolicy) { try await pages.save($0) }
         dashboard.get(self, "registry-access/edit", .editPolicy) { try await pages.form($0) }
@@ -38,11 +39,24 @@ struct RegistryAccessPages: Sendable {
         let rules = staged.policy.rules
         var found = staged.search.rules(holding: query)
         if show != .all { found = found.filter { show.holds(rules[$0], staged) } }
-        let paging = Paging(count: found.count, page: try visit.request.queryNumber("page") ?? 1)
+        // What is to be removed is behind the others, with the way back.
+        let removed = show == .touched ? staged.difference.removed : []
+        let foundRemoved = removed.isEmpty ? [] : RuleSearch(removed).rules(holding: query)
+        let paging = Paging(
+            count: found.count + foundRemoved.count,
+            page: try visit.request.queryNumber("page") ?? 1
+        )
         let address = visit.address("registry-access")
         var content = Self.head(staged, visit, "registries")
         let ends = try await dashboard.services.ends(in: visit.organization)
-        content["rows"] = found[paging.range].map { index in
+        content["rows"] = paging.range.map { position in
+            guard position < found.count else {
+                let index = foundRemoved[position - found.count]
+                var row = row(removed[index], at: index, staged)
+                row["isRemoved"] = true
+                return row
+            }
+            let index = found[position]
             var row = row(rules[index], at: index, staged)
             row["until"] = ends[rules[index]]?.description
             return row
@@ -59,7 +73,8 @@ struct RegistryAccessPages: Sendable {
         content["isEmpty"] = rules.isEmpty
         content["count"] = Dashboard.count(rules.count, "registry", "registries")
         content["found"] = Dashboard.count(found.count, "registry", "registries")
-        content["hasRows"] = !found.isEmpty
+        content["removedInWords"] = foundRemoved.isEmpty ? nil : Dashboard.count(foundRemoved.count, "is", "are")
+        content["hasRows"] = !paging.range.isEmpty
         content["shows"] = Show.allCases.filter { $0 != .touched || visit.may(.editPolicy) }.map { other in
             ["value": other.rawValue, "title": other.title, "isCurrent": other == show] as [String: Any]
         }
@@ -214,7 +229,7 @@ struct RegistryAccessPages: Sendable {
 
     fileprivate func changeRule(_ visit: Dashboard.Visit, _ kind: RuleChange) async throws -> Dashboard.Reply {
         try await change(visit) { visit, policy in
-            let place = try Self.place(visit.fields["rule"], in: policy)
+            let place = try Self.place(visit.fields["rule"], in: policy.rules)
             var rules = policy.rules
             let rule = rules[place]
             let message: String
@@ -233,6 +248,17 @@ struct RegistryAccessPages: Sendable {
         }
     }
 
+    /// Takes back that a registry is to be removed.
+    fileprivate func keep(_ visit: Dashboard.Visit) async throws -> Dashboard.Reply {
+        let removed = try await staged(visit).difference.removed
+        let rule = removed[try Self.place(visit.fields["rule"], in: removed)]
+        return try await change(visit) { _, policy in
+            // Somebody else may have done the same meanwhile.
+            let rules = policy.rules.contains(rule) ? policy.rules : policy.rules + [rule]
+            return (policy.with(rules: rules), "\(rule.address) is to stay.")
+        }
+    }
+
     private static func allowed(_ rule: RegistryRule) throws(Problem) -> RegistryRule {
         let allowed = rule.with(isAllowed: true)
         if RegistryForm.broadness(of: allowed) != nil {
@@ -246,8 +272,8 @@ struct RegistryAccessPages: Sendable {
         return allowed
     }
 
-    private static func place(_ name: String?, in policy: AccessPolicy) throws(Problem) -> Int {
-        guard let place = name.flatMap(RuleName.init)?.place(in: policy.rules) else {
+    private static func place(_ name: String?, in rules: [RegistryRule]) throws(Problem) -> Int {
+        guard let place = name.flatMap(RuleName.init)?.place(in: rules) else {
             throw Problem(
                 .conflict,
                 .changedMeanwhile,
@@ -269,7 +295,7 @@ struct RegistryAccessPages: Sendable {
             return page(form, nil, staged, visit)
         }
         let name = try visit.request.queryValue("rule")
-        let rule = staged.policy.rules[try Self.place(name, in: staged.policy)]
+        let rule = staged.policy.rules[try Self.place(name, in: staged.policy.rules)]
         let until = try await dashboard.services.ends(in: visit.organization)[rule]
         return page(RegistryForm(rule), name, staged, visit, until: until)
     }
@@ -282,7 +308,7 @@ struct RegistryAccessPages: Sendable {
         var form = RegistryForm(fields: visit.fields)
         let place: Int?
         do {
-            place = isEdit ? try Self.place(name, in: staged.policy) : nil
+            place = isEdit ? try Self.place(name, in: staged.policy.rules) : nil
         } catch {
             form.faults["form"] =
                 "Somebody has changed or removed this registry meanwhile. "
@@ -296,7 +322,7 @@ struct RegistryAccessPages: Sendable {
         }
         try await dashboard.staged.change(in: visit.organization, by: visit.person.name) { policy in
             var rules = policy.rules
-            if isEdit { rules[try Self.place(name, in: policy)] = rule } else { rules.append(rule) }
+            if isEdit { rules[try Self.place(name, in: policy.rules)] = rule } else { rules.append(rule) }
             return policy.with(rules: rules)
         }
         let words = isEdit ? "is to be changed" : "is to be added"
