@@ -1,5 +1,6 @@
 """A member asks for a registry on the page, and an owner answers."""
 
+import datetime
 import unittest
 
 from selenium.webdriver.common.keys import Keys
@@ -40,6 +41,20 @@ class Requests(OwnBrowsers, unittest.TestCase):
         alice.press("Activity")
         self.assertIn("mia asked for ghcr.io", alice.text)
         self.assertIn("alice allowed the request for ghcr.io", alice.text)
+
+    def test_who_types_a_last_day_need_not_say_that_there_is_one(self):
+        mia, alice = self.browser("mia"), self.browser("alice")
+        self.ask(mia, "day.test", "for a while")
+        alice.go(f"{BASE}/requests").press("Answer the request for day.test")
+        # The same day in every order of day and month; half of it is no answer yet.
+        day = alice.one("#date")
+        day.send_keys("12")
+        alice.press("Allow")
+        self.assertIn("Choose the last day", alice.text)
+        year = datetime.date.today().year + 1
+        alice.one("#date").send_keys(f"1212{year}")
+        alice.press("Allow")
+        self.assertIn(f"day.test is allowed until the end of 12 December {year} (UTC)", alice.text)
 
     def test_what_is_declined_changes_no_policy(self):
         mia, alice = self.browser("mia"), self.browser("alice")

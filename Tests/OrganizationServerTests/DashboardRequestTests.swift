@@ -115,6 +115,10 @@ struct DashboardRequestTests {
             #expect(noDay.status == 422 && noDay.text.contains("Choose the last day"), "\(noDay)")
             #expect(noDay.text.contains("until the mirror has it"))
             fields["date"] = String((server.clock.now + 86_400).description.prefix(10))
+            // Nobody allows for good what was to end.
+            let both = try await owner.post("\(Self.page)/1/allow", fields.merging(["end": "never"]) { _, new in new })
+            #expect(both.status == 422 && both.text.contains("and For good as well"), "\(both)")
+            #expect(try await Self.inForce(server).version == 1)
             // GHCR brings a shared host, which is to be seen first.
             let warned = try await owner.post("\(Self.page)/1/allow", fields)
             if let seen = warned.hidden("seen") {

@@ -21,7 +21,9 @@ struct AdminLogin: PluginCommand {
     @Argument(help: "Address of the organization's server; that of the last sign-in if none is given")
     var server: String?
 
-    @Option(help: ArgumentHelp("The organization; needed where you are in several", valueName: "name"))
+    @Option(
+        help: ArgumentHelp("The organization; needed for a browser, and where you are in several", valueName: "name")
+    )
     var organization: String?
 
     @Option(name: [.short, .long], help: ArgumentHelp("Sign in with this name and a password", valueName: "name"))

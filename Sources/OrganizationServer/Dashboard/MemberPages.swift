@@ -39,7 +39,7 @@ struct MemberPages: Sendable {
             "isFiltered": !query.isEmpty || role != nil, "hasRows": found > 0,
             "rows": shown.map { Self.row($0, places[$0.name] ?? (0, 0), visit) },
             "count": Dashboard.count(count, "member", "members"),
-            "found": Dashboard.count(found, "member", "members"),
+            "found": Dashboard.digits(found),
             "mayManage": visit.may(.manageMembers), "invite": visit.address("invitations"),
         ]
         content["paging"] = paging.content { page in

@@ -42,7 +42,7 @@ struct OverviewPage: Sendable {
         content["tiles"] = tiles.map { standing, count -> [String: Any] in
             [
                 "title": DevicePages.title(of: standing),
-                "count": Dashboard.count(count, "", "").dropLast(),
+                "count": Dashboard.digits(count),
                 "address": visit.address("devices?state=\(standing.rawValue)"),
             ]
         }

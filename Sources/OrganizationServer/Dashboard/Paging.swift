@@ -26,7 +26,7 @@ struct Paging {
     func content(_ address: (Int) -> String) -> [String: Any] {
         var content: [String: Any] = [
             "isLong": pages > 1, "page": page, "pages": pages, "from": range.lowerBound + 1, "to": range.upperBound,
-            "count": Dashboard.count(count, "", "").dropLast(),
+            "count": Dashboard.digits(count),
         ]
         if page > 1 {
             content["previous"] = address(page - 1)

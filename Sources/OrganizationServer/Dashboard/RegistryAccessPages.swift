@@ -72,8 +72,8 @@ struct RegistryAccessPages: Sendable {
         content["isFiltered"] = !query.isEmpty || show != .all
         content["isEmpty"] = rules.isEmpty
         content["count"] = Dashboard.count(rules.count, "registry", "registries")
-        content["found"] = Dashboard.count(found.count, "registry", "registries")
-        content["removedInWords"] = foundRemoved.isEmpty ? nil : Dashboard.count(foundRemoved.count, "is", "are")
+        content["found"] = Dashboard.digits(found.count)
+        content["removed"] = foundRemoved.isEmpty ? nil : Dashboard.digits(foundRemoved.count)
         content["hasRows"] = !paging.range.isEmpty
         content["shows"] = Show.allCases.filter { $0 != .touched || visit.may(.editPolicy) }.map { other in
             ["value": other.rawValue, "title": other.title, "isCurrent": other == show] as [String: Any]

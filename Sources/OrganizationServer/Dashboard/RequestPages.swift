@@ -274,6 +274,9 @@ struct RequestPages: Sendable {
             guard let until = answer.until, RequestAnswer.isEnd(until, at: services.now()) else {
                 return try await again(["dateFault": "Choose a day from today on, in ten years at most."])
             }
+        } else if let date = visit.fields["date"], !date.isEmpty {
+            // What was meant to end is not allowed for good.
+            return try await again(["dateFault": "A last day is chosen, and For good as well. Choose one of them."])
         }
         // What the entry brings is to be seen before it is in force.
         let warnings = try await warnings(of: rule, visit)

@@ -55,7 +55,7 @@ struct TeamPages: Sendable {
             "address": address, "query": query, "isFiltered": !query.isEmpty, "hasRows": !found.isEmpty,
             "seesMembers": seesMembers, "mayManage": visit.may(.manageMembers), "team": visit.fields["team"] ?? "",
             "count": Dashboard.count(teams.count, "team", "teams"),
-            "found": Dashboard.count(found.count, "team", "teams"),
+            "found": Dashboard.digits(found.count),
             "showsSearch": teams.count > Paging.size || !query.isEmpty,
         ]
         content["rows"] = shown.map { team in

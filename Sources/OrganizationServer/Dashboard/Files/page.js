@@ -46,6 +46,12 @@ for (const form of document.querySelectorAll("form[method=post]")) {
     form.dataset.sent = "1";
   });
 }
+for (const day of document.querySelectorAll("fieldset input[type=date]")) {
+  // Who types a last day means it, also where the day is not whole yet.
+  const choose = () => { day.closest("fieldset").querySelector("input[type=radio][value=date]").checked = true; };
+  day.addEventListener("input", choose);
+  day.addEventListener("keydown", (event) => { if (/^\d$/.test(event.key)) choose(); });
+}
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
