@@ -55,8 +55,21 @@ extension JSONValue {
         text += close
     }
 
+    private static func isWrittenAsItIs(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "&"): false
+        default: (0x20...0x7E).contains(byte)
+        }
+    }
+
     private static func writeQuoted(_ string: String, to text: inout String) {
         text += "\""
+        // Nearly every text needs nothing.
+        if string.utf8.allSatisfy(isWrittenAsItIs) {
+            text += string
+            text += "\""
+            return
+        }
         for scalar in string.unicodeScalars {
             switch scalar {
             case "\"": text += "\\\""

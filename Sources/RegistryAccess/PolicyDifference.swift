@@ -42,15 +42,17 @@ public struct PolicyDifference: Sendable, Hashable {
         settings = zip(Self.settings(of: before), Self.settings(of: after)).compactMap { old, new in
             old.value == new.value ? nil : Setting(name: old.name, before: old.value, after: new.value)
         }
+        // Rules are looked up only between what is alike at the beginning and at the end, mostly around one of them.
+        let (rulesBefore, rulesAfter) = Self.between(before.rules, after.rules)
         // Of equal rules, as many as both have stay.
         var common: [RegistryRule: Int] = [:]
-        for rule in before.rules { common[rule, default: 0] += 1 }
+        for rule in rulesBefore { common[rule, default: 0] += 1 }
         var new: [RegistryRule] = []
-        for rule in after.rules {
+        for rule in rulesAfter {
             if let count = common[rule], count > 0 { common[rule] = count - 1 } else { new.append(rule) }
         }
         var old: [RegistryRule] = []
-        for rule in before.rules.reversed() {
+        for rule in rulesBefore.reversed() {
             guard let count = common[rule], count > 0 else { continue }
             common[rule] = count - 1
             old.append(rule)
@@ -68,6 +70,18 @@ public struct PolicyDifference: Sendable, Hashable {
         changed = new.compactMap { rule in
             counterpart(rule, in: oldByAddress).map { Change(before: $0, after: rule) }
         }
+    }
+
+    private static func between(
+        _ before: [RegistryRule],
+        _ after: [RegistryRule]
+    ) -> (ArraySlice<RegistryRule>, ArraySlice<RegistryRule>) {
+        let shorter = min(before.count, after.count)
+        var start = 0
+        while start < shorter, before[start] == after[start] { start += 1 }
+        var end = 0
+        while end < shorter - start, before[before.count - 1 - end] == after[after.count - 1 - end] { end += 1 }
+        return (before[start..<(before.count - end)], after[start..<(after.count - end)])
     }
 
     private static func settings(of policy: AccessPolicy) -> [(name: String, value: String?)] {

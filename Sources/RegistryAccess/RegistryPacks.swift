@@ -10,6 +10,16 @@ public struct RegistryPacks: Sendable, Hashable {
     public let version: Int
     /// The well-known registries in the order of the document.
     public let packs: [Pack]
+    /// The forms of registries and of support hosts, so that a host is compared with few of them.
+    private let registryForms: FormPlaces
+    private let hostForms: FormPlaces
+
+    init(version: Int, packs: [Pack]) {
+        self.version = version
+        self.packs = packs
+        registryForms = FormPlaces(packs.map(\.registries))
+        hostForms = FormPlaces(packs.map { $0.hosts.map(\.form) })
+    }
 
     /// A well-known registry.
     public struct Pack: Sendable, Hashable {
@@ -110,19 +120,19 @@ public struct RegistryPacks: Sendable, Hashable {
         var hosts: [Host] = []
         let name = pattern.name.utf8.span
         var found: [Range<Int>] = []
-        for pack in packs {
-            for form in pack.registries {
-                let matches =
-                    switch pattern.host {
-                    case .exactly: form.matches(name, &found)
-                    case .oneLabelBelow: form.isBelow(name, oneLabel: true, &found)
-                    case .labelsBelow: form.isBelow(name, oneLabel: false, &found)
-                    case .everything, .ipv4Network, .ipv6Network: false
-                    }
-                guard matches else { continue }
-                let values = Self.texts(found, of: pattern.name)
-                hosts += pack.hosts(form, values).filter { !hosts.contains($0) }
-            }
+        for place in registryForms.places(for: name) {
+            let pack = packs[place.pack]
+            let form = pack.registries[place.form]
+            let matches =
+                switch pattern.host {
+                case .exactly: form.matches(name, &found)
+                case .oneLabelBelow: form.isBelow(name, oneLabel: true, &found)
+                case .labelsBelow: form.isBelow(name, oneLabel: false, &found)
+                case .everything, .ipv4Network, .ipv6Network: false
+                }
+            guard matches else { continue }
+            let values = Self.texts(found, of: pattern.name)
+            hosts += pack.hosts(form, values).filter { !hosts.contains($0) }
         }
         return hosts
     }
@@ -130,19 +140,23 @@ public struct RegistryPacks: Sendable, Hashable {
     /// The pack that an address is a support host of and nothing else: neither shared nor a registry too.
     func packOfSupportHost(_ address: RegistryAddress) -> Pack? {
         guard address.port == nil, !address.isIPAddress, pack(for: address) == nil else { return nil }
+        let name = address.host.utf8.span
         var found: [Range<Int>] = []
-        return packs.first { pack in
-            pack.hosts.contains { !$0.isShared && $0.form.matches(address.host.utf8.span, &found) }
+        for place in hostForms.places(for: name) {
+            let host = packs[place.pack].hosts[place.form]
+            if !host.isShared, host.form.matches(name, &found) { return packs[place.pack] }
         }
+        return nil
     }
 
     private func match(_ address: RegistryAddress) -> (pack: Pack, form: HostForm, values: [String?])? {
         guard address.port == nil, !address.isIPAddress else { return nil }
+        let name = address.host.utf8.span
         var found: [Range<Int>] = []
-        for pack in packs {
-            for form in pack.registries where form.matches(address.host.utf8.span, &found) {
-                return (pack, form, Self.texts(found, of: address.host))
-            }
+        for place in registryForms.places(for: name) {
+            let form = packs[place.pack].registries[place.form]
+            guard form.matches(name, &found) else { continue }
+            return (packs[place.pack], form, Self.texts(found, of: address.host))
         }
         return nil
     }
@@ -150,6 +164,36 @@ public struct RegistryPacks: Sendable, Hashable {
     static func texts(_ ranges: [Range<Int>], of host: String) -> [String?] {
         let bytes = Array(host.utf8)
         return ranges.map { $0.isEmpty ? nil : String(decoding: bytes[$0], as: UTF8.self) }
+    }
+}
+
+/// Where forms stand in packs, filed by their last two labels, which are always written out.
+private struct FormPlaces: Hashable, Sendable {
+    struct Place: Hashable, Sendable {
+        let pack: Int
+        let form: Int
+    }
+
+    private let all: [Place]
+    private let byTail: [UInt32: [Place]]
+
+    init(_ packs: [[HostForm]]) {
+        var all: [Place] = []
+        var byTail: [UInt32: [Place]] = [:]
+        for (pack, forms) in packs.enumerated() {
+            for (index, form) in forms.enumerated() {
+                let place = Place(pack: pack, form: index)
+                all.append(place)
+                byTail[form.tailHash, default: []].append(place)
+            }
+        }
+        self.all = all
+        self.byTail = byTail
+    }
+
+    /// The forms that a name may have, or that may lie below it, in their order: all of them if it is one label.
+    func places(for name: Span<UInt8>) -> [Place] {
+        HostForm.tailHash(name).map { byTail[$0] ?? [] } ?? all
     }
 }
 

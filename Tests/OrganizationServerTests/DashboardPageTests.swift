@@ -242,6 +242,8 @@ struct DashboardPageTests {
             for state in ["Up to date", "Outdated", "Not enforcing", "Silent", "Never reported"] {
                 #expect(page.text.contains(">\(state)</span>"), "\(state)")
             }
+            // A machine that told 0 refuses everything; the others that show no version have told none.
+            #expect(page.text.ranges(of: "none in force").count == 1 && !page.text.contains(">0<"))
             let next = try #require(page.text.firstMatch(of: #/href="([^"]+)" rel="next"/#)?.1)
             let second = try await alice.get(String(next))
             #expect(second.text.ranges(of: row).count == Paging.size)

@@ -77,6 +77,22 @@ struct DashboardSessionTests {
     }
 
     @Test
+    func `sessions that have run out are not told to have been ended`() async throws {
+        try await Self.withSessions { server in
+            _ = try await server.browser("bob")
+            try await server.services.store.database.write { database in
+                try database.execute(sql: "UPDATE session SET expires = 1 WHERE user = 'bob'")
+            }
+            let alice = try await server.browser("alice")
+            let page = try await alice.get("\(Self.sessions)/end?user=bob")
+            #expect(page.text.contains("<strong>0</strong>"), "\(page)")
+            let done = try await alice.post("\(Self.sessions)/end", ["user": "bob"])
+            #expect(TestBrowser.message(done).hasPrefix("0 sessions are ended."), "\(done)")
+            #expect(try await Self.active(server, "user = 'bob'") == 0, "they are closed all the same")
+        }
+    }
+
+    @Test
     func `one member, and one session, are made to sign in again`() async throws {
         try await Self.withSessions { server in
             let alice = try await server.browser("alice")

@@ -59,6 +59,30 @@ struct RegistryPacksTests {
         #expect(RegistryPacks.embedded.hosts(for: address).map(\.name) == [address.description])
     }
 
+    /// Also below a domain of one label, while forms are filed by their last two.
+    @Test(arguments: [
+        "ghcr.io", "*.io", "**.io", "*.com", "**.com", "*.azurecr.io", "**.azurecr.io", "**.amazonaws.com",
+        "*.dkr.ecr.eu-west-1.amazonaws.com", "*.gcr.io", "**.dev", "*.pkg.dev", "**.test", "quay.io:*", "quay.io:443",
+        "10.0.0.0/8", "**",
+    ])
+    func `a pattern opens the hosts of all registries that it speaks of`(text: String) throws {
+        let pattern = try AddressPattern(text)
+        let packs = RegistryPacks.embedded
+        // Whatever stands in a capture; what the pattern leaves open comes as a star.
+        let value = pattern.host == .exactly ? "x" : "eu-west-1"
+        let expected = packs.packs.filter { pack in
+            pack.registries.contains { form in
+                let name = form.filled({ _ in value }, orElse: value)
+                return (try? RegistryAddress(name)).map { pattern.matches($0) } ?? false
+            }
+        }
+        let opened = Set(packs.hosts(openedBy: pattern).map(\.name))
+        let names = expected.flatMap(\.hosts).map { host in
+            host.form.filled({ host.form.captures[$0] == "region" && text.contains(value) ? value : "*" }, orElse: "*")
+        }
+        #expect(opened == (text == "**" ? [] : Set(names)))
+    }
+
     @Test
     func `storage that strangers share is marked`() throws {
         let shared = Set(RegistryPacks.embedded.packs.flatMap(\.hosts).filter(\.isShared).map(\.form.text))

@@ -126,7 +126,9 @@ struct DevicePages: Sendable {
             "findingsInWords": Dashboard.count(findings.count, "finding", "findings"),
             "isSignedIn": session == .active, "isSignedOut": session == .ended, "isNeverSignedIn": session == .none,
         ]
-        row["policyVersion"] = device.policyVersion
+        // A machine that refuses everything, as one that is signed out does, holds none.
+        row["policyVersion"] = device.policyVersion == 0 ? nil : device.policyVersion
+        row["hasNoPolicy"] = device.policyVersion == 0
         row["lastSeen"] = device.lastSeen?.description
         row["reported"] = device.statusTime?.description
         row["productVersion"] = said.productVersion

@@ -28,6 +28,23 @@ struct StagedPolicy: Sendable {
         let time: Instant
     }
 
+    /// - Parameters:
+    ///   - inForce: the newest version.
+    ///   - base: the policy that the draft was begun on.
+    ///   - policy: the draft's policy.
+    ///   - draft: whose it is; `nil` if there is none.
+    ///   - draftNumber: its number.
+    init(inForce: PolicyDocument, base: AccessPolicy, policy: AccessPolicy, draft: Draft?, draftNumber: Int) {
+        self.inForce = inForce
+        difference = PolicyDifference(from: base, to: policy)
+        // A draft that was changed back is none.
+        self.policy = difference.isEmpty ? inForce.policy : policy
+        self.draft = difference.isEmpty ? nil : draft
+        self.draftNumber = draftNumber
+        touched = Set(difference.added).union(difference.changed.map(\.after))
+        search = RuleSearch(self.policy.rules)
+    }
+
     /// Whether somebody has saved another version since the draft was begun.
     var isBehind: Bool { draft.map { $0.basedOn != inForce.version } ?? false }
 
@@ -188,24 +205,22 @@ final class StagedPolicies: Sendable {
                 base = document.policy
             }
         }
-        let difference = PolicyDifference(from: base, to: policy)
-        // A draft that was changed back is none.
-        if difference.isEmpty { policy = inForce.policy }
         let staged = StagedPolicy(
             inForce: inForce,
-            draft: difference.isEmpty
-                ? nil : draft.map { StagedPolicy.Draft(basedOn: $0.basedOn, author: $0.author, time: $0.time) },
-            draftNumber: newest,
+            base: base,
             policy: policy,
-            difference: difference,
-            touched: Set(difference.added).union(difference.changed.map(\.after)),
-            search: RuleSearch(policy.rules)
+            draft: draft.map { StagedPolicy.Draft(basedOn: $0.basedOn, author: $0.author, time: $0.time) },
+            draftNumber: newest
         )
+        hold(staged, key)
+        return staged
+    }
+
+    private func hold(_ staged: StagedPolicy, _ key: Key) {
         held.withLock { held in
             if held.count >= Self.most, held[key] == nil { held.removeAll() }
             held[key] = staged
         }
-        return staged
     }
 
     /// What the owner of a policy in force should look at again; looked for once.
@@ -239,16 +254,33 @@ final class StagedPolicies: Sendable {
         while true {
             let staged = try await staged(of: organization)
             let policy = try change(staged.policy)
+            let basedOn = staged.draft?.basedOn ?? staged.inForce.version
+            let now = services.now()
             let written = try await services.store.writeDraft(
                 Array(policy.document.text().utf8),
                 of: organization,
                 expecting: staged.draftNumber,
-                basedOn: staged.inForce.version,
-                movesBase: staged.draft == nil,
+                basedOn: basedOn,
+                movesBase: true,
                 by: author,
-                at: services.now()
+                at: now
             )
-            guard written == nil else { return }
+            guard let written else { continue }
+            // Whoever changes it looks at it next; to read it from the database takes longer.
+            if !staged.isBehind {
+                let draft = StagedPolicy.Draft(basedOn: basedOn, author: author, time: now)
+                hold(
+                    StagedPolicy(
+                        inForce: staged.inForce,
+                        base: staged.inForce.policy,
+                        policy: policy,
+                        draft: draft,
+                        draftNumber: written
+                    ),
+                    Key(organization: organization, hasDraft: true)
+                )
+            }
+            return
         }
     }
 

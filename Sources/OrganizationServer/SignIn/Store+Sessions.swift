@@ -190,11 +190,12 @@ extension Store {
         at now: Instant,
         _ database: Database
     ) throws -> Int {
-        try database.execute(
-            sql: "UPDATE session SET ended = :now WHERE \(selected)",
+        // Those that have run out are closed too, and nobody has lost them now.
+        let count = try Int64.fetchAll(
+            database,
+            sql: "UPDATE session SET ended = :now WHERE \(selected) RETURNING expires",
             arguments: arguments(organization, selection, now)
-        )
-        let count = database.changesCount
+        ).count { $0 > now.seconds }
         if selection.id == nil, selection.device == nil {
             try database.execute(
                 sql: """
@@ -288,13 +289,13 @@ extension Store {
                     UPDATE session SET ended = :now
                     WHERE user = :user AND (:only IS NULL OR organization = :only) AND ended IS NULL
                         AND (:one IS NULL OR id = :one) AND id IS NOT :kept
-                    RETURNING organization
+                    RETURNING organization, expires
                     """,
                 arguments: [
                     "now": now.seconds, "user": person.name, "only": person.onlyOrganization, "one": one,
                     "kept": kept,
                 ]
-            ).map { row -> String? in row["organization"] }
+            ).filter { $0["expires"] > now.seconds }.map { row -> String? in row["organization"] }
             if one == nil {
                 try database.execute(
                     sql: """
