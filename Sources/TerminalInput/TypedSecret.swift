@@ -1,7 +1,8 @@
 import Glibc
 import Synchronization
 
-/// A secret that somebody types: the terminal does not show it, and is as before when the question ends, also by a signal.
+/// A secret that somebody types: the terminal does not show it, and is as before when the question ends, also by a signal,
+/// and while the program is stopped with Control-Z.
 package enum TypedSecret {
     /// The signals by which somebody gives up.
     private static let endings = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
@@ -18,7 +19,7 @@ package enum TypedSecret {
         // One that shows nothing anyway stays so.
         guard settings.c_lflag & tcflag_t(ECHO) != 0 else { return body() }
         isAsking.store(true, ordering: .sequentiallyConsistent)
-        let handlers = endings.map { number in
+        var handlers = endings.map { number in
             var (ours, before) = (sigaction(), sigaction())
             ours.__sigaction_handler.sa_handler = { number in
                 TypedSecret.showTyping()
@@ -27,13 +28,13 @@ package enum TypedSecret {
                 raise(number)
             }
             sigaction(number, &ours, &before)
-            return before
+            return (number, before)
         }
-        settings.c_lflag &= ~tcflag_t(ECHO)
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
+        handlers.append((SIGTSTP, stopOnRequest()))
+        setEcho(false)
         defer {
             showTyping()
-            for (number, before) in zip(endings, handlers) {
+            for (number, before) in handlers {
                 var before = before
                 sigaction(number, &before, nil)
             }
@@ -41,16 +42,39 @@ package enum TypedSecret {
         return body()
     }
 
+    /// Has the terminal show what is typed while the program is stopped: not every shell sees to that, and some leave it so
+    /// when the program goes on.
+    ///
+    /// - Returns: what was done before when somebody stopped the program.
+    @discardableResult
+    private static func stopOnRequest() -> sigaction {
+        var (ours, before) = (sigaction(), sigaction())
+        ours.sa_flags = SA_RESTART | SA_NODEFER
+        ours.__sigaction_handler.sa_handler = { number in
+            TypedSecret.setEcho(true)
+            signal(number, SIG_DFL)
+            // It stops in here, for the signal is not held back, and goes on in here.
+            raise(number)
+            TypedSecret.stopOnRequest()
+            TypedSecret.setEcho(false)
+        }
+        sigaction(SIGTSTP, &ours, &before)
+        return before
+    }
+
+    private static func setEcho(_ isOn: Bool) {
+        var settings = termios()
+        guard tcgetattr(STDIN_FILENO, &settings) == 0 else { return }
+        if isOn { settings.c_lflag |= tcflag_t(ECHO) } else { settings.c_lflag &= ~tcflag_t(ECHO) }
+        // Half a secret is not for who reads next.
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
+    }
+
     /// Has the terminal show again what is typed, if a secret is being asked for; for whatever ends the process meanwhile,
     /// signal handlers among it.
     package static func showTyping() {
         guard isAsking.load(ordering: .sequentiallyConsistent) else { return }
-        var settings = termios()
-        if tcgetattr(STDIN_FILENO, &settings) == 0 {
-            settings.c_lflag |= tcflag_t(ECHO)
-            // Half a secret is not for who reads next.
-            tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
-        }
+        setEcho(true)
         // The end of the line was not shown either.
         _ = write(STDERR_FILENO, "\n", 1)
         isAsking.store(false, ordering: .sequentiallyConsistent)

@@ -31,6 +31,27 @@ struct TypedSecretTests {
         }
     }
 
+    /// With a shell that leaves the terminal as the stopped program had it.
+    @Test
+    func `whoever stops it at the question sees what they type, and nothing when it goes on`() async throws {
+        try await withTemporaryDirectory { directory in
+            let terminal = try PseudoTerminal()
+            let line = "'\(try Programs.path("docker-ram"))' login --username alice; echo stopped; read line; fg"
+            let shell = ["/bin/sh", "-m", "-c", line]
+            let program = try RunningProgram(shell, environment: Self.environment(directory), terminal: terminal)
+            try await waitUntil("the secret is asked for") { !terminal.echoes }
+            terminal.type("hunt\u{1A}")
+            try await waitUntil("it has stopped") { program.output.contains("stopped\n") }
+            #expect(terminal.echoes)
+            terminal.type("\n")
+            try await waitUntil("it has gone on") { !terminal.echoes }
+            terminal.type("\u{3}")
+            #expect(try await program.status(within: .seconds(30)) != 0)
+            #expect(terminal.echoes)
+            try await program.stop()
+        }
+    }
+
     @Test
     func `what is typed is taken, and the terminal is as before`() async throws {
         try await withTemporaryDirectory { directory in
