@@ -233,6 +233,47 @@ struct DashboardPolicyTests {
         }
     }
 
+    /// Whoever changed something is shown what was kept in memory then; everybody else what is in the database.
+    @Test
+    func `what is prepared is the same in memory as in the database`() async throws {
+        try await AccountsServer.withPolicy { server in
+            let changed = StagedPolicies(services: server.services)
+            func expectSame() async throws {
+                let held = try await changed.staged(of: "acme")
+                let read = try await StagedPolicies(services: server.services).staged(of: "acme")
+                #expect(held.policy.rules == read.policy.rules && held.difference == read.difference)
+                #expect(held.touched == read.touched && held.draftNumber == read.draftNumber)
+                #expect(held.draft?.basedOn == read.draft?.basedOn && held.draft?.author == read.draft?.author)
+                #expect(held.draft?.time == read.draft?.time && held.inForce.version == read.inForce.version)
+            }
+            let all = ["pull": "on", "push": "on", "login": "on"]
+            for (address, more) in [
+                ("ghcr.io", [:]), ("quay.io", ["nickname": "Quay <b>&", "repositories": "b/**\na/x", "login": ""]),
+                ("*.acme.test", ["allowed": "false", "insecure": "on", "supportHosts": "cdn.acme.test"]),
+                ("r.test:5000", ["insecure": "on", "push": "", "supportHosts": "b.test\na.test"]),
+                ("**.amazonaws.com", ["acknowledgeBroad": "on"]), ("10.0.0.0/8", ["acknowledgeBroad": "on"]),
+            ] as [(String, [String: String])] {
+                try await changed.change(in: "acme", by: "alice") { policy in
+                    let fields = all.merging(more) { $1 }.merging(["address": address]) { $1 }
+                    var form = RegistryForm(fields: fields)
+                    let rule = form.rule(in: policy, replacing: nil)
+                    return policy.with(rules: policy.rules + [try #require(rule, "\(form.faults)")])
+                }
+                server.clock.advance(1)
+                try await expectSame()
+            }
+            try await changed.change(in: "acme", by: "bob") { $0.with(mode: .audit, rules: Array($0.rules.prefix(2))) }
+            try await expectSame()
+            // One that is changed back is none.
+            let inForce = try await changed.staged(of: "acme").inForce.policy
+            try await changed.change(in: "acme", by: "bob") { $0.with(mode: inForce.mode, rules: inForce.rules) }
+            try await expectSame()
+            #expect(try await changed.staged(of: "acme").draft == nil)
+            try await changed.change(in: "acme", by: "bob") { $0.with(mode: .audit) }
+            try await expectSame()
+        }
+    }
+
     @Test
     func `what is to be removed is among what is changed, and can be kept`() async throws {
         try await AccountsServer.withPolicy { server in
